@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The growing buffer. Storage doubles up to the maximum; a buffer without storage points at one
+ * shared NUL that is never written to.
+ */
+#include "base/buf.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { FIRST_CAP = 63 }; /* with its NUL one cache line */
+
+static const char nothing[1] = "";
+
+static char *no_storage(void) {
+    return (char *)(uintptr_t)nothing;
+}
+
+void buf_init(struct buf *b, size_t max) {
+    b->data = no_storage();
+    b->len = 0;
+    b->cap = 0;
+    b->max = max < SIZE_MAX - 1 ? max : SIZE_MAX - 1; /* room for the NUL */
+}
+
+void buf_release(struct buf *b) {
+    if (b->cap) {
+        free(b->data);
+    }
+    buf_init(b, b->max);
+}
+
+void buf_clear(struct buf *b) {
+    buf_truncate(b, 0);
+}
+
+int buf_reserve(struct buf *b, size_t more) {
+    if (more > b->max - b->len) {
+        return BUF_FULL;
+    }
+    size_t need = b->len + more;
+    if (need <= b->cap) {
+        return BUF_OK;
+    }
+    size_t cap = b->cap ? b->cap : FIRST_CAP;
+    while (cap < need) {
+        cap = cap > b->max / 2 ? b->max : cap * 2 + 1;
+    }
+    if (cap > b->max) {
+        cap = b->max;
+    }
+    char *data = realloc(b->cap ? b->data : NULL, cap + 1);
+    if (!data) {
+        return BUF_NOMEM;
+    }
+    data[b->len] = '\0';
+    b->data = data;
+    b->cap = cap;
+    return BUF_OK;
+}
+
+int buf_add(struct buf *b, const void *data, size_t n) {
+    if (n == 0) {
+        return BUF_OK;
+    }
+    int rc = buf_reserve(b, n);
+    if (rc != BUF_OK) {
+        return rc;
+    }
+    memcpy(b->data + b->len, data, n);
+    b->len += n;
+    b->data[b->len] = '\0';
+    return BUF_OK;
+}
+
+int buf_add_str(struct buf *b, struct str s) {
+    return buf_add(b, s.p, s.n);
+}
+
+int buf_adds(struct buf *b, const char *cstr) {
+    return buf_add(b, cstr, strlen(cstr));
+}
+
+int buf_addc(struct buf *b, char c) {
+    return buf_add(b, &c, 1);
+}
+
+int buf_addf(struct buf *b, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    int rc = buf_addv(b, fmt, ap);
+    va_end(ap);
+    return rc;
+}
+
+int buf_addv(struct buf *b, const char *fmt, va_list ap) {
+    va_list again;
+    va_copy(again, ap);
+    size_t room = b->cap ? b->cap - b->len + 1 : 0;
+    int n = vsnprintf(room ? b->data + b->len : NULL, room, fmt, ap);
+    int rc = n < 0 ? BUF_NOMEM : BUF_OK;
+    if (n > 0 && (size_t)n >= room) {
+        rc = buf_reserve(b, (size_t)n);
+        if (rc == BUF_OK) {
+            vsnprintf(b->data + b->len, (size_t)n + 1, fmt, again);
+        }
+    }
+    va_end(again);
+    if (rc == BUF_OK) {
+        b->len += (size_t)n;
+    } else if (b->cap) {
+        b->data[b->len] = '\0'; /* what the first try wrote is not ours to show */
+    }
+    return rc;
+}
+
+void buf_consume(struct buf *b, size_t n) {
+    if (n == 0) {
+        return;
+    }
+    if (n >= b->len) {
+        buf_clear(b);
+        return;
+    }
+    b->len -= n;
+    memmove(b->data, b->data + n, b->len + 1);
+}
+
+void buf_truncate(struct buf *b, size_t len) {
+    if (len < b->len) {
+        b->len = len;
+        b->data[len] = '\0';
+    }
+}
+
+char *buf_take(struct buf *b) {
+    char *data = b->cap ? b->data : calloc(1, 1);
+    if (data) {
+        buf_init(b, b->max);
+    }
+    return data;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A growing byte buffer that cannot be made without a maximum. The contents are always followed by
+ * a NUL that does not count, so text in it may be used as a C string.
+ */
+#ifndef BASE_BUF_H
+#define BASE_BUF_H
+
+#include <stdarg.h>
+#include <stddef.h>
+
+#include "base/str.h"
+
+enum { BUF_OK = 0, BUF_FULL = -1, BUF_NOMEM = -2 };
+
+struct buf {
+    char *data; /* never NULL to readers: points at a static NUL while nothing is allocated */
+    size_t len;
+    size_t cap; /* allocated, without the NUL; 0 while static */
+    size_t max; /* len never passes it */
+};
+
+void buf_init(struct buf *b, size_t max);
+void buf_release(struct buf *b); /* frees, and leaves an empty buffer with the same max */
+void buf_clear(struct buf *b);   /* len = 0, storage kept */
+
+/* All or nothing: on BUF_FULL or BUF_NOMEM the contents are as before. */
+int buf_add(struct buf *b, const void *data, size_t n) __attribute__((warn_unused_result));
+int buf_add_str(struct buf *b, struct str s) __attribute__((warn_unused_result));
+int buf_adds(struct buf *b, const char *cstr) __attribute__((warn_unused_result));
+int buf_addc(struct buf *b, char c) __attribute__((warn_unused_result));
+int buf_addf(struct buf *b, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3), warn_unused_result));
+int buf_addv(struct buf *b, const char *fmt, va_list ap) __attribute__((warn_unused_result));
+
+int buf_reserve(struct buf *b, size_t more) __attribute__((warn_unused_result));
+
+void buf_consume(struct buf *b, size_t n); /* drops the first n bytes; n <= len */
+void buf_truncate(struct buf *b, size_t len);
+
+static inline struct str buf_str(const struct buf *b) {
+    return (struct str){b->data, b->len};
+}
+
+/* The storage, terminated; the caller frees it. The buffer is empty after. NULL when memory is
+ * short. */
+char *buf_take(struct buf *b);
+
+#endif
