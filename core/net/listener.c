@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Listening sockets: opening them by address, and accepting on an event loop. Sets nothing on the
+ * accepted sockets but non-blocking and close-on-exec; how many there may be is the owner's affair.
+ */
+#include "net/listener.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/str.h"
+
+#define HOST_MAX 256
+#define ACCEPTS_PER_TURN 64 /* then the connections that are there already have their turn */
+#define ACCEPT_PAUSE (100 * 1000)
+#define BACKLOG 1024
+
+struct address {
+    char host[HOST_MAX]; /* empty: any */
+    char port[8];
+};
+
+static int bad_address(const char *text, struct err *err) {
+    return err_set(err, "address \"%.200s\": expected \"host:port\", \"[v6]:port\" or \":port\"",
+                   text);
+}
+
+static int split_address(const char *text, struct address *a, struct err *err) {
+    const char *colon = strrchr(text, ':');
+    if (!colon) {
+        return bad_address(text, err);
+    }
+    struct str host = str_make(text, (size_t)(colon - text));
+    struct str port = str_of(colon + 1);
+    unsigned long long number;
+    if (host.n >= 2 && host.p[0] == '[' && host.p[host.n - 1] == ']') {
+        host = str_make(host.p + 1, host.n - 2);
+    } else if (memchr(host.p, ':', host.n)) {
+        return bad_address(text, err);
+    }
+    if (host.n >= sizeof(a->host) || port.n >= sizeof(a->port) || !str_to_u64(port, &number) ||
+        number > 65535) {
+        return bad_address(text, err);
+    }
+    memcpy(a->host, host.p, host.n);
+    a->host[host.n] = 0;
+    memcpy(a->port, port.p, port.n + 1);
+    return 0;
+}
+
+bool listen_is_loopback(const char *address) {
+    struct address a;
+    struct in_addr v4;
+    struct in6_addr v6;
+    if (split_address(address, &a, NULL) != 0) {
+        return false;
+    }
+    if (inet_pton(AF_INET, a.host, &v4) == 1) {
+        return ntohl(v4.s_addr) >> 24 == 127;
+    }
+    if (inet_pton(AF_INET6, a.host, &v6) == 1) {
+        return IN6_IS_ADDR_LOOPBACK(&v6);
+    }
+    return str_case_is(str_of(a.host), "localhost");
+}
+
+static int open_one(const struct addrinfo *ai, bool reuse_port) {
+    int on = 1;
+    int fd = socket(ai->ai_family, ai->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, ai->ai_protocol);
+    if (fd < 0) {
+        return -1;
+    }
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
+        (!reuse_port || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) == 0) &&
+        bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0) {
+        return fd;
+    }
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return -1;
+}
+
+int listen_open(const char *address, bool reuse_port, struct err *err) {
+    struct address a;
+    struct addrinfo hints = {.ai_family = AF_UNSPEC,
+                             .ai_socktype = SOCK_STREAM,
+                             .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+    struct addrinfo *list = NULL;
+    if (split_address(address, &a, err) != 0) {
+        return -1;
+    }
+    int r = getaddrinfo(a.host[0] ? a.host : NULL, a.port, &hints, &list);
+    if (r != 0) {
+        return err_set(err, "address \"%s\": the host cannot be resolved: %s", address,
+                       gai_strerror(r));
+    }
+    int fd = -1;
+    for (const struct addrinfo *ai = list; ai && fd < 0; ai = ai->ai_next) {
+        fd = open_one(ai, reuse_port);
+    }
+    int saved = errno;
+    freeaddrinfo(list);
+    if (fd < 0) {
+        return err_set(err, "address \"%s\": cannot listen there: %s", address, strerror(saved));
+    }
+    return fd;
+}
+
+int listen_port(int fd) {
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof(ss);
+    if (getsockname(fd, (struct sockaddr *)&ss, &len) != 0) {
+        return -1;
+    }
+    if (ss.ss_family == AF_INET) {
+        return ntohs(((struct sockaddr_in *)&ss)->sin_port);
+    }
+    if (ss.ss_family == AF_INET6) {
+        return ntohs(((struct sockaddr_in6 *)&ss)->sin6_port);
+    }
+    return -1;
+}
+
+int listen_name(int fd, char *out, size_t size) {
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof(ss);
+    char host[INET6_ADDRSTRLEN + 20], port[8];
+    if (getsockname(fd, (struct sockaddr *)&ss, &len) != 0 ||
+        getnameinfo((struct sockaddr *)&ss, len, host, sizeof(host), port, sizeof(port),
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+        return -1;
+    }
+    int n = snprintf(out, size, ss.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
+    return n > 0 && (size_t)n < size ? 0 : -1;
+}
+
+struct listener {
+    struct event_base *base;    /* borrowed */
+    listener_accepted accepted; /* with ctx */
+    void *ctx;
+    int fd;                /* -1 once stopped */
+    struct event readable; /* pending unless paused or stopped */
+    struct event resume;   /* pending while paused */
+    unsigned long pauses;
+};
+
+static void pause_accepting(struct listener *l) {
+    struct timeval tv = usec_to_timeval(ACCEPT_PAUSE);
+    l->pauses++;
+    event_del(&l->readable);
+    event_add(&l->resume, &tv);
+}
+
+static void on_resume(evutil_socket_t fd, short what, void *arg) {
+    struct listener *l = arg;
+    (void)fd;
+    (void)what;
+    event_add(&l->readable, NULL);
+}
+
+/* False when there is no more to accept now. */
+static bool accept_one(struct listener *l) {
+    int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) {
+        l->accepted(l->ctx, fd);
+        return l->fd >= 0;
+    }
+    switch (errno) {
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+        pause_accepting(l);
+        return false;
+    case EAGAIN:
+        return false;
+    default: /* accept(2): errors of the connection itself are reported here; the next may be fine
+              */
+        return true;
+    }
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg) {
+    struct listener *l = arg;
+    (void)fd;
+    (void)what;
+    for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+        if (!accept_one(l)) {
+            return;
+        }
+    }
+}
+
+struct listener *listener_new(struct event_base *base, int fd, listener_accepted accepted,
+                              void *ctx) {
+    struct listener *l = calloc(1, sizeof(*l));
+    if (!l) {
+        close(fd);
+        return NULL;
+    }
+    *l = (struct listener){.base = base, .accepted = accepted, .ctx = ctx, .fd = fd};
+    if (event_assign(&l->readable, base, fd, EV_READ | EV_PERSIST, on_readable, l) == 0 &&
+        event_assign(&l->resume, base, -1, 0, on_resume, l) == 0 &&
+        event_add(&l->readable, NULL) == 0) {
+        return l;
+    }
+    close(fd);
+    free(l);
+    return NULL;
+}
+
+void listener_stop(struct listener *l) {
+    if (l->fd < 0) {
+        return;
+    }
+    event_del(&l->readable);
+    event_del(&l->resume);
+    close(l->fd);
+    l->fd = -1;
+}
+
+void listener_free(struct listener *l) {
+    if (!l) {
+        return;
+    }
+    listener_stop(l);
+    free(l);
+}
+
+unsigned long listener_pauses(const struct listener *l) {
+    return l->pauses;
+}
