@@ -98,8 +98,8 @@
 #define LUA_PATTERN_STEPS 1000000    /* matcher steps of one pattern call */
 #define LUA_STRING_BLOCK (MIB(2) + KIB(1)) /* one Lua string: two bodies joined; bounds what one comparison costs */
 #define LUA_CHURN KIB(512)           /* bytes allocated between two looks at the clock */
-#define LUA_FIRST_LOOK 500           /* microseconds counted at most for what ran before the first look */
-#define LUA_REFILL_SECONDS 10        /* a request's CPU account fills up again in this time, so that long local streams go on */
+#define LUA_FIRST_LOOK 100           /* microseconds counted at most for what ran before the first look: more was preemption */
+#define LUA_REFILL_SECONDS 1         /* a request's CPU account fills up again in this time, so that long local streams go on */
 #define LUA_FREE_RUNS 256            /* finished coroutines that a lane keeps for the next requests */
 
 /* Log and metrics. */

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * See outbound.h. The lists of fields here are what keeps a client's secrets from providers and a
+ * provider's from clients: what is on none of them passes.
+ */
+#include "upstream/outbound.h"
+
+#include "base/limits.h"
+
+/* ---- URL ---- */
+
+static int hex(char c) {
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Does the still encoded name read `name`? A client could else hide `key` as `%6bey`. */
+static bool decodes_to(struct str encoded, const char *name) {
+    size_t i = 0;
+    for (; *name; name++, i++) {
+        if (i >= encoded.n) {
+            return false;
+        }
+        char c = encoded.p[i];
+        if (c == '%' && i + 2 < encoded.n && hex(encoded.p[i + 1]) >= 0 &&
+            hex(encoded.p[i + 2]) >= 0) {
+            c = (char)(hex(encoded.p[i + 1]) * 16 + hex(encoded.p[i + 2]));
+            i += 2;
+        }
+        if (c != *name) {
+            return false;
+        }
+    }
+    return i == encoded.n;
+}
+
+static int add_encoded(struct buf *out, struct str s) {
+    static const char digits[] = "0123456789ABCDEF";
+    int rc = 0;
+    for (size_t i = 0; i < s.n && rc == 0; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        bool plain = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') ||
+                     (c != '\0' && strchr("-._~", c));
+        char escape[3] = {'%', digits[c >> 4], digits[c & 15]};
+        rc = plain ? buf_addc(out, (char)c) : buf_add(out, escape, 3);
+    }
+    return rc;
+}
+
+static bool is_credential(const struct config_provider *p, struct str parameter) {
+    struct str name;
+    if (p->auth == AUTH_PASSTHROUGH || !str_split(&parameter, '=', &name)) {
+        return false;
+    }
+    return decodes_to(name, "key") ||
+           (p->auth == AUTH_QUERY && p->auth_name && decodes_to(name, p->auth_name));
+}
+
+static int add_parameter(struct buf *url, bool *first, struct str parameter) {
+    int rc = buf_addc(url, *first ? '?' : '&');
+    *first = false;
+    return rc == 0 ? buf_add_str(url, parameter) : rc;
+}
+
+static int add_query(const struct config_provider *p, struct buf *url, bool *first,
+                     struct str query, bool trusted) {
+    struct str parameter;
+    int rc = 0;
+    while (rc == 0 && query.n > 0 && str_split(&query, '&', &parameter)) {
+        if (trusted || !is_credential(p, parameter)) {
+            rc = add_parameter(url, first, parameter);
+        }
+    }
+    return rc;
+}
+
+/* A base URL may have a query of its own (Azure's api-version); it stays a query. */
+static int join(const struct config_provider *p, const struct outbound *o, bool trusted,
+                struct buf *url) {
+    struct str rest = str_of(p->base_url), base;
+    struct str key = o->key.n ? o->key : str_of(p->api_key);
+    bool first = true;
+    str_split(&rest, '?', &base);
+    buf_clear(url);
+    int rc = buf_add_str(url, base);
+    rc = rc == 0 ? buf_add_str(url, o->path) : rc;
+    rc = rc == 0 ? add_query(p, url, &first, rest, true) : rc;
+    rc = rc == 0 ? add_query(p, url, &first, o->query, trusted) : rc;
+    if (rc == 0 && p->auth == AUTH_QUERY && p->auth_name && key.n) {
+        rc = add_parameter(url, &first, str_of(p->auth_name));
+        rc = rc == 0 ? buf_addc(url, '=') : rc;
+        rc = rc == 0 ? add_encoded(url, key) : rc;
+    }
+    return rc == 0 ? 0 : -1;
+}
+
+int outbound_url(const struct config_provider *p, const struct outbound *o, struct buf *url) {
+    struct outbound below = *o;
+    if (str_is(o->path, "/v1") || str_starts(o->path, "/v1/")) {
+        below.path = str_make(o->path.p + 3, o->path.n - 3);
+    }
+    return join(p, &below, false, url);
+}
+
+int outbound_own_url(const struct config_provider *p, struct str path, struct buf *url) {
+    struct str rest = path, bare;
+    if (!str_split(&rest, '?', &bare)) {
+        bare = path;
+    }
+    return join(p, &(struct outbound){.path = bare, .query = rest}, true, url);
+}
+
+/* ---- Fields ---- */
+
+static bool in(struct str name, const char *const *list) {
+    for (; *list; list++) {
+        if (str_case_is(name, *list)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool starts(struct str name, const char *prefix) {
+    size_t n = strlen(prefix);
+    return name.n >= n && str_case_eq(str_make(name.p, n), str_make(prefix, n));
+}
+
+/* Fields that are for the next hop only (RFC 9110, 7.6.1), and those that Connection says are. */
+static bool hop_by_hop(const struct headers *h, struct str name) {
+    static const char *const names[] = {
+        "Connection", "Keep-Alive",     "TE", "Trailer", "Transfer-Encoding",
+        "Upgrade",    "HTTP2-Settings", NULL};
+    char terminated[128];
+    if (in(name, names) || starts(name, "Proxy-")) {
+        return true;
+    }
+    struct str unused;
+    if (name.n >= sizeof terminated || !headers_get(h, "Connection", &unused)) {
+        return false;
+    }
+    memcpy(terminated, name.p, name.n);
+    terminated[name.n] = '\0';
+    return headers_list_has(h, "Connection", terminated);
+}
+
+static bool for_provider(const struct config_provider *p, const struct headers *h,
+                         struct str name) {
+    static const char *const ours[] = {"Host",   "Content-Length", "Expect",    "Accept-Encoding",
+                                       "Cookie", "Cookie2",        "Forwarded", NULL};
+    static const char *const credentials[] = {"Authorization", "x-api-key", "x-goog-api-key",
+                                              "api-key", NULL};
+    if (in(name, ours) || starts(name, "X-Forwarded-") || starts(name, "x-moongate-") ||
+        hop_by_hop(h, name)) {
+        return false;
+    }
+    return p->auth == AUTH_PASSTHROUGH || !in(name, credentials);
+}
+
+static int add_configured(const struct config_provider *p, struct headers *out) {
+    if (p->headers.type != VALUE_TABLE) {
+        return 0;
+    }
+    for (size_t i = 0; i < p->headers.as.t.n_fields; i++) {
+        const struct value_field *f = &p->headers.as.t.fields[i];
+        if (headers_set(out, str_of(f->name), value_str(&f->value)) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int add_bearer(struct str key, struct headers *out) {
+    struct buf value;
+    buf_init(&value, MAX_HEADER_BYTES);
+    int rc = buf_adds(&value, "Bearer ");
+    rc = rc == 0 ? buf_add_str(&value, key) : rc;
+    rc = rc == 0 ? headers_set(out, STR("Authorization"), buf_str(&value)) : rc;
+    buf_release(&value);
+    return rc == 0 ? 0 : -1;
+}
+
+static int add_credential(const struct config_provider *p, struct str key, struct headers *out) {
+    if (key.n == 0) {
+        key = str_of(p->api_key);
+    }
+    if (key.n == 0) {
+        return 0;
+    }
+    if (p->auth == AUTH_BEARER) {
+        return add_bearer(key, out);
+    }
+    return p->auth == AUTH_HEADER && p->auth_name ? headers_set(out, str_of(p->auth_name), key) : 0;
+}
+
+int outbound_headers(const struct config_provider *p, const struct headers *client, struct str key,
+                     struct headers *out) {
+    headers_clear(out);
+    for (size_t i = 0; i < client->n; i++) {
+        struct header h = headers_at(client, i);
+        if (for_provider(p, client, h.name) && headers_add(out, h.name, h.value) != 0) {
+            return -1;
+        }
+    }
+    /* The field that carries our key must not carry the client's, whatever its name; nor when we
+     * have no key to put there. */
+    if (p->auth == AUTH_HEADER && p->auth_name) {
+        headers_remove(out, p->auth_name);
+    }
+    return add_configured(p, out) == 0 ? add_credential(p, key, out) : -1;
+}
+
+int inbound_headers(const struct headers *answer, struct headers *out) {
+    static const char *const dropped[] = {"Content-Length", "Content-Encoding", "Set-Cookie",
+                                          "Set-Cookie2", NULL};
+    headers_clear(out);
+    for (size_t i = 0; i < answer->n; i++) {
+        struct header h = headers_at(answer, i);
+        if (in(h.name, dropped) || starts(h.name, "x-moongate-") || hop_by_hop(answer, h.name)) {
+            continue;
+        }
+        if (headers_add(out, h.name, h.value) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+struct str client_key(const struct headers *client) {
+    struct str value;
+    if (headers_get(client, "Authorization", &value) && starts(value, "Bearer ")) {
+        value = str_trim(str_make(value.p + 7, value.n - 7));
+        if (value.n > 0) {
+            return value;
+        }
+    }
+    if (headers_get(client, "x-api-key", &value) && value.n > 0) {
+        return value;
+    }
+    if (headers_get(client, "x-goog-api-key", &value)) {
+        return value;
+    }
+    return str_make(NULL, 0);
+}
