@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Staging: everything a load needs is made and checked here, on the control thread, before anybody
+ * sees it; any mistake throws all of it away. The first lane is where mistakes are looked for and
+ * reported, the others only repeat what worked there.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy/lane.h"
+
+static void generation_free(struct generation *g) {
+    size_t i;
+
+    for (i = 0; i < g->n_lanes; i++) {
+        lane_free(g->lanes[i]);
+    }
+    free(g->lanes);
+    for (i = 0; g->routes && i < g->config->n_routes; i++) {
+        size_t t;
+
+        value_release(&g->routes[i].settings);
+        for (t = 0; t < g->routes[i].n_targets; t++) {
+            free(g->routes[i].targets[t]);
+        }
+        free(g->routes[i].targets);
+    }
+    free(g->routes);
+    for (i = 0; g->policies && i < g->n_policies; i++) {
+        free(g->policies[i].label);
+    }
+    free(g->policies);
+    config_unref(g->config);
+    snapshot_unref(g->snapshot);
+    free(g);
+}
+
+static size_t find_policy(const struct generation *g, const char *name) {
+    size_t i;
+
+    for (i = 0; i < g->n_policies && strcmp(g->policies[i].name, name) != 0; i++) {
+    }
+    return i;
+}
+
+/* The policy files that routes name, each once. */
+static int list_policies(struct generation *g, struct diags *diags) {
+    size_t i;
+
+    for (i = 0; i < g->config->n_routes; i++) {
+        const struct config_route *route = &g->config->routes[i];
+        size_t p;
+        char label[256];
+
+        if (!route->policy) { /* a mistake that was told already */
+            g->routes[i].policy = g->config->n_routes;
+            continue;
+        }
+        p = find_policy(g, route->policy);
+
+        g->routes[i].policy = p;
+        if (p < g->n_policies) {
+            continue;
+        }
+        snprintf(label, sizeof label, "policies/%s.lua", route->policy);
+        g->policies[p] = (struct policy_file){.name = route->policy,
+                                              .file = snapshot_find(g->snapshot, label),
+                                              .label = str_dup(str_of(label))};
+        g->n_policies++;
+        if (!g->policies[p].label) {
+            return -1;
+        }
+        if (!g->policies[p].file) {
+            diags_error(diags, snapshot_config_path(g->snapshot), route->line,
+                        "route '%s': there is no file %s", route->name, label);
+        }
+    }
+    return 0;
+}
+
+static struct generation *generation_new(const struct policy_env *env, unsigned id,
+                                         struct snapshot *snapshot, struct config *config,
+                                         size_t lanes) {
+    struct generation *g = calloc(1, sizeof *g);
+
+    if (!g) {
+        return NULL;
+    }
+    atomic_init(&g->refs, 1);
+    g->env = env;
+    g->id = id;
+    g->snapshot = snapshot_ref(snapshot);
+    g->config = config_ref(config);
+    snapshot_hash(snapshot, g->hash);
+    g->routes = calloc(config->n_routes + 1, sizeof *g->routes);
+    g->policies = calloc(config->n_routes + 1, sizeof *g->policies);
+    g->lanes = calloc(lanes + 1, sizeof *g->lanes);
+    if (!g->routes || !g->policies || !g->lanes) {
+        generation_free(g);
+        return NULL;
+    }
+    return g;
+}
+
+static struct lane *add_lane(struct generation *g, struct diags *diags) {
+    struct err err;
+    struct lane *lane = lane_new(g, &err);
+
+    if (!lane) {
+        contract_report(diags, snapshot_config_path(g->snapshot), err.text);
+        return NULL;
+    }
+    g->lanes[g->n_lanes++] = lane;
+    return lane;
+}
+
+/* 0 when there is nothing against this generation. */
+static int stage_first(struct generation *g, struct diags *diags) {
+    struct lane *lane;
+    struct err err;
+
+    if (list_policies(g, diags) < 0) {
+        diags_error(diags, snapshot_config_path(g->snapshot), 0, "not enough memory");
+        return -1;
+    }
+    lane = add_lane(g, diags);
+    if (!lane || lane_load(lane, diags, &err) < 0) {
+        return -1;
+    }
+    settings_check(lane, diags);
+    if (diags->errors) {
+        return -1;
+    }
+    if (lane_bind(lane, &err) < 0) {
+        contract_report(diags, snapshot_config_path(g->snapshot), err.text);
+        return -1;
+    }
+    return 0;
+}
+
+static int stage_next(struct generation *g, struct diags *diags) {
+    struct lane *lane = add_lane(g, diags);
+    struct err err;
+
+    if (!lane) {
+        return -1;
+    }
+    if (lane_load(lane, NULL, &err) < 0 || lane_bind(lane, &err) < 0) {
+        contract_report(diags, snapshot_config_path(g->snapshot), err.text);
+        return -1;
+    }
+    return 0;
+}
+
+struct generation *generation_stage(const struct policy_env *env, unsigned id,
+                                    struct snapshot *snapshot, struct config *config, size_t lanes,
+                                    struct diags *diags) {
+    struct generation *g = generation_new(env, id, snapshot, config, lanes);
+    int status;
+
+    if (!g) {
+        diags_error(diags, snapshot_config_path(snapshot), 0, "not enough memory");
+        return NULL;
+    }
+    status = stage_first(g, diags);
+    while (status == 0 && g->n_lanes < lanes) {
+        status = stage_next(g, diags);
+    }
+    if (status < 0) {
+        generation_free(g);
+        return NULL;
+    }
+    atomic_fetch_add(&g->refs, (int)g->n_lanes);
+    return g;
+}
+
+unsigned generation_id(const struct generation *g) {
+    return g->id;
+}
+
+struct config *generation_config(const struct generation *g) {
+    return g->config;
+}
+
+const unsigned char *generation_hash(const struct generation *g) {
+    return g->hash;
+}
+
+struct generation *generation_ref(struct generation *g) {
+    atomic_fetch_add(&g->refs, 1);
+    return g;
+}
+
+void generation_unref(struct generation *g) {
+    if (g && atomic_fetch_sub(&g->refs, 1) == 1) {
+        generation_free(g);
+    }
+}
+
+struct lane *generation_lane(struct generation *g, size_t worker) {
+    return worker < g->n_lanes ? g->lanes[worker] : NULL;
+}
+
+void generation_stats(const struct generation *g, struct lane_stats *sum) {
+    struct lane_stats one;
+    size_t i;
+
+    *sum = (struct lane_stats){0};
+    for (i = 0; i < g->n_lanes; i++) {
+        lane_stats(g->lanes[i], &one);
+        sum->runs += one.runs;
+        sum->bytes += one.bytes;
+        sum->calls += one.calls;
+        sum->errors += one.errors;
+        sum->kills += one.kills;
+    }
+}

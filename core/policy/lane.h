@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Generations, lanes and runs from the inside. Internal to policy/. A generation owns what all its
+ * lanes share and never changes once it is staged (the completed settings, the default plans); a
+ * lane owns one box and is used by one thread at a time. The numbers of lane_stats may be read by
+ * any thread.
+ */
+#ifndef POLICY_LANE_H
+#define POLICY_LANE_H
+
+#include <stdatomic.h>
+
+#include "base/value.h"
+#include "policy/box.h"
+
+/* One policy file that some route names. */
+struct policy_file {
+    const char *name;                 /* "failover"; borrowed of the configuration */
+    const struct snapshot_file *file; /* borrowed of the snapshot */
+    char *label;                      /* "policies/failover.lua" */
+    bool ok;                          /* loaded and fit for its contract, in the first lane */
+};
+
+/* What a route has beside its configuration. */
+struct policy_route {
+    size_t policy;         /* index of its policy_file */
+    struct value settings; /* completed by the schema */
+    char **targets;        /* default plan, NULL-terminated */
+    size_t n_targets;
+};
+
+struct generation {
+    atomic_int refs;
+    unsigned id;
+    const struct policy_env *env; /* borrowed */
+    struct snapshot *snapshot;    /* a reference */
+    struct config *config;        /* a reference */
+    unsigned char hash[HASH_SIZE];
+    struct policy_file *policies;
+    size_t n_policies;
+    struct policy_route *routes; /* as many as the configuration has */
+    struct lane **lanes;
+    size_t n_lanes;
+};
+
+/* Registry references, -1 or 0 where there is nothing. */
+struct lane_refs {
+    int *policy;   /* per policy file: its table */
+    int *handler;  /* per route */
+    int *settings; /* per route, read-only */
+};
+
+/*
+ * A policy that hoards in a variable of its file fills the state for good. Such a lane is `worn`:
+ * it starts no run any more (each ends as RUN_NOMEM at once, and the default plan answers), so it
+ * drains; when the last run has let go the box is made anew from the same snapshot.
+ */
+struct lane {
+    struct generation *gen; /* holds one reference while the box is open */
+    struct box *box;        /* NULL once closed */
+    struct lane_refs refs;  /* into the box */
+    struct run *current;    /* the run inside Lua at this moment */
+    struct run *free_runs;  /* finished ones, most with a coroutine ready for use */
+    size_t n_free;
+    bool retired;
+    bool worn;
+    _Atomic size_t runs, bytes;
+    _Atomic unsigned long calls, errors, kills;
+};
+
+/* A lane with an open box that holds no reference yet, or NULL with err. */
+struct lane *lane_new(struct generation *g, struct err *err);
+/* Closes the box and frees the runs kept; the struct stays for its numbers. No run may be left. */
+void lane_close(struct lane *lane);
+void lane_free(struct lane *lane);
+/* After a run ended for want of memory: collects, and marks the lane worn if that does not help. */
+void lane_check_memory(struct lane *lane);
+/* Gives a worn lane that no run holds a new box. */
+void lane_renew(struct lane *lane);
+void lane_publish(struct lane *lane); /* brings lane_stats up to date */
+
+/* Loads every policy file into the lane. With `diags`: checks contracts and reports all mistakes
+ * there (the first lane); the result counts only without. */
+int lane_load(struct lane *lane, struct diags *diags, struct err *err);
+/* Puts handlers and settings of all routes where policy_push_handler finds them. */
+int lane_bind(struct lane *lane, struct err *err);
+
+/* contract.c: takes the value that a policy file returned from the top of the main stack, and
+ * reports what is wrong with it. */
+void contract_check(struct lane *lane, struct policy_file *file, struct diags *diags);
+/* Reports an error of Lua, splitting "file.lua:12: text" into its parts. */
+void contract_report(struct diags *diags, const char *file, const char *message);
+
+/* settings.c: completes and checks the settings of every route, and draws up the default plans.
+ * Fills generation.routes. */
+void settings_check(struct lane *lane, struct diags *diags);
+
+/* run.c: frees a run that stands in the lane's free list. */
+void run_discard(struct run *run);
+
+#endif

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The settings of every route: checked and completed once, in the first lane, by moongate.schema
+ * and by the policy's own `check`, then kept as plain values that every lane copies. Problems are
+ * reported at the line of gateway.lua where the setting stands. Also draws up the default plans.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "config/luavalue.h"
+#include "policy/lane.h"
+#include "policy/sandbox.h"
+
+struct checking {
+    struct lane *lane;
+    struct diags *diags;
+    size_t route;
+    int schema_check; /* in the registry: moongate.schema's function */
+    bool errors;      /* of this route */
+};
+
+/* At the setting's line, or at the nearest parent that can be found. */
+static void report(struct checking *c, const char *path, bool warning, const char *message) {
+    const struct generation *g = c->lane->gen;
+    const char *file = snapshot_config_path(g->snapshot);
+    char full[512];
+    int line;
+
+    snprintf(full, sizeof full, "routes[%zu].settings%s%s", c->route + 1,
+             path[0] && path[0] != '[' ? "." : "", path);
+    line = config_line(g->snapshot, full);
+    line = line ? line : g->config->routes[c->route].line;
+    if (warning) {
+        diags_warn(c->diags, file, line, "%s: %s", full, message);
+    } else {
+        diags_error(c->diags, file, line, "%s: %s", full, message);
+        c->errors = true;
+    }
+}
+
+/* Args: what `require` returned. Result: nothing; keeps its `check`. */
+static int keep_schema(lua_State *L) {
+    struct checking *c = box_arg(L);
+
+    if (lua_getfield(L, 1, "check") != LUA_TFUNCTION) {
+        return luaL_error(L, "lua/moongate/schema.lua:1: the module has no function 'check'");
+    }
+    c->schema_check = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+static int push_require(lua_State *L) {
+    (void)box_arg(L);
+    lua_pushcfunction(L, sandbox_require);
+    lua_pushliteral(L, "moongate.schema");
+    return 2;
+}
+
+static int load_schema(struct checking *c) {
+    struct box *box = c->lane->box;
+    struct err err;
+
+    if (box_protect(box, push_require, NULL, 0, 2, &err) != BOX_OK ||
+        box_call(box, 1, 1, &err) != BOX_OK ||
+        box_protect(box, keep_schema, c, 1, 0, &err) != BOX_OK) {
+        contract_report(c->diags, "lua/moongate/schema.lua", err.text);
+        return -1;
+    }
+    return 0;
+}
+
+static void push_environment(lua_State *L, const struct config *config) {
+    size_t i;
+
+    lua_createtable(L, 0, 1);
+    lua_createtable(L, 0, (int)config->n_providers);
+    for (i = 0; i < config->n_providers; i++) {
+        lua_pushboolean(L, 1);
+        lua_setfield(L, -2, config->providers[i].name);
+    }
+    lua_setfield(L, -2, "providers");
+}
+
+/* Results: schema.check, schema, settings, env. */
+static int push_check(lua_State *L) {
+    struct checking *c = box_arg(L);
+    struct generation *g = c->lane->gen;
+    const struct value *settings = &g->config->routes[c->route].settings;
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, c->schema_check);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, c->lane->refs.policy[g->routes[c->route].policy]);
+    if (lua_getfield(L, -1, "settings") == LUA_TNIL) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+    }
+    lua_remove(L, -2);
+    if (settings->type == VALUE_NIL) {
+        lua_newtable(L);
+    } else {
+        value_to_lua(L, settings);
+    }
+    push_environment(L, g->config);
+    return 4;
+}
+
+static void read_problem(lua_State *L, struct checking *c) {
+    const char *path = "", *message = NULL;
+    bool warning = false;
+
+    if (lua_type(L, -1) == LUA_TSTRING) {
+        report(c, "", false, lua_tostring(L, -1));
+        return;
+    }
+    if (lua_istable(L, -1)) {
+        lua_getfield(L, -1, "path");
+        lua_getfield(L, -2, "message");
+        lua_getfield(L, -3, "warning");
+        path = lua_type(L, -3) == LUA_TSTRING ? lua_tostring(L, -3) : "";
+        message = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
+        warning = lua_toboolean(L, -1);
+    }
+    report(c, path, warning, message ? message : "a check returned a problem without a message");
+}
+
+/* Args: completed settings, problems. Result: completed settings. */
+static int read_problems(lua_State *L) {
+    struct checking *c = box_arg(L);
+    lua_Integer i, n;
+
+    if (!lua_isnil(L, 2)) {
+        frozen_see_through(L, 2);
+        n = (lua_Integer)lua_rawlen(L, 2);
+        for (i = 1; i <= n; i++) {
+            lua_rawgeti(L, 2, i);
+            read_problem(L, c);
+            lua_settop(L, 2);
+        }
+    }
+    lua_settop(L, 1);
+    return 1;
+}
+
+/* Args: completed settings. Results: completed settings, the policy's check or nil, completed
+ * settings. */
+static int push_own_check(lua_State *L) {
+    struct checking *c = box_arg(L);
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, c->lane->refs.policy[c->lane->gen->routes[c->route].policy]);
+    lua_getfield(L, -1, "check");
+    lua_remove(L, -2);
+    lua_pushvalue(L, 1);
+    return 3;
+}
+
+/* The completed settings are on top of the stack before and, if it went well, after. */
+static enum box_status own_check(struct checking *c, struct err *err) {
+    struct box *box = c->lane->box;
+    enum box_status status = box_protect(box, push_own_check, c, 1, 3, err);
+
+    if (status != BOX_OK) {
+        return status;
+    }
+    if (lua_isnil(box->L, -2)) {
+        lua_pop(box->L, 2);
+        return BOX_OK;
+    }
+    status = box_call(box, 1, 1, err);
+    if (status == BOX_OK) {
+        return box_protect(box, read_problems, c, 2, 1, err);
+    }
+    lua_pop(box->L, 1);
+    return status;
+}
+
+static enum box_status check_route(struct checking *c, struct err *err) {
+    struct box *box = c->lane->box;
+    struct value *out = &c->lane->gen->routes[c->route].settings;
+    enum box_status status = box_protect(box, push_check, c, 0, 4, err);
+
+    if (status == BOX_OK) {
+        status = box_call(box, 3, 2, err);
+    }
+    if (status == BOX_OK) {
+        status = box_protect(box, read_problems, c, 2, 1, err);
+    }
+    if (status == BOX_OK && !c->errors) {
+        status = own_check(c, err);
+    }
+    if (status != BOX_OK) {
+        return status;
+    }
+    if (!c->errors && value_from_lua(box->L, lua_gettop(box->L), out, err) < 0) {
+        status = BOX_ERROR;
+    } else if (!c->errors && out->type != VALUE_TABLE) {
+        err_set(err, "the check returned a %s instead of the completed settings",
+                value_type_name(out));
+        status = BOX_ERROR;
+    }
+    lua_pop(box->L, 1);
+    return status;
+}
+
+static int add_target(struct policy_route *r, struct str name) {
+    char **grown = realloc(r->targets, (r->n_targets + 2) * sizeof *grown);
+
+    if (!grown) {
+        return -1;
+    }
+    r->targets = grown;
+    r->targets[r->n_targets] = str_dup(name);
+    r->targets[r->n_targets + 1] = NULL;
+    return r->targets[r->n_targets++] ? 0 : -1;
+}
+
+static struct str provider_of(struct str target) {
+    const char *slash = target.n ? memchr(target.p, '/', target.n) : NULL;
+
+    return slash ? str_make(target.p, (size_t)(slash - target.p)) : target;
+}
+
+/* A target or an entry: text, { target = } or a group { targets = }. */
+static int plan_entry(struct checking *c, const struct value *v, const char *path) {
+    struct generation *g = c->lane->gen;
+    const struct value *inner = value_field(v, "target"), *list = value_field(v, "targets");
+    struct str name = value_str(v->type == VALUE_TABLE && inner ? inner : v);
+    size_t i;
+
+    if (name.n > 0) {
+        if (!config_provider(g->config, provider_of(name))) {
+            char text[256];
+
+            snprintf(text, sizeof text, "there is no provider '%.*s' (of target '%.*s')",
+                     (int)provider_of(name).n, name.p, (int)name.n, name.p);
+            report(c, path, false, text);
+        }
+        return add_target(&g->routes[c->route], name);
+    }
+    for (i = 0; list && list->type == VALUE_TABLE && i < list->as.t.n_items; i++) {
+        if (plan_entry(c, &list->as.t.items[i], path) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int draw_plan(struct checking *c) {
+    const struct value *settings = &c->lane->gen->routes[c->route].settings;
+    const struct value *one = value_field(settings, "target"),
+                       *list = value_field(settings, "targets");
+    char path[64];
+    size_t i;
+
+    if (one && one->type == VALUE_STR) {
+        return plan_entry(c, one, "target");
+    }
+    for (i = 0; list && list->type == VALUE_TABLE && i < list->as.t.n_items; i++) {
+        snprintf(path, sizeof path, "targets[%zu]", i + 1);
+        if (plan_entry(c, &list->as.t.items[i], path) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* False when the lane's load budget or memory is gone, so that looking further makes no sense. */
+static bool check_one(struct checking *c) {
+    struct err err;
+    enum box_status status;
+
+    c->errors = false;
+    status = check_route(c, &err);
+    if (status != BOX_OK) {
+        report(c, "", false, err.text);
+        return status == BOX_ERROR;
+    }
+    if (!c->errors && draw_plan(c) < 0) {
+        report(c, "", false, "not enough memory");
+        return false;
+    }
+    return true;
+}
+
+void settings_check(struct lane *lane, struct diags *diags) {
+    struct checking c = {.lane = lane, .diags = diags};
+    struct generation *g = lane->gen;
+
+    if (load_schema(&c) < 0) {
+        return;
+    }
+    for (c.route = 0; c.route < g->config->n_routes; c.route++) {
+        if (g->policies[g->routes[c.route].policy].ok && !check_one(&c)) {
+            return;
+        }
+    }
+}
