@@ -1,0 +1,116 @@
+---@meta
+-- SPDX-License-Identifier: MIT
+-- The request a policy's handle is called with. For editors; never loaded.
+
+---@class moongate.SendOptions seconds are above 0; what is left out is not limited here
+---@field model? string instead of the target's
+---@field key? string instead of the provider's
+---@field connect? number seconds
+---@field first_byte? number seconds to the end of the answer's head
+---@field first_token? number seconds to the first content; streams only
+---@field idle? number seconds without content once content flows
+---@field total? number seconds up to commit
+---@field max_bytes? integer of the answer
+---@field max_seconds? number of the answer
+---@field headers? table<string, string>
+---@field set? table<string, any> top-level JSON fields to set
+---@field unset? string[] top-level JSON fields to drop
+---@field force? boolean even when the target is suspended
+---@field fresh? boolean over a new connection
+
+---@class moongate.Response what req:respond, req:unavailable and req:fail give: to be returned
+
+---@class moongate.Stream
+local stream = {}
+---@param text string
+function stream:write(text) end
+---@param seconds number
+function stream:sleep(seconds) end
+---Cuts the connection.
+function stream:abort() end
+
+---@class moongate.ResponseSpec
+---@field status? integer 200
+---@field headers? table<string, string>
+---@field json? any
+---@field body? string
+---@field stream? fun(out: moongate.Stream)
+---@field attempt? moongate.Attempt
+
+---@class moongate.Request
+---@field id string
+---@field method string
+---@field path string
+---@field model string|nil as the client named it
+---@field stream boolean the client asked for a stream
+---@field key string|nil name of the client's key
+---@field environment string
+---@field body_size integer bytes
+---@field elapsed number seconds since its start
+---@field remaining number seconds to its deadline; math.huge = none
+---@field attempts moongate.Attempt[]
+---@field ctx table scratch
+local req = {}
+
+---@param name string any case
+---@return string|nil
+function req:header(name) end
+
+---One field of the body, read when asked for.
+---@param path string "messages.0.role"
+---@return any
+function req:json(path) end
+
+---Sends the request to a target and waits for what comes of it. Raises on an unknown provider or option.
+---@param target string "provider/model", or "provider": the client's model
+---@param options? moongate.SendOptions
+---@return moongate.Attempt
+function req:send(target, options) end
+
+---Like send, without waiting: the attempt's outcome is known when `wait` returns it.
+---@param target string
+---@param options? moongate.SendOptions
+---@return moongate.Attempt
+function req:start(target, options) end
+
+---Waits for the next of the started attempts whose outcome is known.
+---@param seconds? number at most
+---@return moongate.Attempt|nil nil when the time is up
+function req:wait(seconds) end
+
+---@param seconds number
+function req:sleep(seconds) end
+
+---An answer of the policy's own: `return req:respond { … }`.
+---@param answer moongate.ResponseSpec
+---@return moongate.Response
+function req:respond(answer) end
+
+---Starts the second attempt when the first has shown no content after `delay`; the first that does wins.
+---An attempt that fails has the next one started at once. `budget`: extra attempts per request, on average.
+---@param entries { [1]: string, [2]: moongate.SendOptions? }[]
+---@param options? { delay?: number, budget?: number }
+---@return moongate.Attempt
+function req:race(entries, options) end
+
+---The full name of a target: what is suspended and counted.
+---@param target string
+---@return string
+function req:name(target) end
+
+---Ends the request with a 504 when nothing is committed so many seconds after its start.
+---@param seconds number
+function req:deadline(seconds) end
+
+---A 503 of the gateway's own with Retry-After.
+---@param seconds number
+---@param message? string
+---@return moongate.Response
+function req:unavailable(seconds, message) end
+
+---An error of the gateway's own in the client's dialect.
+---@param status integer
+---@param code string
+---@param message? string
+---@return moongate.Response
+function req:fail(status, code, message) end

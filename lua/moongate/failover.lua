@@ -1,0 +1,352 @@
+-- SPDX-License-Identifier: MIT
+-- The failover loop: tries targets in order, retries, moves on, remembers who failed. Everything that
+-- decides is in the modules it composes; this file is the one place where a request is sent more than
+-- once. Uses plan (settings made ready), order, availability, breaker, retry, trigger. Holds no state
+-- between requests: that is in the store and in the targets' facts.
+
+local moongate = require "moongate"
+local availability = require "moongate.availability"
+local definition = require "moongate.failover_settings"
+local order = require "moongate.order"
+local plans = require "moongate.plan"
+local retry = require "moongate.retry"
+local trigger = require "moongate.trigger"
+
+local failover = {}
+
+---The schema, for a policy's `settings`.
+failover.settings = definition.fields
+---What the schema cannot say, for a policy's `check`.
+failover.check = definition.check
+
+local UNKNOWN_RECOVERY = 5 -- seconds to tell a client when nobody knows
+local ALONE = { group = false }
+
+-- Failures of the target. The others are of the request (or of a policy): they may move it on, but say
+-- nothing about the next request.
+local BLAME = { backend = true, rate_limit = true, credential = true, model = true }
+
+local ACTIONS = { ["return"] = true, retry = true, next = true }
+
+-- A passed-through key is the client's own: what is refused to it is no fault of the target's.
+local function own_key(attempt)
+  return attempt.passthrough and (attempt.class == "credential" or attempt.class == "rate_limit")
+end
+
+local function blames(attempt)
+  local outcome = attempt.outcome
+  return BLAME[attempt.class] and outcome ~= "queue_full" and outcome ~= "suspended"
+    and not own_key(attempt)
+end
+
+-- Tells breaker and suspensions how a request's tries on one target ended.
+local function settle(run, name, attempt, mode)
+  local plan, good = run.plan, nil
+  if attempt.ok then
+    good = true
+  elseif blames(attempt) and trigger.matches(plan.trigger, attempt) then
+    good = false
+  end
+  if plan.breaker then plan.breaker:record(name, good, mode, run.req.id) end
+  if good == false and plan.suspend > 0 then
+    local seconds = retry.suspension(plan.settings, attempt)
+    moongate.suspend(name, seconds, attempt.outcome, attempt.class ~= "rate_limit" and ALONE or nil)
+  end
+end
+
+-- Keeps what may be handed over when nothing works. A credential failure only when there is nothing
+-- else: a client would take it for a fault of its own key.
+local function note(run, attempt)
+  if attempt.class == "credential" and not attempt.passthrough then
+    run.refused = run.refused or attempt
+  else
+    run.first = run.first or attempt
+    run.last = attempt
+  end
+end
+
+-- May a failure without an answer be followed by another attempt? The provider may have worked on it.
+local function may_resend(plan, attempt)
+  return plan.replay or attempt.sent ~= "all" or attempt.status ~= 0
+end
+
+local function is_stale(plan, attempt)
+  return attempt.outcome == "stale_connection" and (plan.replay or attempt.sent == "nothing")
+end
+
+-- Another try on the same target: how long to wait for it, or nil.
+local function retry_wait(run, entry, attempt, tries)
+  local plan = run.plan
+  if tries.retries >= entry.retries or run.left < 1 then return nil end
+  if not trigger.matches(plan.retry_on, attempt) then return nil end
+  local wait = retry.wait(plan.settings, attempt, tries.retries + 1, run.req.remaining)
+  if wait and plan.budget and not plan.budget:take() then return nil end
+  return wait
+end
+
+-- What the settings want done about an attempt: "return", "retry" (after seconds), "next", "context".
+local function decide(run, entry, attempt, tries)
+  local plan = run.plan
+  if attempt.ok or not attempt.class then return "return" end
+  if plan.slow_failure and tries.took > plan.slow_failure then return "return" end
+  if not tries.freshened and run.left > 0 and is_stale(plan, attempt) then
+    tries.freshened, tries.fresh = true, true
+    return "retry", 0
+  end
+  if not may_resend(plan, attempt) then return "return" end
+  local wait = retry_wait(run, entry, attempt, tries)
+  if wait then
+    tries.retries = tries.retries + 1
+    return "retry", wait
+  end
+  if attempt.class == "context" and plan.context and not run.no_context then return "context" end
+  return trigger.matches(plan.trigger, attempt) and "next" or "return"
+end
+
+-- Lets a policy's own function change what is done. Anything but an action is the handler's answer.
+local function ask(run, entry, attempt, tries, action, wait)
+  local was_ok = attempt.ok
+  local wanted = run.on_result(run.req, attempt, action == "context" and "next" or action)
+  if wanted == nil then
+    if attempt.ok == was_ok then return action, wait end
+    return decide(run, entry, attempt, tries)
+  end
+  if type(wanted) ~= "string" then return "answer", wanted end
+  if not ACTIONS[wanted] then
+    error(('on_result returned "%s", expected "return", "retry" or "next"'):format(wanted), 2)
+  end
+  if wanted == "next" and action == "context" then return "context" end
+  if wanted == "retry" and action ~= "retry" then
+    if run.left < 1 then return "next" end
+    tries.retries = tries.retries + 1
+    wait = retry.backoff(run.plan.settings.backoff, tries.retries)
+    if wait >= run.req.remaining then return "next" end
+  end
+  return wanted, wait
+end
+
+local function send(run, entry, fresh)
+  local options = entry.options
+  if run.force then
+    options = fresh and options.forced_fresh or options.forced
+  else
+    options = fresh and options.fresh or options.usual
+  end
+  run.left = run.left - 1
+  local req = run.req
+  return req:send(entry.target, req.stream and options.stream or options.plain)
+end
+
+-- Waits before a retry; a probe keeps its turn meanwhile and for the try that follows.
+local function pause(run, name, mode, wait)
+  local plan = run.plan
+  if mode == "probe" then
+    plan.breaker:hold(name, run.req.id, math.min(run.req.remaining, wait + plan.try_time) + 1)
+  end
+  if wait > 0 then run.req:sleep(wait) end
+end
+
+-- Another request had the target suspended in the meantime; `failed` is what this one got before.
+local function overtaken(run, name, mode, failed)
+  if failed then
+    settle(run, name, failed, mode)
+    return trigger.matches(run.plan.trigger, failed) and "next" or "return", failed
+  end
+  if run.plan.breaker then run.plan.breaker:record(name, nil, mode, run.req.id) end
+  return "suspended"
+end
+
+-- All tries of this request on one target. Returns what to do next, the last attempt, and an answer.
+local function try(run, entry, name, mode)
+  local tries, failed
+  while true do
+    local began = run.plan.slow_failure and moongate.now()
+    local attempt = send(run, entry, tries and tries.fresh)
+    if attempt.ok and not run.on_result then
+      if run.plan.breaker then run.plan.breaker:record(name, true, mode, run.req.id) end
+      return "return", attempt
+    end
+    tries = tries or { retries = 0, freshened = false, fresh = false, took = 0 }
+    if attempt.outcome == "suspended" then
+      run.left = run.left + 1
+      return overtaken(run, name, mode, failed)
+    end
+    if began then tries.took = moongate.now() - began end
+    tries.fresh, run.tried = false, true
+    local action, detail = decide(run, entry, attempt, tries)
+    if run.on_result then action, detail = ask(run, entry, attempt, tries, action, detail) end
+    if not attempt.ok or action ~= "return" then note(run, attempt) end
+    if action ~= "retry" then
+      settle(run, name, attempt, mode)
+      return action, attempt, detail
+    end
+    failed = attempt
+    pause(run, name, mode, detail or 0)
+  end
+end
+
+local function skip(run, wait)
+  if wait < run.soonest then run.soonest = wait end
+end
+
+-- Is this target to be tried now? Returns its full name and how it passes, or nil.
+local function enter(run, entry)
+  local req, breaker = run.req, run.plan.breaker
+  local name = entry.name or req:name(entry.target)
+  if name == run.avoid then return nil end
+  if run.force then return name, "forced" end
+  local wait, facts = availability.wait(name, breaker)
+  local mode = "closed"
+  if wait <= 0 and breaker then
+    local hold = math.min(req.remaining, run.plan.try_time) + 1
+    mode, wait = breaker:enter(name, facts.up_since, req.id, hold)
+  end
+  if mode and (wait or 0) <= 0 then return name, mode end
+  skip(run, wait or UNKNOWN_RECOVERY)
+end
+
+-- The target that stands for an entry: itself, or the first member of a group that may be tried.
+local function choose(run, entry)
+  local ring = entry.ring
+  if not ring then return entry, enter(run, entry) end
+  for _, member in ipairs(order.list(ring, run.req)) do
+    local name, mode = enter(run, member)
+    if name then return member, name, mode end
+  end
+end
+
+-- May there be another attempt after one that failed?
+local function may_go_on(run)
+  return not run.tried or (run.left > 0 and run.req.remaining > 0)
+end
+
+local function over_budget(run, name, mode)
+  local budget = run.plan.budget
+  if not run.tried or not budget or budget:take() then return false end
+  if run.plan.breaker then run.plan.breaker:record(name, nil, mode, run.req.id) end
+  return true
+end
+
+local walk
+
+-- One entry. Returns true and the answer when the request is done, false when it may go on, nil when it
+-- may not.
+local function step(run, entry)
+  if not may_go_on(run) then return nil end
+  local target, name, mode = choose(run, entry)
+  if not name then return false end
+  if over_budget(run, name, mode) then return nil end
+  local action, attempt, answer = try(run, target, name, mode)
+  if action == "return" then
+    if attempt.ok then
+      if run.ring then order.served(run.ring, run.req, entry) end
+      if entry.ring then order.served(entry.ring, run.req, target) end
+    end
+    return true, attempt
+  elseif action == "answer" then
+    return true, answer
+  elseif action == "suspended" then
+    skip(run, moongate.health(name).suspended_for)
+  elseif action == "context" then
+    run.no_context, run.ring, run.avoid = true, nil, name
+    local done, result = walk(run, run.plan.context, #run.plan.context)
+    if done then return true, result end
+    return nil
+  end
+  return false
+end
+
+-- Steps through the first n entries. Returns true and the answer when the request is done.
+function walk(run, entries, n)
+  for i = 1, n do
+    local done, result = step(run, entries[i])
+    if done then return true, result end
+    if done == nil then return false end
+  end
+  return false
+end
+
+local function unavailable(run)
+  local seconds = run.soonest
+  if seconds == math.huge or seconds <= 0 then seconds = UNKNOWN_RECOVERY end
+  return run.req:unavailable(seconds, "every target of this route is suspended at the moment")
+end
+
+local function exhausted(run)
+  local how = run.plan.when_exhausted
+  if how == "unavailable" then
+    return run.req:fail(502, "all_targets_failed", "every target of this route failed")
+  end
+  if how == "first_error" then return run.first or run.refused end
+  return run.last or run.refused
+end
+
+-- Failover is switched off: the first target whatever its state, once. A connection that turned out to
+-- be closed is replaced, as any proxy would.
+local function first_once(run)
+  local entry = run.plan.entries[1]
+  if entry.ring then entry = order.list(entry.ring, run.req)[1] end
+  run.force = true
+  local attempt = send(run, entry, false)
+  if is_stale(run.plan, attempt) then attempt = send(run, entry, true) end
+  return attempt
+end
+
+local function opted_out(run)
+  local header = run.plan.opt_out_header
+  return header and run.req:header(header) ~= nil
+end
+
+local function listed(run, hooks)
+  local plan, req = run.plan, run.req
+  if not (hooks and hooks.order) then
+    run.ring = plan.ring
+    return order.list(plan.ring, req)
+  end
+  local targets = {}
+  for i, entry in ipairs(plan.entries) do targets[i] = entry.raw end
+  local wanted = hooks.order(req, targets)
+  if type(wanted) ~= "table" or wanted[1] == nil then
+    error(("order returned %s, expected a list of targets"):format(type(wanted)), 2)
+  end
+  return plans.resolve(plan, wanted)
+end
+
+---Serves a request by the settings: what a policy's `handle` returns.
+---@param req moongate.Request
+---@param settings table settings of the stock policy, or a copy of them; not to be changed afterwards
+---@param hooks? moongate.FailoverHooks
+---@return moongate.Attempt|moongate.Response
+function failover.run(req, settings, hooks)
+  local plan = plans.of(settings, req.environment)
+  local run = {
+    req = req, plan = plan, on_result = hooks and hooks.on_result, left = plan.max_attempts,
+    tried = false, force = false, soonest = math.huge,
+  }
+  if plan.deadline then req:deadline(plan.deadline) end
+  if not plan.enabled then return first_once(run) end
+  if plan.budget then plan.budget:request() end
+  local entries = listed(run, hooks)
+  local n = #entries
+  if opted_out(run) then n, run.no_context = 1, true end
+  local done, result = walk(run, entries, n)
+  if done then return result end
+  if not run.tried and plan.when_suspended == "try_anyway" then
+    run.force = true
+    done, result = walk(run, entries, n)
+    if done then return result end
+  end
+  if run.tried then return exhausted(run) end
+  return unavailable(run)
+end
+
+---A copy of settings with some changed, made once for the same two tables: cheap enough for every
+---request when `changes` is a constant.
+---@param settings table
+---@param changes table
+---@return table
+function failover.with(settings, changes)
+  return plans.variant(settings, changes)
+end
+
+return failover
