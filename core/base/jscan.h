@@ -92,7 +92,8 @@ struct jpieces {
 void jpieces_init(struct jpieces *p);
 void jpieces_release(struct jpieces *p);
 /* `text` must be an object that jscan_object accepted. A field that is not there is added at the
- * end; later edits of the same name win. At most MAX_SET_FIELDS + 2 edits. 0, or -1 (memory). */
+ * end; later edits of the same name win. Without edits any text is one piece. At most
+ * MAX_SET_FIELDS + 2 edits. 0, or -1 (memory). */
 int jsplice(struct str text, const struct jedit *edits, size_t n, struct jpieces *out)
     __attribute__((warn_unused_result));
 

@@ -191,6 +191,9 @@ int jsplice(struct str text, const struct jedit *edits, size_t n, struct jpieces
     struct splice s = {.text = text, .edits = edits, .n_edits = n, .out = out};
     size_t start = 0;
     jpieces_release(out);
+    if (n == 0) {
+        return add_piece(out, text.p, text.n);
+    }
     while (start < text.n && text.p[start] != '{') {
         start++;
     }

@@ -254,14 +254,6 @@ int lane_bind(struct lane *lane, struct err *err) {
     return status;
 }
 
-void policy_push_handler(lua_State *L, size_t route) {
-    struct lane *lane = policy_lane(L);
-
-    luaL_checkstack(L, 2, "pushing a handler");
-    lua_rawgeti(L, LUA_REGISTRYINDEX, lane->refs.handler[route]);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, lane->refs.settings[route]);
-}
-
 void *policy_host(lua_State *L) {
     return box_of(L)->env->host;
 }

@@ -26,6 +26,8 @@ void policy_charge(lua_State *L, size_t steps);
 /* Replaces the table on top of the stack by a read-only face of it (and of every table in it): indexable, iterable (pairs, ipairs, next, #), raising on assignment. */
 void policy_freeze(lua_State *L);
 
+/* In run_entry.push: the run serves this route. Names its policy in messages; does not raise. */
+void policy_about(lua_State *L, size_t route);
 /* Pushes the handler of the route and its completed, frozen settings: two values. */
 void policy_push_handler(lua_State *L, size_t route);
 

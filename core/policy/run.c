@@ -17,6 +17,7 @@ struct run {
     void *request;                 /* borrowed */
     lua_State *co;                 /* NULL: to be made */
     usec born, used;               /* CPU time used so far */
+    const char *label;             /* "policies/failover.lua", NULL until a handler was pushed */
     bool started, over;
     struct run *next; /* in the free list */
 };
@@ -89,6 +90,7 @@ struct run *run_new(struct lane *lane, const struct run_entry *entry, void *requ
     }
     run->entry = entry;
     run->request = request;
+    run->label = NULL;
     run->born = 0;
     run->used = 0;
     run->started = false;
@@ -329,7 +331,7 @@ static void account(struct run *run, enum run_status status, const struct err *e
     atomic_fetch_add_explicit(status == RUN_TIMEOUT ? &lane->kills : &lane->errors, 1,
                               memory_order_relaxed);
     if (log) {
-        log_error(log, "policy %s (generation %u): %s", names[status], lane->gen->id, err->text);
+        log_error(log, "%s: policy %s (generation %u): %s", run->label ? run->label : "policies", names[status], lane->gen->id, err->text);
     }
 }
 
@@ -358,4 +360,18 @@ enum run_status run_step(struct run *run, struct err *err) {
     lane->current = outer;
     account(run, status, err);
     return status;
+}
+
+void policy_about(lua_State *L, size_t route) {
+    const struct generation *g = policy_lane(L)->gen;
+
+    policy_lane(L)->current->label = g->policies[g->routes[route].policy].label;
+}
+
+void policy_push_handler(lua_State *L, size_t route) {
+    struct lane *lane = policy_lane(L);
+
+    luaL_checkstack(L, 2, "pushing a handler");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, lane->refs.handler[route]);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, lane->refs.settings[route]);
 }

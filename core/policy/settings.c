@@ -103,9 +103,19 @@ static int push_check(lua_State *L) {
     return 4;
 }
 
+/* A mistake in the policy's schema: told with the policy's file. */
+static void report_schema(struct checking *c, const char *path, const char *message) {
+    const struct generation *g = c->lane->gen;
+    char text[ERR_TEXT_MAX];
+
+    snprintf(text, sizeof text, "%s: %s", path, message);
+    contract_report(c->diags, g->policies[g->routes[c->route].policy].label, text);
+    c->errors = true;
+}
+
 static void read_problem(lua_State *L, struct checking *c) {
     const char *path = "", *message = NULL;
-    bool warning = false;
+    bool warning = false, schema = false;
 
     if (lua_type(L, -1) == LUA_TSTRING) {
         report(c, "", false, lua_tostring(L, -1));
@@ -118,6 +128,12 @@ static void read_problem(lua_State *L, struct checking *c) {
         path = lua_type(L, -3) == LUA_TSTRING ? lua_tostring(L, -3) : "";
         message = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
         warning = lua_toboolean(L, -1);
+        lua_getfield(L, -4, "schema");
+        schema = lua_toboolean(L, -1);
+    }
+    if (schema && message) {
+        report_schema(c, path, message);
+        return;
     }
     report(c, path, warning, message ? message : "a check returned a problem without a message");
 }

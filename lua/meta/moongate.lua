@@ -91,7 +91,8 @@ function moongate.random(n) end
 ---@param message string
 function moongate.log(level, message) end
 
----@param name string
+---Counts. Appears in /metrics as moongate_custom_NAME_total with the route and these labels.
+---@param name string a-z, 0-9 and _
 ---@param by? number 1
 ---@param labels? table<string, string>
 function moongate.metric(name, by, labels) end

@@ -290,6 +290,27 @@ function checkers.trigger(_, value, ctx, path)
   return out
 end
 
+-- A mistake of the policy's author, not of who wrote the settings: told with the policy's file.
+local function schema_problem(ctx, path, message)
+  problem(ctx, path, message)
+  ctx.problems[#ctx.problems].schema = true
+end
+
+-- What is wrong with the schema itself, whether or not a setting uses the part.
+local function check_schema(fields, ctx, path)
+  for _, name in ipairs(sorted_keys(fields)) do
+    local field, at = fields[name], join(path, name)
+    if type(field) ~= "table" then
+      schema_problem(ctx, at, "the schema has no table { type = … } here")
+    elseif not checkers[field.type] then
+      schema_problem(ctx, at, ('the schema names an unknown type "%s"%s'):format(tostring(field.type),
+        spell.hint(field.type, checkers)))
+    elseif type(field.fields) == "table" then
+      check_schema(field.fields, ctx, at)
+    end
+  end
+end
+
 ---Checks settings and completes them.
 ---@param fields table<string, table> the schema: name -> field
 ---@param settings table
@@ -302,6 +323,8 @@ function schema.check(fields, settings, env)
     wrong(ctx, "", settings, "a table of settings")
     return {}, ctx.problems
   end
+  check_schema(fields, ctx, "settings")
+  if #ctx.problems > 0 then return {}, ctx.problems end
   return check_fields(fields, settings, ctx, ""), ctx.problems
 end
 
