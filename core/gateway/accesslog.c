@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+#include "gateway/accesslog.h"
+
+#include <stdio.h>
+
+#define MAX_LINE KIB(16)
+
+static const char *const END_NAMES[] = {[END_COMPLETE] = "complete",
+                                        [END_UPSTREAM_CUT] = "upstream_cut",
+                                        [END_CLIENT_GONE] = "client_gone",
+                                        [END_LIMIT] = "limit",
+                                        [END_REFUSED] = "refused"};
+
+const char *exchange_end_name(enum exchange_end end) {
+    return END_NAMES[end];
+}
+
+/* A field of a JSON line. Text that does not fit the line is dropped whole, the line stays JSON. */
+static int field(struct buf *line, const char *name, struct str value) {
+    int bad = buf_addf(line, "%s\"%s\":", line->len > 1 ? "," : "", name);
+    return bad | (value.p ? json_write_string(line, value) : buf_adds(line, "null"));
+}
+
+static int number(struct buf *line, const char *name, double value) {
+    return value < 0 ? buf_addf(line, ",\"%s\":null", name) : buf_addf(line, ",\"%s\":%.10g", name, value);
+}
+
+static double ms(usec from, usec to) {
+    return from && to >= from ? (double)(to - from) / 1000.0 : -1;
+}
+
+static int attempts(struct buf *line, const struct exchange *x) {
+    int bad = buf_adds(line, ",\"attempts\":[");
+    bool first = true;
+    for (size_t i = 0; i < x->n_attempts; i++) {
+        const struct attempt *a = x->attempts[i];
+        if (!a->begun) {
+            continue;
+        }
+        struct buf one;
+        buf_init(&one, KIB(4));
+        enum outcome o = a->verdict.outcome;
+        bad |= buf_addc(&one, '{');
+        bad |= field(&one, "target", str_of(a->name));
+        bad |= field(&one, "outcome", str_of(outcome_name(o)));
+        bad |= field(&one, "class", str_of(outcome_class(o) ? class_name(outcome_class(o)) : NULL));
+        bad |= number(&one, "status", a->status);
+        bad |= number(&one, "ms", ms(a->sent_at, a->ended_at));
+        bad |= buf_addc(&one, '}');
+        bad |= first ? 0 : buf_addc(line, ',');
+        bad |= buf_add_str(line, buf_str(&one));
+        buf_release(&one);
+        first = false;
+    }
+    return bad | buf_addc(line, ']');
+}
+
+static int usage_fields(struct buf *line, const struct usage *u) {
+    struct { const char *name; long long value; } fields[] = {
+        {"input", u->input}, {"output", u->output}, {"cached", u->cached}, {"reasoning", u->reasoning}};
+    int bad = buf_adds(line, ",\"usage\":{");
+    bool first = true;
+    for (size_t i = 0; i < 4; i++) {
+        if (fields[i].value >= 0) {
+            bad |= buf_addf(line, "%s\"%s\":%lld", first ? "" : ",", fields[i].name, fields[i].value);
+            first = false;
+        }
+    }
+    return bad | buf_addc(line, '}');
+}
+
+static void who(struct buf *line, const struct exchange *x, int *bad) {
+    const struct http_request *r = x->request;
+    char now[32];
+    clock_format(clock_wall(), now, sizeof(now));
+    *bad |= field(line, "time", str_of(now));
+    *bad |= field(line, "id", str_of(x->id));
+    *bad |= field(line, "route", str_of(x->route ? x->route->name : NULL));
+    *bad |= field(line, "policy", str_of(x->route ? x->route->policy : NULL));
+    *bad |= number(line, "generation", x->generation);
+    *bad |= field(line, "key", str_of(x->key ? x->key->name : NULL));
+    *bad |= field(line, "environment", str_of(x->key ? x->key->environment : "production"));
+    *bad |= field(line, "method", r->method);
+    *bad |= field(line, "path", r->path);
+    *bad |= field(line, "model", str_of(x->model));
+}
+
+static void write_line(struct buf *line, const struct exchange *x, enum exchange_end end, size_t sent, usec now) {
+    const struct http_request *r = x->request;
+    const struct attempt *a = x->relayed;
+    int bad = buf_addc(line, '{');
+    who(line, x, &bad);
+    bad |= field(line, "target", str_of(a ? a->name : NULL));
+    bad |= field(line, "served_model", str_of(a ? a->served_model : NULL));
+    bad |= buf_adds(line, x->stream ? ",\"stream\":true" : ",\"stream\":false");
+    bad |= number(line, "status", x->status);
+    bad |= field(line, "end", str_of(exchange_end_name(end)));
+    bad |= attempts(line, x);
+    bad |= number(line, "queue_ms", a ? ms(a->sent_at, a->admitted_at) : -1);
+    bad |= number(line, "first_token_ms", ms(r->started, x->first_content));
+    bad |= number(line, "total_ms", ms(r->started, now));
+    bad |= number(line, "request_bytes", (double)r->body.len);
+    bad |= number(line, "response_bytes", (double)sent);
+    bad |= a && a->usage.seen ? usage_fields(line, &a->usage) : 0;
+    bad |= buf_addc(line, '}');
+    if (bad) { /* longer than a line may be: says so with what identifies it */
+        buf_clear(line);
+        bad = buf_addf(line, "{\"id\":\"%s\",\"status\":%d,\"end\":\"%s\",\"truncated\":true}", x->id, x->status,
+                       exchange_end_name(end));
+    }
+}
+
+static void count(const struct exchange *x, enum exchange_end end, usec now) {
+    struct metrics *m = x->worker->metrics;
+    struct buf labels;
+    char status[16];
+    buf_init(&labels, MAX_LABELS);
+    snprintf(status, sizeof(status), "%d", x->status);
+    if (!x->route) {
+        metrics_label(&labels, "status", str_of(status));
+        metrics_add(m, METRIC_REFUSED, labels.data, 1);
+        buf_release(&labels);
+        return;
+    }
+    metrics_label(&labels, "route", str_of(x->route->name));
+    metrics_label(&labels, "status", str_of(status));
+    metrics_label(&labels, "end", str_of(exchange_end_name(end)));
+    metrics_add(m, METRIC_REQUESTS, labels.data, 1);
+    const struct attempt *a = x->relayed;
+    if (a) {
+        buf_clear(&labels);
+        metrics_label(&labels, "gen_ai_provider_name", str_of(a->provider->name));
+        metrics_label(&labels, "gen_ai_request_model", str_of(a->served_model));
+        metrics_add(m, METRIC_OPERATION, labels.data, usec_to_seconds(now - x->request->started));
+        size_t common = labels.len;
+        const struct usage *u = &a->usage;
+        struct { const char *type; long long n; } tokens[] = {{"input", u->input}, {"output", u->output}};
+        for (size_t i = 0; i < 2 && u->seen; i++) {
+            buf_truncate(&labels, common);
+            metrics_label(&labels, "gen_ai_token_type", str_of(tokens[i].type));
+            metrics_add(m, METRIC_TOKENS, labels.data, tokens[i].n > 0 ? (double)tokens[i].n : 0);
+        }
+    }
+    buf_release(&labels);
+}
+
+void accesslog_write(struct exchange *x, enum exchange_end end) {
+    struct gateway *g = x->worker->gateway;
+    size_t sent = x->conn && x->answered ? conn_bytes_out(x->conn) : x->bytes_out;
+    usec now = clock_now();
+    count(x, end, now);
+    if (g->access) {
+        struct buf line;
+        buf_init(&line, MAX_LINE);
+        write_line(&line, x, end, sent, now);
+        g->access(g->access_ctx, line.data, line.len);
+        buf_release(&line);
+    }
+}
+
+void accesslog_refused(struct worker *w, int status) {
+    struct gateway *g = w->gateway;
+    char line[256], now[32], labels[32];
+    snprintf(labels, sizeof(labels), "status=\"%d\"", status);
+    metrics_add(w->metrics, METRIC_REFUSED, labels, 1);
+    if (g->access) {
+        clock_format(clock_wall(), now, sizeof(now));
+        int n = snprintf(line, sizeof(line),
+                         "{\"time\":\"%s\",\"id\":\"mg-%016llx\",\"status\":%d,\"end\":\"refused\",\"attempts\":[]}", now,
+                         (unsigned long long)rng_next(&w->rng), status);
+        g->access(g->access_ctx, line, (size_t)n);
+    }
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+#include "gateway/answer.h"
+
+#include <stdio.h>
+
+#include <math.h>
+
+#include "base/map.h"
+#include "gateway/exchange_internal.h"
+#include "gateway/route.h"
+#include "upstream/outbound.h"
+
+int answer_trail(const struct exchange *x, struct buf *out) {
+    for (size_t i = 0; i < x->n_attempts; i++) {
+        const struct attempt *a = x->attempts[i];
+        if (!a || !a->begun) {
+            continue;
+        }
+        usec end = a->ended_at ? a->ended_at : clock_now();
+        int bad = buf_addf(out, "%s%s=%s:%d:%lldms", out->len ? "," : "", a->name,
+                           outcome_name(a->verdict.outcome), a->status, (long long)(end - a->sent_at) / 1000);
+        if (bad) {
+            break; /* cut at its maximum; the access log has them all */
+        }
+    }
+    return 0;
+}
+
+static size_t attempts_made(const struct exchange *x) {
+    size_t n = 0;
+    for (size_t i = 0; i < x->n_attempts; i++) {
+        n += x->attempts[i] && x->attempts[i]->begun;
+    }
+    return n;
+}
+
+int answer_headers(struct exchange *x, const struct attempt *served, int status, struct headers *out) {
+    size_t made = attempts_made(x);
+    int bad = headers_set(out, STR("x-moongate-request-id"), str_of(x->id));
+    if (served) {
+        bad |= headers_set(out, STR("x-moongate-target"), str_of(served->name));
+    }
+    if (made && x->config->log.trail) {
+        struct buf trail;
+        buf_init(&trail, MAX_TRAIL);
+        bad |= answer_trail(x, &trail);
+        if (header_value_ok(buf_str(&trail))) {
+            bad |= headers_set(out, STR("x-moongate-attempts"), buf_str(&trail));
+        }
+        buf_release(&trail);
+    }
+    if (made && status >= 400) {
+        bad |= headers_set(out, STR("x-should-retry"), STR("false"));
+    }
+    return bad;
+}
+
+/* Sends the decision's response whole. */
+static void send_whole(struct exchange *x, const struct attempt *about, enum exchange_end end) {
+    struct decision *d = &x->decision;
+    x->status = d->status;
+    if (answer_headers(x, about, d->status, &d->headers) != 0) {
+        conn_abort(x->conn);
+        exchange_finish(x, END_REFUSED);
+        return;
+    }
+    conn_head(x->conn, d->status, &d->headers, (long long)d->body.len);
+    x->answered = true;
+    conn_body(x->conn, d->body.data, d->body.len);
+    conn_end(x->conn);
+    exchange_finish(x, end);
+}
+
+void answer_error(struct exchange *x, int status, const char *type, const char *code, const char *message,
+                  enum exchange_end end) {
+    if (exchange_decide_error(x, status, type, code, message) != 0) {
+        conn_abort(x->conn);
+        exchange_finish(x, END_REFUSED);
+        return;
+    }
+    send_whole(x, NULL, end);
+}
+
+void answer_response(struct exchange *x) {
+    send_whole(x, NULL, END_COMPLETE);
+}
+
+static int add_model(struct buf *out, const char *id, const char *owner, size_t *n) {
+    int bad = buf_adds(out, (*n)++ ? ",{\"id\":" : "{\"id\":");
+    bad |= json_write_string(out, str_of(id));
+    bad |= buf_adds(out, ",\"object\":\"model\",\"created\":0,\"owned_by\":");
+    bad |= json_write_string(out, str_of(owner));
+    return bad | buf_addc(out, '}');
+}
+
+static bool listed(const struct map *seen, const char *model) {
+    return map_get(seen, str_of(model)) != NULL;
+}
+
+static int add_once(struct exchange *x, struct map *seen, const char *model, const char *owner, size_t *n) {
+    if (strchr(model, '*') || strchr(model, '?') || listed(seen, model) || !route_key_allows(x->key, model)) {
+        return 0;
+    }
+    return map_set(seen, str_of(model), x) | add_model(&x->decision.body, model, owner, n);
+}
+
+/* The models that routes name: those they are limited to, and those of their targets. */
+static int list_models(struct exchange *x, struct map *seen) {
+    struct generation *g = worker_generation(x->worker);
+    struct lane *lane = generation_lane(g, x->worker->index);
+    size_t n = 0;
+    int bad = buf_adds(&x->decision.body, "{\"object\":\"list\",\"data\":[");
+    for (size_t r = 0; r < x->config->n_routes; r++) {
+        for (char **m = x->config->routes[r].models; m && *m; m++) {
+            bad |= add_once(x, seen, *m, "moongate", &n);
+        }
+        for (const char *const *t = lane_targets(lane, r); *t; t++) {
+            struct str provider, rest = str_of(*t);
+            char owner[128];
+            str_split(&rest, '/', &provider);
+            snprintf(owner, sizeof(owner), "%.*s", (int)provider.n, provider.p);
+            bad |= rest.p ? add_once(x, seen, rest.p, owner, &n) : 0;
+        }
+    }
+    return bad | buf_adds(&x->decision.body, "]}");
+}
+
+void answer_models(struct exchange *x) {
+    struct map *seen = map_new(KIB(4));
+    int bad = seen ? list_models(x, seen) : -1;
+    map_free(seen);
+    bad |= headers_set(&x->decision.headers, STR("content-type"), STR("application/json"));
+    if (bad) {
+        answer_error(x, 500, "gateway_error", "out_of_memory", "The list of models is too long.", END_COMPLETE);
+        return;
+    }
+    x->decision.status = 200;
+    answer_response(x);
+}
+
+static int failure_status(const struct attempt *a) {
+    if (a->verdict.outcome == OUTCOME_ERROR_EVENT && a->verdict.status >= 400) {
+        return a->verdict.status;
+    }
+    return outcome_gateway_status(a->verdict.outcome);
+}
+
+/* Seconds for Retry-After: what the provider said, what a suspension still lasts, or a second. */
+static double failure_hint(struct exchange *x, const struct attempt *a) {
+    double hint = attempt_retry_after(a);
+    if (hint < 0 && a->verdict.outcome == OUTCOME_SUSPENDED) {
+        struct targets *targets = x->worker->gateway->state.targets;
+        hint = usec_to_seconds(targets_suspended_for(targets, str_of(a->name), str_of(a->provider->quota_group)));
+    }
+    return hint < 1 ? 1 : hint;
+}
+
+/* The provider's own error object, when an error event brought one. */
+static int own_error(struct exchange *x, struct attempt *a, int status) {
+    struct decision *d = &x->decision;
+    struct jvalue error;
+    bool has = a->held.len && jscan_find(buf_str(&a->held), "error", &error) == 1 && error.type == JTYPE_OBJECT;
+    if (a->verdict.outcome != OUTCOME_ERROR_EVENT || !has) {
+        char message[160];
+        snprintf(message, sizeof(message), "The provider gave no usable answer (%s).", outcome_name(a->verdict.outcome));
+        bool words = a->verdict.outcome == OUTCOME_ERROR_EVENT && a->verdict.message[0];
+        return exchange_decide_error(x, status, "upstream_error", outcome_name(a->verdict.outcome),
+                                     words ? a->verdict.message : message);
+    }
+    d->status = status;
+    buf_clear(&d->body);
+    int bad = buf_adds(&d->body, "{\"error\":") | buf_add_str(&d->body, jvalue_raw(buf_str(&a->held), &error)) |
+              buf_addc(&d->body, '}');
+    return bad | headers_set(&d->headers, STR("content-type"), STR("application/json"));
+}
+
+void answer_failure(struct exchange *x, struct attempt *a) {
+    int status = failure_status(a);
+    int bad = own_error(x, a, status);
+    config_mask(x->config, &x->decision.body);
+    if (status == 503 || status == 429) {
+        char hint[32];
+        snprintf(hint, sizeof(hint), "%.0f", ceil(failure_hint(x, a)));
+        bad |= headers_set(&x->decision.headers, STR("retry-after"), str_of(hint));
+    }
+    if (bad) {
+        answer_error(x, 502, "upstream_error", outcome_name(a->verdict.outcome), "The provider gave no usable answer.",
+                     END_COMPLETE);
+        return;
+    }
+    send_whole(x, a, END_COMPLETE);
+}
+
+static const char *refusal_code(int status) {
+    switch (status) {
+    case 408:
+        return "request_timeout";
+    case 413:
+        return "request_too_large";
+    case 414:
+        return "uri_too_long";
+    case 431:
+        return "headers_too_large";
+    case 501:
+        return "not_implemented";
+    case 505:
+        return "http_version_not_supported";
+    default:
+        return "bad_request";
+    }
+}
+
+void answer_refusal(int status, const char *message, struct headers *headers, struct buf *body) {
+    const struct dialect *openai = dialect_find(STR("openai"));
+    if (dialect_write_error(openai, body, status, "invalid_request_error", refusal_code(status), message) != 0 ||
+        headers_set(headers, STR("content-type"), STR("application/json")) != 0) {
+        buf_clear(body);
+    }
+}

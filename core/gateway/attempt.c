@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT */
+#include "gateway/attempt.h"
+
+#include <event2/event.h>
+#include <stdlib.h>
+
+#include "gateway/attempt_build.h"
+#include "gateway/attempt_clock.h"
+#include "gateway/exchange.h"
+#include "gateway/gate.h"
+#include "gateway/relay.h"
+
+static void release_slot(struct attempt *a) {
+    if (a->holds_slot) {
+        a->holds_slot = false;
+        slots_release(a->slots);
+    }
+}
+
+static void cancel_transfer(struct attempt *a) {
+    struct transfer *transfer = a->transfer;
+    if (transfer) {
+        a->transfer = NULL;
+        a->sent = a->worker->transport->ops->sent(transfer);
+        a->worker->transport->ops->cancel(transfer);
+    }
+    release_slot(a);
+}
+
+static void leave_queue(struct attempt *a) {
+    if (a->state != ATTEMPT_QUEUED || !a->slots) {
+        return;
+    }
+    if (!slots_cancel(a->slots, &a->waiter)) {
+        mailbox_withdraw(&a->worker->mailbox, &a->granted);
+        slots_release(a->slots);
+    }
+    a->slots = NULL;
+}
+
+/* The outcome is known: tells the policy. A good answer is paused until it decides. */
+static void report(struct attempt *a) {
+    a->known = true;
+    a->gate_outcome = a->verdict.outcome;
+    a->ended_at = clock_now();
+    if (a->verdict.outcome == OUTCOME_OK && a->transfer) {
+        a->state = ATTEMPT_REPORTED;
+        attempt_pause(a);
+    } else {
+        leave_queue(a);
+        cancel_transfer(a);
+        a->state = ATTEMPT_OVER;
+    }
+    if (a->verdict.outcome != OUTCOME_OK) {
+        attempt_account(a);
+    }
+    attempt_arm(a);
+    exchange_notify(a->x);
+}
+
+static void report_as(struct attempt *a, enum outcome outcome, const char *message) {
+    a->verdict.outcome = outcome;
+    a->verdict.status = a->status;
+    buf_copy_text(a->verdict.message, sizeof(a->verdict.message), str_of(message));
+    report(a);
+}
+
+static void after_gate(struct attempt *a, enum gate_result result) {
+    if (result == GATE_GOOD && a->event_stream) {
+        a->content_at = clock_now();
+    }
+    if (result != GATE_WAIT) {
+        report(a);
+    }
+}
+
+static void on_connected(void *ctx, bool reused) {
+    struct attempt *a = ctx;
+    a->connected_at = clock_now();
+    a->reused = reused;
+    attempt_arm(a);
+}
+
+static void on_head(void *ctx, int status, const struct headers *headers) {
+    struct attempt *a = ctx;
+    a->head_at = clock_now();
+    a->status = status;
+    for (size_t i = 0; i < headers->n; i++) {
+        struct header h = headers_at(headers, i);
+        if (headers_add(&a->headers, h.name, h.value) != 0) {
+            report_as(a, OUTCOME_INVALID_RESPONSE, "the answer's head is too large");
+            return;
+        }
+    }
+    a->state = ATTEMPT_HOLDING;
+    after_gate(a, gate_head(a));
+    if (!a->known) {
+        attempt_arm(a);
+    }
+}
+
+static void leftover_data(struct attempt *a, size_t n) {
+    a->answer_bytes += n;
+    if (a->answer_bytes > MAX_DRAIN_BYTES) {
+        attempt_free(a);
+    }
+}
+
+static void on_data(void *ctx, const char *data, size_t n) {
+    struct attempt *a = ctx;
+    if (!a->x) {
+        leftover_data(a, n);
+        return;
+    }
+    a->answer_bytes += n;
+    bool too_much = a->max_bytes && a->answer_bytes > a->max_bytes;
+    if (a->state == ATTEMPT_RELAYING) {
+        if (too_much) {
+            relay_cut(a->x, a, OUTCOME_LIMIT_EXCEEDED);
+        } else {
+            relay_data(a->x, a, str_make(data, n));
+        }
+    } else if (too_much) {
+        report_as(a, OUTCOME_LIMIT_EXCEEDED, "the answer is longer than max_bytes");
+    } else if (!a->known) {
+        after_gate(a, gate_data(a, str_make(data, n)));
+    } else if (buf_add(&a->held, data, n) != BUF_OK) {
+        cancel_transfer(a); /* what was promised to wait did not: the client sees a broken stream */
+        a->done = true;
+        a->done_outcome = OUTCOME_LIMIT_EXCEEDED;
+    }
+}
+
+static void on_done(void *ctx, const struct transfer_result *result) {
+    struct attempt *a = ctx;
+    a->transfer = NULL;
+    a->sent = result->sent;
+    release_slot(a);
+    if (!a->x) {
+        attempt_free(a);
+    } else if (a->state == ATTEMPT_RELAYING) {
+        relay_end(a->x, a, result);
+    } else if (a->known) {
+        a->done = true;
+        a->done_outcome = result->outcome;
+        a->whole = result->outcome == OUTCOME_OK;
+    } else {
+        after_gate(a, gate_end(a, result));
+    }
+}
+
+static const struct transfer_events EVENTS = {on_connected, on_head, on_data, on_done};
+
+static void start_transfer(struct attempt *a) {
+    struct transfer_request request = {
+        .method = a->x->request->method,
+        .url = a->url.data,
+        .headers = &a->out,
+        .body = a->body.piece,
+        .n_body = a->body.n,
+        .has_body = a->body.n > 0 || str_is(a->x->request->method, "POST"),
+        .fresh = a->fresh,
+    };
+    a->holds_slot = true;
+    a->state = ATTEMPT_SENDING;
+    a->admitted_at = clock_now();
+    a->transfer = transfer_start(a->worker->transport, &request, &EVENTS, a);
+    if (!a->transfer) {
+        report_as(a, OUTCOME_CONNECT_ERROR, "the transfer could not be started");
+        return;
+    }
+    attempt_arm(a);
+}
+
+static void on_slot(struct mail *mail) {
+    struct attempt *a = (struct attempt *)((char *)mail - offsetof(struct attempt, granted));
+    start_transfer(a);
+}
+
+/* On whatever thread gave its slot back. */
+static void on_granted(struct slot_waiter *waiter) {
+    struct attempt *a = (struct attempt *)((char *)waiter - offsetof(struct attempt, waiter));
+    mailbox_post(&a->worker->mailbox, &a->granted);
+}
+
+static void admit(struct attempt *a) {
+    const struct config_provider *p = a->provider;
+    a->waiter.granted = on_granted;
+    a->granted.deliver = on_slot;
+    a->slots = slots_get(a->worker->gateway->state.slots, str_of(p->name), p->max_inflight, p->queue);
+    switch (a->slots ? slots_acquire(a->slots, &a->waiter) : SLOT_REFUSED) {
+    case SLOT_GRANTED:
+        start_transfer(a);
+        break;
+    case SLOT_QUEUED:
+        a->queue_deadline = a->sent_at + p->queue_timeout;
+        attempt_arm(a);
+        break;
+    case SLOT_REFUSED:
+        a->slots = NULL;
+        report_as(a, OUTCOME_QUEUE_FULL, "too many requests wait for this provider");
+        break;
+    }
+}
+
+struct attempt *attempt_new(struct exchange *x, const struct send_options *options, struct err *err) {
+    struct attempt *a = attempt_build(x, options, err);
+    if (!a) {
+        return NULL;
+    }
+    a->n = x->n_attempts + 1;
+    x->attempts[x->n_attempts++] = a;
+    struct state *state = &x->worker->gateway->state;
+    if (!options->force && targets_suspended_for(state->targets, str_of(a->name), attempt_group(a)) > 0) {
+        report_as(a, OUTCOME_SUSPENDED, "the target is suspended");
+    } else if (exchange_remaining(x) <= 0) {
+        report_as(a, OUTCOME_TIMEOUT_TOTAL, "the request's deadline has passed");
+    } else {
+        target_begin(a->facts);
+        a->begun = true;
+        admit(a);
+    }
+    return a;
+}
+
+void attempt_free(struct attempt *a) {
+    if (!a) {
+        return;
+    }
+    attempt_account(a);
+    leave_queue(a);
+    cancel_transfer(a);
+    attempt_forget_leftover(a);
+    attempt_release(a);
+}
+
+void attempt_stop(struct attempt *a, enum outcome outcome) {
+    if (a->accounted) {
+        cancel_transfer(a);
+        return;
+    }
+    a->verdict.outcome = outcome;
+    if (!a->known) {
+        report(a);
+        return;
+    }
+    attempt_account(a);
+    cancel_transfer(a);
+    a->state = ATTEMPT_OVER;
+}
+
+void attempt_fail(struct attempt *a, enum outcome outcome, struct str message) {
+    a->verdict.outcome = outcome;
+    buf_copy_text(a->verdict.message, sizeof(a->verdict.message), message);
+    attempt_account(a);
+}
+
+void attempt_commit(struct attempt *a) {
+    a->state = a->transfer ? ATTEMPT_RELAYING : ATTEMPT_OVER;
+    a->last_progress = clock_now();
+    attempt_arm(a);
+}
+
+void attempt_pause(struct attempt *a) {
+    if (a->transfer && !a->paused) {
+        a->paused = true;
+        a->worker->transport->ops->pause(a->transfer);
+    }
+}
+
+void attempt_resume(struct attempt *a) {
+    if (a->transfer && a->paused) {
+        a->paused = false;
+        a->last_progress = clock_now();
+        attempt_arm(a);
+        a->worker->transport->ops->resume(a->transfer);
+    }
+}
+
+void attempt_progress(struct attempt *a) {
+    a->last_progress = clock_now();
+}
+
+void attempt_expire(struct attempt *a, enum outcome why) {
+    if (!a->x) {
+        attempt_free(a);
+    } else if (a->state == ATTEMPT_RELAYING) {
+        relay_cut(a->x, a, why);
+    } else if (!a->known) {
+        report_as(a, why, "time is up");
+    }
+}
+
+bool attempt_has_answer(const struct attempt *a) {
+    switch (a->gate_outcome) {
+    case OUTCOME_OK:
+    case OUTCOME_CONTENT_FILTERED:
+        return true;
+    case OUTCOME_OVERLOADED:
+    case OUTCOME_SERVER_ERROR:
+    case OUTCOME_RATE_LIMITED:
+    case OUTCOME_QUOTA_EXHAUSTED:
+    case OUTCOME_CREDENTIAL_ERROR:
+    case OUTCOME_MODEL_UNAVAILABLE:
+    case OUTCOME_CONTEXT_TOO_LONG:
+    case OUTCOME_TOO_LARGE:
+    case OUTCOME_CLIENT_ERROR:
+        return a->status >= 400;
+    default:
+        return false;
+    }
+}

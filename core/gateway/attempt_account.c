@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/* What an attempt leaves behind in target facts and metrics. */
+#include <stdio.h>
+
+#include "gateway/attempt.h"
+#include "gateway/exchange.h"
+
+static double seconds(usec from, usec to) {
+    return from && to > from ? usec_to_seconds(to - from) : 0;
+}
+
+static void count(struct attempt *a, usec now) {
+    struct metrics *m = a->worker->metrics;
+    enum outcome o = a->verdict.outcome;
+    struct buf labels;
+    buf_init(&labels, MAX_LABELS);
+    metrics_label(&labels, "target", str_of(a->name));
+    metrics_label(&labels, "outcome", str_of(outcome_name(o)));
+    metrics_label(&labels, "class", str_of(class_name(outcome_class(o))));
+    metrics_add(m, METRIC_ATTEMPTS, labels.data, 1);
+    buf_clear(&labels);
+    metrics_label(&labels, "gen_ai_provider_name", str_of(a->provider->name));
+    metrics_label(&labels, "gen_ai_request_model", str_of(a->served_model));
+    if (a->content_at && o == OUTCOME_OK) {
+        metrics_add(m, METRIC_FIRST_TOKEN, labels.data, seconds(a->sent_at, a->content_at));
+    }
+    if (o != OUTCOME_OK) {
+        metrics_label(&labels, "error_type", str_of(outcome_name(o)));
+    }
+    metrics_add(m, METRIC_DURATION, labels.data, seconds(a->sent_at, now));
+    buf_release(&labels);
+}
+
+void attempt_account(struct attempt *a) {
+    if (a->accounted) {
+        return;
+    }
+    a->accounted = true;
+    if (!a->begun) {
+        return; /* passed over: not an attempt */
+    }
+    usec now = clock_now();
+    a->ended_at = now;
+    enum outcome o = a->known || a->verdict.outcome ? a->verdict.outcome : OUTCOME_CANCELLED;
+    char error[64];
+    snprintf(error, sizeof(error), a->status ? "%s %d" : "%s", outcome_name(o), a->status);
+    struct target_end end = {
+        .succeeded = o == OUTCOME_OK,
+        .failed = outcome_blames_target(o),
+        .first_token = o == OUTCOME_OK ? seconds(a->admitted_at, a->content_at) : 0,
+        .total = o == OUTCOME_OK ? seconds(a->admitted_at, now) : 0,
+        .error = outcome_blames_target(o) ? error : NULL,
+    };
+    target_done(a->facts, &end);
+    count(a, now);
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+#include "gateway/attempt_build.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "gateway/attempt_clock.h"
+#include "gateway/exchange.h"
+#include "upstream/outbound.h"
+
+#define HELD_HEADROOM KIB(256) /* what one more read may bring after a pause was asked for */
+
+static usec shorter(usec a, usec b) {
+    if (!a || !b) {
+        return a ? a : b;
+    }
+    return a < b ? a : b;
+}
+
+static void set_limits(struct attempt *a, const struct send_options *o) {
+    const struct config_provider *p = a->provider;
+    a->limit.connect = shorter(o->connect, p->connect_timeout);
+    a->limit.first_byte = shorter(o->first_byte, p->first_byte_timeout);
+    a->limit.first_token = shorter(o->first_token, p->first_packet_timeout);
+    a->limit.idle = shorter(o->idle, p->idle_timeout);
+    a->limit.total = shorter(o->total, p->request_timeout);
+    a->limit.max_time = o->max_seconds;
+    a->max_bytes = o->max_bytes;
+}
+
+/* Finds provider and model of the target; the names are kept in the attempt. */
+static int resolve(struct attempt *a, const struct send_options *o, struct err *err) {
+    struct exchange *x = a->x;
+    struct str provider, rest = o->target;
+    str_split(&rest, '/', &provider);
+    a->provider = config_provider(x->config, provider);
+    if (!a->provider) {
+        return err_set(err, "target \"%.*s\": there is no provider \"%.*s\"", (int)o->target.n,
+                       o->target.p, (int)provider.n, provider.p);
+    }
+    a->dialect = dialect_find(str_of(a->provider->dialect));
+    struct str model = o->model.n ? o->model : rest.p ? rest : str_of(x->model);
+    struct buf name;
+    buf_init(&name, MAX_TARGET_NAME);
+    int bad = buf_adds(&name, a->provider->name);
+    if (model.n) {
+        a->served_model = str_dup(model);
+        bad |= buf_addc(&name, '/') | buf_add_str(&name, model) | (a->served_model ? 0 : -1);
+    }
+    a->name = bad ? NULL : buf_take(&name);
+    buf_release(&name);
+    return a->name ? 0 : err_set(err, "target \"%.*s\": the name is too long", (int)o->target.n, o->target.p);
+}
+
+static int build_headers(struct attempt *a, const struct send_options *o) {
+    int bad = outbound_headers(a->provider, &a->x->request->headers, o->key, &a->out);
+    size_t before = 0;
+    for (size_t i = 0; i < a->x->n_attempts; i++) {
+        before += a->x->attempts[i]->verdict.outcome != OUTCOME_SUSPENDED;
+    }
+    if (before && !bad) {
+        char number[16];
+        snprintf(number, sizeof(number), "%zu", before);
+        bad = headers_set(&a->out, STR("x-moongate-attempt"), str_of(number));
+    }
+    for (size_t i = 0; i < o->n_headers && !bad; i++) {
+        bad = headers_set(&a->out, o->headers[i].name, o->headers[i].value);
+    }
+    return bad;
+}
+
+/* The client's body, with the model and the policy's fields spliced in where they differ. */
+static int splice(struct attempt *a, const struct send_options *o, struct str model) {
+    struct exchange *x = a->x;
+    struct str original = buf_str(&x->request->body);
+    struct jedit edits[MAX_SET_FIELDS + 1];
+    size_t n = 0;
+    if (!x->json || (!model.n && !o->n_edits)) {
+        return jsplice(original, NULL, 0, &a->body);
+    }
+    if (!o->n_edits && x->model) {
+        return jsplice_value(original, &x->model_at, model, &a->body); /* no second scan */
+    }
+    if (model.n) {
+        edits[n++] = (struct jedit){STR("model"), model};
+    }
+    for (size_t i = 0; i < o->n_edits; i++) {
+        edits[n++] = o->edits[i];
+    }
+    return jsplice(original, edits, n, &a->body);
+}
+
+static int build_body(struct attempt *a, const struct send_options *o) {
+    const char *asked = a->x->model;
+    bool other = a->served_model && !(asked && strcmp(a->served_model, asked) == 0);
+    struct buf model;
+    buf_init(&model, MAX_TARGET_NAME * 6);
+    int bad = other ? json_write_string(&model, str_of(a->served_model)) : 0;
+    if (!bad && a->x->request->body.len) {
+        bad = splice(a, o, buf_str(&model));
+    }
+    buf_release(&model);
+    return bad;
+}
+
+struct attempt *attempt_build(struct exchange *x, const struct send_options *o, struct err *err) {
+    if (x->n_attempts >= MAX_ATTEMPTS) {
+        err_set(err, "a request may make %d attempts, no more", MAX_ATTEMPTS);
+        return NULL;
+    }
+    struct attempt *a = calloc(1, sizeof(*a));
+    if (!a) {
+        err_set(err, "out of memory for an attempt");
+        return NULL;
+    }
+    a->x = x;
+    a->worker = x->worker;
+    a->sent_at = clock_now();
+    a->fresh = o->fresh;
+    a->usage = (struct usage){false, -1, -1, -1, -1};
+    buf_init(&a->url, KIB(16));
+    buf_init(&a->held, MAX_PLAIN_BODY + HELD_HEADROOM);
+    headers_init(&a->out, MAX_HEADERS * 2, MAX_HEADER_BYTES * 2);
+    headers_init(&a->headers, MAX_HEADERS, MAX_ANSWER_HEAD);
+    jpieces_init(&a->body);
+    sse_init(&a->sse);
+    if (resolve(a, o, err) != 0) {
+        attempt_release(a);
+        return NULL;
+    }
+    set_limits(a, o);
+    a->facts = target_get(x->worker->gateway->state.targets, str_of(a->name), attempt_group(a));
+    struct http_request *r = x->request;
+    if (!a->facts || attempt_clock_init(a) != 0 || build_headers(a, o) != 0 || build_body(a, o) != 0 ||
+        outbound_url(a->provider, &(struct outbound){r->path, r->query, o->key}, &a->url) != 0) {
+        err_set(err, "target \"%s\": out of memory, or what is to be sent is too large", a->name);
+        attempt_release(a);
+        return NULL;
+    }
+    return a;
+}
+
+void attempt_release(struct attempt *a) {
+    attempt_clock_release(a);
+    target_put(a->facts);
+    free(a->name);
+    free(a->served_model);
+    buf_release(&a->url);
+    buf_release(&a->held);
+    headers_release(&a->out);
+    headers_release(&a->headers);
+    jpieces_release(&a->body);
+    sse_release(&a->sse);
+    free(a);
+}
+
+struct str attempt_group(const struct attempt *a) {
+    return str_of(a->provider->quota_group);
+}
+
+void attempt_leave(struct attempt *a) {
+    a->x = NULL;
+    a->provider = NULL; /* of the exchange's configuration */
+    a->answer_bytes = 0;
+    a->ended_at = clock_now();
+    a->next_leftover = a->worker->leftovers;
+    a->worker->leftovers = a;
+    a->armed_for = 0;
+    attempt_resume(a);
+    attempt_arm(a);
+}
+
+void attempt_forget_leftover(struct attempt *a) {
+    struct attempt **at = &a->worker->leftovers;
+    while (*at && *at != a) {
+        at = &(*at)->next_leftover;
+    }
+    if (*at) {
+        *at = a->next_leftover;
+    }
+}
+
+double attempt_retry_after(const struct attempt *a) {
+    return a->status ? retry_after_seconds(&a->headers, clock_wall()) : -1;
+}
+
+void buf_copy_text(char *out, size_t size, struct str text) {
+    size_t n = text.n < size ? text.n : size - 1;
+    while (n && n < text.n && ((unsigned char)text.p[n] & 0xC0) == 0x80) {
+        n--;
+    }
+    memcpy(out, text.p ? text.p : "", n);
+    out[n] = '\0';
+}

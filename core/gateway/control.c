@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+#include "gateway/control.h"
+
+#include <event2/event.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#define SAVE_SECONDS 1         /* how soon after a change suspensions are on disk */
+#define PROBE_CONNECTIONS 64
+
+static void save(struct control *c) {
+    unsigned long serial = targets_serial(c->gateway->state.targets);
+    struct err err;
+    if (!c->state_dir || serial == c->saved_serial) {
+        return;
+    }
+    if (state_save(&c->gateway->state, c->state_dir, &err) == 0) {
+        c->saved_serial = serial;
+        c->save_failed = false;
+    } else if (!c->save_failed) {
+        c->save_failed = true; /* tried again each second, told once */
+        log_error(&c->gateway->log, "suspensions cannot be saved: %s", err.text);
+    }
+}
+
+static void on_save_timer(evutil_socket_t fd, short what, void *arg) {
+    (void)fd;
+    (void)what;
+    save(arg);
+}
+
+static void on_configure(struct mail *mail) {
+    struct control *c = (struct control *)((char *)mail - offsetof(struct control, configure_mail));
+    pthread_mutex_lock(&c->lock);
+    struct config *config = c->next_config;
+    c->next_config = NULL;
+    pthread_mutex_unlock(&c->lock);
+    if (config && probes_configure(c->probes, config) != 0) {
+        log_error(&c->gateway->log, "out of memory: health probes go on as they were");
+    }
+    config_unref(config);
+}
+
+static void on_quit(struct mail *mail) {
+    struct control *c = (struct control *)((char *)mail - offsetof(struct control, quit_mail));
+    event_base_loopbreak(c->base);
+}
+
+int control_init(struct control *c, struct gateway *g, const struct config *config, struct err *err) {
+    memset(c, 0, sizeof(*c));
+    c->gateway = g;
+    c->mailbox.fd = -1;
+    c->configure_mail.deliver = on_configure;
+    c->quit_mail.deliver = on_quit;
+    pthread_mutex_init(&c->lock, NULL);
+    c->base = event_base_new();
+    if (!c->base || mailbox_open(&c->mailbox, c->base) != 0) {
+        return err_set(err, "control thread: no event loop could be made");
+    }
+    c->save_timer = event_new(c->base, -1, EV_PERSIST, on_save_timer, c);
+    c->transport = curl_transport_new(c->base, PROBE_CONNECTIONS, err);
+    if (!c->transport) {
+        return -1;
+    }
+    c->probes = probes_new(c->base, c->transport, g->state.targets, &g->log);
+    c->state_dir = config->state_dir ? strdup(config->state_dir) : NULL;
+    if (!c->save_timer || !c->probes || (config->state_dir && !c->state_dir)) {
+        return err_set(err, "control thread: out of memory");
+    }
+    if (c->state_dir && state_load(&g->state, c->state_dir, err) != 0) {
+        log_warn(&g->log, "suspensions of the last run are lost: %s", err->text);
+    }
+    c->saved_serial = targets_serial(g->state.targets);
+    return 0;
+}
+
+static void *run(void *arg) {
+    struct control *c = arg;
+    event_base_loop(c->base, EVLOOP_NO_EXIT_ON_EMPTY);
+    return NULL;
+}
+
+int control_start(struct control *c, struct err *err) {
+    struct timeval each = {SAVE_SECONDS, 0};
+    sigset_t all, before;
+    event_add(c->save_timer, &each);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    c->running = pthread_create(&c->thread, NULL, run, c) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return c->running ? 0 : err_set(err, "control thread: no thread could be started");
+}
+
+void control_stop(struct control *c) {
+    if (c->running) {
+        c->running = false;
+        mailbox_post(&c->mailbox, &c->quit_mail);
+        pthread_join(c->thread, NULL);
+        save(c);
+    }
+}
+
+void control_release(struct control *c) {
+    if (!c->gateway) {
+        return;
+    }
+    probes_free(c->probes);
+    if (c->transport) {
+        c->transport->ops->free(c->transport);
+    }
+    if (c->save_timer) {
+        event_free(c->save_timer);
+    }
+    mailbox_close(&c->mailbox);
+    if (c->base) {
+        event_base_free(c->base);
+    }
+    config_unref(c->next_config);
+    free(c->state_dir);
+    pthread_mutex_destroy(&c->lock);
+    c->gateway = NULL;
+}
+
+void control_configure(struct control *c, struct config *config) {
+    pthread_mutex_lock(&c->lock);
+    config_unref(c->next_config);
+    c->next_config = config_ref(config);
+    pthread_mutex_unlock(&c->lock);
+    mailbox_post(&c->mailbox, &c->configure_mail);
+}

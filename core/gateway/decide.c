@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/* The policy's turn: its steps, what it decided, what happens when it fails, and streams that it writes itself. */
+#include "gateway/answer.h"
+#include "gateway/exchange_internal.h"
+#include "gateway/relay.h"
+
+static const char *const REASONS[] = {
+    [RUN_ERROR] = "error", [RUN_TIMEOUT] = "timeout", [RUN_NOMEM] = "memory", [RUN_BAD_RESULT] = "bad_result"};
+
+static bool counts(const struct attempt *a) {
+    return a && a->verdict.outcome != OUTCOME_SUSPENDED;
+}
+
+static bool all_refused_our_key(const struct exchange *x) {
+    size_t refused = 0;
+    for (size_t i = 0; i < x->n_attempts; i++) {
+        const struct attempt *a = x->attempts[i];
+        if (!counts(a)) {
+            continue;
+        }
+        if (a->verdict.outcome != OUTCOME_CREDENTIAL_ERROR || a->provider->auth == AUTH_PASSTHROUGH) {
+            return false;
+        }
+        refused++;
+    }
+    return refused > 0;
+}
+
+static void hand_over(struct exchange *x, struct attempt *a) {
+    x->relayed = a;
+    if (all_refused_our_key(x)) {
+        answer_error(x, 502, "upstream_error", "provider_credentials_refused",
+                     "The provider refused this gateway's own credentials. Your key is not at fault; tell the "
+                     "gateway's operator.",
+                     END_COMPLETE);
+    } else if (attempt_has_answer(a)) {
+        relay_begin(x, a);
+    } else {
+        answer_failure(x, a);
+    }
+}
+
+static void policy_broken(struct exchange *x) {
+    answer_error(x, 500, "gateway_error", "policy_failed", "The gateway's policy for this route failed.", END_COMPLETE);
+}
+
+/* The default plan: the route's targets in order, once each. */
+static void plan_step(struct exchange *x) {
+    const char *const *targets = lane_targets(x->lane, x->route_index);
+    struct attempt *last = x->n_attempts ? x->attempts[x->n_attempts - 1] : NULL;
+    while (!last || (last->known && last->verdict.outcome != OUTCOME_OK)) {
+        const char *target = targets[x->plan_next];
+        if (!target) {
+            break;
+        }
+        x->plan_next++;
+        struct send_options options = {.target = str_of(target)};
+        struct err err;
+        struct attempt *next = exchange_send(x, &options, &err);
+        last = next ? next : last;
+    }
+    if (!last) {
+        policy_broken(x);
+    } else if (exchange_wait(x, (struct wait){WAIT_ATTEMPT, last, USEC_NEVER})) {
+        return; /* until it is reported */
+    } else {
+        hand_over(x, last);
+    }
+}
+
+static struct attempt *last_attempt(const struct exchange *x) {
+    for (size_t i = x->n_attempts; i > 0; i--) {
+        if (counts(x->attempts[i - 1])) {
+            return x->attempts[i - 1];
+        }
+    }
+    return NULL;
+}
+
+static void policy_failed(struct exchange *x, enum run_status status) {
+    struct metrics *m = x->worker->metrics;
+    struct buf labels;
+    buf_init(&labels, MAX_LABELS);
+    metrics_label(&labels, "route", str_of(x->route->name));
+    bool deny = x->route->on_error == ON_ERROR_DENY;
+    struct attempt *last = last_attempt(x);
+    if (!deny && !last) {
+        metrics_add(m, METRIC_DEFAULT_PLANS, labels.data, 1);
+    }
+    metrics_label(&labels, "reason", str_of(REASONS[status]));
+    metrics_add(m, METRIC_POLICY_FAILURES, labels.data, 1);
+    buf_release(&labels);
+    if (deny) {
+        policy_broken(x);
+    } else if (!last) {
+        x->plan = true;
+        plan_step(x);
+    } else if (last->known && attempt_has_answer(last)) {
+        hand_over(x, last);
+    } else {
+        policy_broken(x);
+    }
+}
+
+static void local_finish(struct exchange *x) {
+    if (x->local_aborted) {
+        conn_abort(x->conn);
+    } else {
+        conn_end(x->conn);
+    }
+    exchange_finish(x, x->local_aborted ? END_UPSTREAM_CUT : END_COMPLETE);
+}
+
+static void local_begin(struct exchange *x) {
+    struct lane *lane = x->lane;
+    struct run *deciding = x->run;
+    int bad = answer_headers(x, NULL, x->decision.status, &x->decision.headers);
+    x->run = bad ? NULL : run_new(lane, &x->worker->gateway->bindings->stream, x);
+    run_free(deciding);
+    if (!x->run) {
+        answer_error(x, 500, "gateway_error", "out_of_memory", "The gateway is out of memory.", END_COMPLETE);
+        return;
+    }
+    x->state = EXCHANGE_LOCAL;
+    x->status = x->decision.status;
+    x->answered = true;
+    conn_head(x->conn, x->status, &x->decision.headers, CONN_LENGTH_UNKNOWN);
+    exchange_step(x);
+}
+
+static void decided(struct exchange *x) {
+    struct decision *d = &x->decision;
+    if (d->kind == DECIDED_ATTEMPT) {
+        hand_over(x, d->attempt);
+    } else if (x->deadline_set && exchange_remaining(x) == 0) {
+        answer_error(x, 504, "gateway_error", "deadline_exceeded", "The request's deadline passed before there was an answer.",
+                     END_COMPLETE);
+    } else if (d->stream) {
+        local_begin(x);
+    } else {
+        answer_response(x);
+    }
+}
+
+static void local_step(struct exchange *x) {
+    struct err err;
+    enum run_status status = run_step(x->run, &err);
+    if (status == RUN_WAITING && !x->local_aborted) {
+        return;
+    }
+    x->local_aborted |= status != RUN_DONE;
+    local_finish(x);
+}
+
+void exchange_step(struct exchange *x) {
+    struct err err;
+    if (x->plan) {
+        plan_step(x);
+        return;
+    }
+    if (x->state == EXCHANGE_LOCAL) {
+        local_step(x);
+        return;
+    }
+    enum run_status status = run_step(x->run, &err);
+    if (status == RUN_DONE) {
+        decided(x);
+    } else if (status != RUN_WAITING) {
+        policy_failed(x, status);
+    }
+}
+
+void exchange_decide(struct exchange *x, struct lane *lane) {
+    x->lane = lane;
+    x->run = run_new(lane, &x->worker->gateway->bindings->handle, x);
+    if (!x->run) {
+        answer_error(x, 500, "gateway_error", "out_of_memory", "The gateway is out of memory.", END_COMPLETE);
+        return;
+    }
+    exchange_step(x);
+}
+
+int exchange_decide_error(struct exchange *x, int status, const char *type, const char *code, const char *message) {
+    struct decision *d = &x->decision;
+    d->kind = DECIDED_RESPONSE;
+    d->status = status;
+    buf_clear(&d->body);
+    int bad = dialect_write_error(x->dialect, &d->body, status, type, code, message);
+    return bad | headers_set(&d->headers, STR("content-type"), STR("application/json"));
+}
+
+void exchange_local_write(struct exchange *x, struct str data) {
+    if (!x->local_aborted) {
+        conn_body(x->conn, data.p, data.n);
+    }
+}
+
+void exchange_local_abort(struct exchange *x) {
+    x->local_aborted = true;
+}
+
+void exchange_kill(struct exchange *x) {
+    if (x->state == EXCHANGE_RELAYING) {
+        relay_cut(x, x->relayed, OUTCOME_CANCELLED);
+    } else if (x->state == EXCHANGE_LOCAL) {
+        x->local_aborted = true;
+        local_finish(x);
+    } else {
+        answer_error(x, 503, "gateway_error", "shutting_down", "The gateway is shutting down.", END_REFUSED);
+    }
+}

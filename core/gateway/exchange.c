@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT */
+#include "gateway/exchange.h"
+
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "gateway/accesslog.h"
+#include "gateway/exchange_internal.h"
+#include "gateway/route.h"
+#include "upstream/outbound.h"
+
+static void on_timer(evutil_socket_t fd, short what, void *arg) {
+    struct exchange *x = arg;
+    (void)fd;
+    (void)what;
+    if (x->wait.kind == WAIT_SLEEP || x->wait.kind == WAIT_ANY) {
+        x->wait.kind = WAIT_NOTHING;
+        worker_ready(x->worker, x);
+    }
+}
+
+struct exchange *exchange_new(struct worker *w, struct conn *conn, struct http_request *request) {
+    struct exchange *x = calloc(1, sizeof(*x));
+    if (x) {
+        x->timer = evtimer_new(w->base, on_timer, x);
+    }
+    if (!x || !x->timer) {
+        free(x);
+        http_request_free(request);
+        return NULL;
+    }
+    struct generation *g = worker_generation(w);
+    x->worker = w;
+    x->conn = conn;
+    x->request = request;
+    x->config = config_ref(generation_config(g));
+    x->generation = generation_id(g);
+    x->deadline = request->started + MAX_REQUEST_TIME;
+    x->dialect = dialect_find(STR("openai"));
+    headers_init(&x->decision.headers, MAX_EXTRA_HEADERS + 8, MAX_HEADER_BYTES);
+    buf_init(&x->decision.body, LUA_BODY_MAX);
+    snprintf(x->id, sizeof(x->id), "mg-%016llx", (unsigned long long)rng_next(&w->rng));
+    x->next = w->exchanges;
+    if (x->next) {
+        x->next->prev = x;
+    }
+    w->exchanges = x;
+    atomic_fetch_add(&w->n_exchanges, 1);
+    return x;
+}
+
+static void unlist(struct exchange *x) {
+    struct worker *w = x->worker;
+    *(x->prev ? &x->prev->next : &w->exchanges) = x->next;
+    if (x->next) {
+        x->next->prev = x->prev;
+    }
+    atomic_fetch_sub(&w->n_exchanges, 1);
+    if (x->ready) {
+        struct exchange **at = &w->ready;
+        while (*at != x) {
+            at = &(*at)->ready_next;
+        }
+        *at = x->ready_next;
+        if (w->ready_tail == &x->ready_next) {
+            w->ready_tail = at;
+        }
+    }
+}
+
+void exchange_release_policy(struct exchange *x) {
+    x->wait.kind = WAIT_NOTHING;
+    for (size_t i = 0; i < x->n_attempts; i++) {
+        if (x->attempts[i] != x->relayed) {
+            attempt_stop(x->attempts[i], OUTCOME_CANCELLED);
+        }
+    }
+    x->worker->gateway->bindings->detach(x);
+    run_free(x->run);
+    x->run = NULL;
+    x->lane = NULL;
+}
+
+static void stop_attempts(struct exchange *x, enum exchange_end end) {
+    for (size_t i = 0; i < x->n_attempts; i++) {
+        struct attempt *a = x->attempts[i];
+        if (end == END_CLIENT_GONE) {
+            attempt_stop(a, OUTCOME_CLIENT_GONE);
+        } else if (!a->known) {
+            attempt_stop(a, OUTCOME_CANCELLED);
+        } else {
+            attempt_account(a);
+        }
+    }
+}
+
+void exchange_finish(struct exchange *x, enum exchange_end end) {
+    x->wait.kind = WAIT_NOTHING;
+    stop_attempts(x, end);
+    accesslog_write(x, end);
+    x->conn = NULL;
+    exchange_release_policy(x);
+    for (size_t i = 0; i < x->n_attempts; i++) {
+        struct attempt *a = x->attempts[i];
+        if (a == x->relayed && end == END_COMPLETE && a->transfer) {
+            attempt_leave(a);
+        } else {
+            attempt_free(a);
+        }
+    }
+    unlist(x);
+    event_free(x->timer);
+    headers_release(&x->decision.headers);
+    buf_release(&x->decision.body);
+    free(x->model);
+    http_request_free(x->request);
+    config_unref(x->config);
+    free(x);
+}
+
+void exchange_gone(struct exchange *x) {
+    x->bytes_out = x->answered ? conn_bytes_out(x->conn) : 0;
+    x->conn = NULL; /* it frees itself */
+    exchange_finish(x, END_CLIENT_GONE);
+}
+
+void exchange_drained(struct exchange *x) {
+    if (x->state == EXCHANGE_RELAYING) {
+        attempt_resume(x->relayed);
+    } else if (x->wait.kind == WAIT_ROOM) {
+        x->wait.kind = WAIT_NOTHING;
+        worker_ready(x->worker, x);
+    }
+}
+
+void exchange_arm(struct exchange *x) {
+    usec until = x->wait.kind == WAIT_SLEEP || x->wait.kind == WAIT_ANY ? x->wait.until : USEC_NEVER;
+    if (until == USEC_NEVER) {
+        evtimer_del(x->timer);
+        return;
+    }
+    struct timeval in = usec_to_timeval(until - clock_now());
+    evtimer_add(x->timer, &in);
+}
+
+static bool is_news(const struct attempt *a) {
+    return a->known && !a->seen;
+}
+
+static bool wait_is_over(const struct exchange *x) {
+    switch (x->wait.kind) {
+    case WAIT_NOTHING:
+        return true;
+    case WAIT_ATTEMPT:
+        return x->wait.attempt->known;
+    case WAIT_ROOM:
+        return !conn_full(x->conn);
+    case WAIT_SLEEP:
+        return x->wait.until <= clock_now();
+    case WAIT_ANY:
+        for (size_t i = 0; i < x->n_attempts; i++) {
+            if (is_news(x->attempts[i])) {
+                return true;
+            }
+        }
+        return x->wait.until <= clock_now();
+    }
+    return true;
+}
+
+bool exchange_wait(struct exchange *x, struct wait wait) {
+    if (x->state == EXCHANGE_DECIDING && wait.until > x->deadline) {
+        wait.until = x->deadline;
+    }
+    x->wait = wait;
+    if (wait_is_over(x)) {
+        x->wait.kind = WAIT_NOTHING;
+        return false;
+    }
+    exchange_arm(x);
+    return true;
+}
+
+void exchange_notify(struct exchange *x) {
+    bool waiting = x->wait.kind == WAIT_ATTEMPT || x->wait.kind == WAIT_ANY;
+    if (waiting && wait_is_over(x)) {
+        x->wait.kind = WAIT_NOTHING;
+        worker_ready(x->worker, x);
+    }
+}
+
+usec exchange_remaining(const struct exchange *x) {
+    usec now = clock_now();
+    return x->deadline > now ? x->deadline - now : 0;
+}
+
+void exchange_set_deadline(struct exchange *x, usec after_start) {
+    usec latest = x->request->started + MAX_REQUEST_TIME;
+    usec asked = x->request->started + after_start;
+    x->deadline_set = true;
+    x->deadline = asked < latest ? asked : latest;
+}
+
+bool exchange_target_name(struct exchange *x, struct str target, struct str model, struct buf *out) {
+    struct str provider, rest = target;
+    str_split(&rest, '/', &provider);
+    struct str sent = model.n ? model : rest.p ? rest : str_of(x->model);
+    if (!config_provider(x->config, provider) || buf_add_str(out, provider) != BUF_OK) {
+        return false;
+    }
+    return !sent.n || (buf_addc(out, '/') == BUF_OK && buf_add_str(out, sent) == BUF_OK);
+}
+
+/* A key that a reload took away makes no further attempts. */
+static bool still_authorised(struct exchange *x) {
+    const struct config *now = generation_config(worker_generation(x->worker));
+    if (!now->n_keys || now == x->config) {
+        return true;
+    }
+    const struct config_key *key = route_key(now, client_key(&x->request->headers));
+    return key && route_key_allows(key, x->model);
+}
+
+struct attempt *exchange_send(struct exchange *x, const struct send_options *options, struct err *err) {
+    if (x->state != EXCHANGE_DECIDING || !x->conn) {
+        err_set(err, "send: the request is answered already");
+        return NULL;
+    }
+    if (!still_authorised(x)) {
+        err_set(err, "send: the client's key is no longer valid");
+        return NULL;
+    }
+    return attempt_new(x, options, err);
+}
+
+void exchange_cancel_attempt(struct exchange *x, struct attempt *a) {
+    (void)x;
+    attempt_stop(a, OUTCOME_CANCELLED);
+}

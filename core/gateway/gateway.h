@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The parts of a running gateway that its threads share. Built by moongate.c; workers and the control thread get a pointer to it. What is not marked otherwise is set before the threads
+ * start and not changed while they run.
+ */
+#ifndef GATEWAY_GATEWAY_H
+#define GATEWAY_GATEWAY_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/log.h"
+#include "config/config.h"
+#include "policy/policy.h"
+#include "state/state.h"
+
+struct worker;
+struct exchange;
+
+/* The Lua face of a request, given by bind/ through moongate.c: gateway/ itself sees no Lua. */
+struct gateway_bindings {
+    struct run_entry handle;                          /* handler(req, settings) */
+    struct run_entry stream;                          /* the function of a local stream, with its `out` */
+    void (*detach)(struct exchange *x);               /* the request is over for its policy: handles that Lua still holds become invalid */
+};
+
+struct gateway {
+    struct log log;
+    void (*access)(void *ctx, const char *line, size_t n); /* one access log line; any thread */
+    void *access_ctx;
+    struct state state;
+    struct policy_env env;
+    const struct gateway_bindings *bindings;
+    _Atomic(struct generation *) current;             /* what new requests use; written by the control thread only */
+    struct worker **workers;
+    size_t n_workers;
+    usec started;                                     /* wall clock */
+    atomic_bool draining;
+    atomic_ulong reloads_applied, reloads_refused, reloads_unchanged;
+};
+
+#endif

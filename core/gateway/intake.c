@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/* From a request as read to its policy's first step: key, body scan, route; what needs no policy is answered here. */
+#include <stdlib.h>
+
+#include "gateway/answer.h"
+#include "gateway/exchange_internal.h"
+#include "gateway/route.h"
+#include "upstream/outbound.h"
+
+static void refuse(struct exchange *x, int status, const char *code, const char *message) {
+    answer_error(x, status, "invalid_request_error", code, message, END_REFUSED);
+}
+
+static bool is_json(const struct http_request *r) {
+    struct str type;
+    if (!r->body.len) {
+        return false;
+    }
+    return !headers_get(&r->headers, "content-type", &type) || str_case_has(type, "json");
+}
+
+/* Finds model and stream. False: refused, the exchange is gone. */
+static bool scan_body(struct exchange *x) {
+    struct jfield fields[] = {{.name = "model"}, {.name = "stream"}};
+    struct str body = buf_str(&x->request->body);
+    struct err err;
+    if (!is_json(x->request)) {
+        return true;
+    }
+    if (jscan_object(body, fields, 2, &err) != JSCAN_OK) {
+        refuse(x, 400, "invalid_json", err.text);
+        return false;
+    }
+    x->json = true;
+    x->stream = fields[1].value.type == JTYPE_TRUE;
+    if (fields[0].value.type != JTYPE_STRING) {
+        return true;
+    }
+    struct buf model;
+    buf_init(&model, MAX_TARGET_NAME / 2);
+    bool ok = jscan_string(body, &fields[0].value, &model) == 0 && !memchr(model.data, '\0', model.len);
+    if (ok && model.len) {
+        x->model = buf_take(&model);
+        x->model_at = fields[0].value;
+    }
+    buf_release(&model);
+    if (!ok) {
+        refuse(x, 400, "invalid_model", "\"model\" is not a name of at most 250 bytes");
+    }
+    return ok;
+}
+
+/* False: refused, the exchange is gone. */
+static bool authorise(struct exchange *x) {
+    if (!x->config->n_keys) {
+        return true;
+    }
+    struct str secret = client_key(&x->request->headers);
+    x->key = secret.n ? route_key(x->config, secret) : NULL;
+    if (x->key) {
+        return true;
+    }
+    answer_error(x, 401, "invalid_request_error", secret.n ? "invalid_api_key" : "missing_api_key",
+                 secret.n ? "This gateway does not know the API key that was sent."
+                          : "This gateway asks for an API key: send it as Authorization: Bearer KEY.",
+                 END_REFUSED);
+    return false;
+}
+
+static bool find_route(struct exchange *x) {
+    struct route_miss miss;
+    int i = route_find(x->config, x->request->method, x->request->path, x->model, &miss);
+    if (i >= 0) {
+        x->route_index = (size_t)i;
+        x->route = &x->config->routes[i];
+        x->dialect = dialect_find(str_of(x->route->dialect));
+        return true;
+    }
+    if (miss.path && !miss.method) {
+        refuse(x, 405, "method_not_allowed", "no route of this path takes this method");
+    } else if (miss.path) {
+        refuse(x, 404, "model_not_found", x->model ? "no route serves the model that was asked for"
+                                                   : "no route serves a request without \"model\" here");
+    } else {
+        refuse(x, 404, "unknown_path", "no route of this gateway has this path");
+    }
+    return false;
+}
+
+void exchange_begin(struct worker *w, struct conn *conn, struct http_request *request) {
+    struct exchange *x = exchange_new(w, conn, request);
+    if (!x) {
+        conn_kill(conn);
+        return;
+    }
+    conn_set_request_ctx(conn, x);
+    struct http_request *r = x->request;
+    if (str_is(r->path, "/") && str_is(r->method, "HEAD")) { /* agent programs ask whether anybody is there */
+        x->decision.status = 200;
+        answer_response(x);
+        return;
+    }
+    if (!authorise(x)) {
+        return;
+    }
+    if (str_is(r->path, "/v1/models") && str_is(r->method, "GET")) {
+        answer_models(x);
+        return;
+    }
+    if (!scan_body(x) || !find_route(x)) {
+        return;
+    }
+    if (!route_key_allows(x->key, x->model)) {
+        refuse(x, 403, "model_not_allowed", "this API key may not use the model that was asked for");
+        return;
+    }
+    exchange_decide(x, generation_lane(worker_generation(w), w->index));
+}

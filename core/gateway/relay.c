@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+#include "gateway/relay.h"
+
+#include <stdio.h>
+
+#include "gateway/answer.h"
+#include "gateway/exchange_internal.h"
+#include "upstream/outbound.h"
+
+static void finish(struct exchange *x, enum exchange_end end) {
+    if (end == END_COMPLETE) {
+        conn_end(x->conn);
+    } else {
+        conn_abort(x->conn);
+    }
+    exchange_finish(x, end);
+}
+
+static bool stream_complete(const struct attempt *a) {
+    return (a->signs & (SIGN_FINISH | SIGN_END)) != 0;
+}
+
+/* The answer cannot be whole any more: says so in the stream, and leaves it without an end. */
+static void break_off(struct exchange *x, struct attempt *a, enum outcome why) {
+    if (a->event_stream && stream_complete(a)) {
+        finish(x, END_COMPLETE);
+        return;
+    }
+    a->verdict.outcome = why;
+    if (a->event_stream) {
+        struct buf event;
+        char message[128];
+        buf_init(&event, KIB(1));
+        snprintf(message, sizeof(message), "the answer broke off: %s", outcome_name(why));
+        if (dialect_write_error_event(x->dialect, &event, "upstream_error", outcome_name(why), message) == 0) {
+            conn_body(x->conn, event.data, event.len);
+        }
+        buf_release(&event);
+    }
+    finish(x, why == OUTCOME_LIMIT_EXCEEDED ? END_LIMIT : END_UPSTREAM_CUT);
+}
+
+static void note_content(struct exchange *x, struct attempt *a) {
+    attempt_progress(a);
+    if (!x->first_content) {
+        x->first_content = clock_now();
+    }
+}
+
+enum pump_result { PUMP_MORE, PUMP_END, PUMP_ERROR, PUMP_TOO_LONG };
+
+/* Scans bytes[fed..] for whole events; *whole says how many bytes they are. Stops after the end marker or an error event. */
+static enum pump_result pump(struct exchange *x, struct attempt *a, struct str bytes, size_t fed, size_t *whole) {
+    while (fed < bytes.n) {
+        struct sse_event event;
+        size_t used = 0;
+        enum sse_result got = sse_feed(&a->sse, str_make(bytes.p + fed, bytes.n - fed), &used, &event);
+        fed += used;
+        if (got == SSE_MORE) {
+            break;
+        }
+        if (got != SSE_EVENT) {
+            return PUMP_TOO_LONG;
+        }
+        *whole = fed;
+        unsigned signs = dialect_event(a->dialect, &event, &a->usage);
+        a->signs |= signs;
+        if (signs & SIGN_CONTENT) {
+            note_content(x, a);
+        }
+        if (signs & SIGN_END) {
+            return PUMP_END;
+        }
+        if (signs & SIGN_ERROR) {
+            return PUMP_ERROR;
+        }
+    }
+    return PUMP_MORE;
+}
+
+/* Passes on whole events of `bytes`, of which `fed` were scanned before. False: the exchange is over. */
+static bool pass_events(struct exchange *x, struct attempt *a, struct str bytes, size_t fed, size_t *whole) {
+    enum pump_result result = pump(x, a, bytes, fed, whole);
+    if (*whole) {
+        conn_body(x->conn, bytes.p, *whole);
+    }
+    switch (result) {
+    case PUMP_MORE:
+        return true;
+    case PUMP_END:
+        a->lf_due = bytes.p[*whole - 1] == '\r' && *whole == bytes.n;
+        if (a->lf_due) {
+            return true;
+        }
+        finish(x, END_COMPLETE);
+        return false;
+    case PUMP_ERROR: /* the provider's own words were passed on; nothing is added */
+        a->verdict.outcome = OUTCOME_ERROR_EVENT;
+        finish(x, END_UPSTREAM_CUT);
+        return false;
+    case PUMP_TOO_LONG:
+        break;
+    }
+    break_off(x, a, OUTCOME_LIMIT_EXCEEDED);
+    return false;
+}
+
+/* False: the exchange is over. */
+static bool pass_held(struct exchange *x, struct attempt *a) {
+    size_t whole = a->scanned;
+    if (!pass_events(x, a, buf_str(&a->held), a->fed, &whole)) {
+        return false;
+    }
+    buf_consume(&a->held, whole);
+    a->fed = a->held.len;
+    a->scanned = 0;
+    return true;
+}
+
+static bool pass_stream(struct exchange *x, struct attempt *a, struct str data) {
+    size_t whole = 0;
+    if (a->held.len) {
+        if (buf_add_str(&a->held, data) != BUF_OK) {
+            break_off(x, a, OUTCOME_LIMIT_EXCEEDED);
+            return false;
+        }
+        return pass_held(x, a);
+    }
+    if (!pass_events(x, a, data, 0, &whole)) {
+        return false;
+    }
+    if (buf_add(&a->held, data.p + whole, data.n - whole) != BUF_OK) {
+        break_off(x, a, OUTCOME_LIMIT_EXCEEDED);
+        return false;
+    }
+    a->fed = a->held.len;
+    return true;
+}
+
+static void hold_back(struct exchange *x, struct attempt *a) {
+    if (conn_full(x->conn)) {
+        attempt_pause(a);
+    }
+}
+
+void relay_data(struct exchange *x, struct attempt *a, struct str data) {
+    if (a->lf_due) {
+        conn_body(x->conn, data.p, data.p[0] == '\n');
+        finish(x, END_COMPLETE);
+        return;
+    }
+    if (a->event_stream) {
+        if (!pass_stream(x, a, data)) {
+            return;
+        }
+    } else {
+        note_content(x, a);
+        conn_body(x->conn, data.p, data.n);
+    }
+    hold_back(x, a);
+}
+
+void relay_end(struct exchange *x, struct attempt *a, const struct transfer_result *result) {
+    bool whole = result->outcome == OUTCOME_OK;
+    if (a->event_stream && stream_complete(a)) {
+        conn_body(x->conn, a->held.data, a->held.len); /* an end marker without its blank line, say */
+        finish(x, END_COMPLETE);
+    } else if (whole && !a->event_stream) {
+        finish(x, END_COMPLETE);
+    } else {
+        break_off(x, a, whole ? OUTCOME_STREAM_BROKEN : result->outcome);
+    }
+}
+
+void relay_cut(struct exchange *x, struct attempt *a, enum outcome why) {
+    break_off(x, a, why);
+}
+
+static long long answer_length(const struct exchange *x, const struct attempt *a) {
+    struct str value;
+    unsigned long long length;
+    bool declared = headers_get(&a->headers, "content-length", &value) && str_to_u64(value, &length) &&
+                    !headers_count(&a->headers, "content-encoding");
+    if (a->event_stream) {
+        return CONN_LENGTH_UNKNOWN;
+    }
+    bool all_held = a->whole || (!a->transfer && !a->done);
+    if (all_held && !str_is(x->request->method, "HEAD")) {
+        return (long long)a->held.len;
+    }
+    return declared ? (long long)length : all_held ? 0 : CONN_LENGTH_UNKNOWN;
+}
+
+static int write_head(struct exchange *x, struct attempt *a) {
+    struct headers headers;
+    headers_init(&headers, MAX_HEADERS * 2, MAX_ANSWER_HEAD * 2);
+    int bad = inbound_headers(&a->headers, &headers);
+    x->status = a->status;
+    bad |= answer_headers(x, a, a->status, &headers);
+    if (!bad) {
+        conn_head(x->conn, a->status, &headers, answer_length(x, a));
+        x->answered = true;
+    }
+    headers_release(&headers);
+    return bad;
+}
+
+void relay_begin(struct exchange *x, struct attempt *a) {
+    x->state = EXCHANGE_RELAYING;
+    x->relayed = a;
+    exchange_release_policy(x);
+    if (a->status >= 400) {
+        config_mask(x->config, &a->held);
+    }
+    if (write_head(x, a) != 0) {
+        answer_error(x, 502, "upstream_error", "invalid_response", "the answer's head is too large", END_REFUSED);
+        return;
+    }
+    attempt_commit(a);
+    if (a->event_stream) {
+        note_content(x, a);
+        if (!pass_held(x, a)) {
+            return;
+        }
+    } else {
+        conn_body(x->conn, a->held.data, a->held.len);
+        buf_clear(&a->held);
+    }
+    if (!a->transfer) {
+        struct transfer_result result = {.outcome = a->done ? a->done_outcome : OUTCOME_OK};
+        relay_end(x, a, &result);
+    } else if (conn_full(x->conn)) {
+        attempt_pause(a);
+    } else {
+        attempt_resume(a);
+    }
+}

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT */
+#include "gateway/worker.h"
+
+#include <event2/event.h>
+#include <event2/thread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "gateway/accesslog.h"
+#include "gateway/answer.h"
+#include "gateway/exchange.h"
+
+#define IDLE_UPSTREAM_CONNECTIONS 512 /* kept per worker */
+
+struct client {
+    struct worker *worker;
+    struct conn *conn;
+    struct client *next, *prev;
+};
+
+static void end_if_empty(struct worker *w) {
+    if (!w->stopping || w->clients) {
+        return;
+    }
+    if (!w->attached) {
+        event_base_loopbreak(w->base);
+    }
+}
+
+static void on_request(void *ctx, struct conn *conn, struct http_request *request) {
+    struct client *client = ctx;
+    exchange_begin(client->worker, conn, request);
+}
+
+static void on_refuse(void *ctx, int status, const char *message, struct headers *headers, struct buf *body) {
+    struct client *client = ctx;
+    answer_refusal(status, message, headers, body);
+    accesslog_refused(client->worker, status);
+}
+
+static void on_gone(void *ctx, struct conn *conn, void *request_ctx) {
+    (void)ctx;
+    (void)conn;
+    exchange_gone(request_ctx);
+}
+
+static void on_drained(void *ctx, struct conn *conn, void *request_ctx) {
+    (void)ctx;
+    (void)conn;
+    exchange_drained(request_ctx);
+}
+
+static void on_closed(void *ctx, struct conn *conn) {
+    struct client *client = ctx;
+    struct worker *w = client->worker;
+    (void)conn;
+    *(client->prev ? &client->prev->next : &w->clients) = client->next;
+    if (client->next) {
+        client->next->prev = client->prev;
+    }
+    atomic_fetch_sub(&w->n_clients, 1);
+    free(client);
+    end_if_empty(w);
+}
+
+static const struct conn_ops CONN_OPS = {on_request, NULL, on_refuse, on_gone, on_drained, on_closed};
+
+static void on_accept(void *ctx, int fd) {
+    struct worker *w = ctx;
+    bool room = atomic_load(&w->n_clients) < MAX_CONNECTIONS && !atomic_load(&w->gateway->draining);
+    struct client *client = room ? calloc(1, sizeof(*client)) : NULL;
+    if (!client) {
+        metrics_add(w->metrics, METRIC_REFUSED, "status=\"connection\"", 1);
+        close(fd);
+        return;
+    }
+    client->worker = w;
+    client->next = w->clients;
+    if (client->next) {
+        client->next->prev = client;
+    }
+    w->clients = client;
+    atomic_fetch_add(&w->n_clients, 1);
+    metrics_add(w->metrics, METRIC_CONNECTIONS, "", 1);
+    worker_generation(w); /* limits as they are now */
+    client->conn = conn_new(w->base, fd, &CONN_OPS, client, &w->limits);
+    if (!client->conn) {
+        on_closed(client, NULL);
+    }
+}
+
+static void on_turn(evutil_socket_t fd, short what, void *arg) {
+    struct worker *w = arg;
+    (void)fd;
+    (void)what;
+    while (w->ready) {
+        struct exchange *x = w->ready;
+        w->ready = x->ready_next;
+        if (!w->ready) {
+            w->ready_tail = &w->ready;
+        }
+        x->ready = false;
+        x->ready_next = NULL;
+        exchange_step(x);
+    }
+}
+
+void worker_ready(struct worker *w, struct exchange *x) {
+    if (x->ready) {
+        return;
+    }
+    x->ready = true;
+    x->ready_next = NULL;
+    *w->ready_tail = x;
+    w->ready_tail = &x->ready_next;
+    event_active(w->turn, EV_TIMEOUT, 0);
+}
+
+static void take_limits(struct worker *w, const struct config *c) {
+    w->limits = (struct conn_limits){.body = c->body_max,
+                                     .header_time = c->header_time,
+                                     .body_time = c->body_time,
+                                     .idle_time = c->idle_time,
+                                     .write_time = c->write_time};
+}
+
+struct generation *worker_generation(struct worker *w) {
+    struct generation *now = atomic_load_explicit(&w->gateway->current, memory_order_acquire);
+    if (now == w->generation) {
+        return now;
+    }
+    struct generation *before = w->generation;
+    w->generation = now;
+    take_limits(w, generation_config(now));
+    if (before) {
+        lane_retire(generation_lane(before, w->index));
+    }
+    return now;
+}
+
+static struct worker *of_mail(struct mail *mail, size_t offset) {
+    return (struct worker *)((char *)mail - offset);
+}
+
+static void on_swap(struct mail *mail) {
+    struct worker *w = of_mail(mail, offsetof(struct worker, swap_mail));
+    worker_generation(w);
+    w->swapped(w->swapped_ctx);
+}
+
+static void each_conn(struct worker *w, void (*fn)(struct conn *conn)) {
+    struct client *next;
+    for (struct client *c = w->clients; c; c = next) {
+        next = c->next;
+        fn(c->conn);
+    }
+}
+
+static void on_stop(struct mail *mail) {
+    struct worker *w = of_mail(mail, offsetof(struct worker, stop_mail));
+    w->stopping = true;
+    for (size_t i = 0; i < w->n_listeners; i++) {
+        listener_stop(w->listeners[i]);
+    }
+    each_conn(w, conn_drain);
+    end_if_empty(w);
+}
+
+static void on_kill(struct mail *mail) {
+    struct worker *w = of_mail(mail, offsetof(struct worker, kill_mail));
+    while (w->exchanges) {
+        exchange_kill(w->exchanges);
+    }
+    each_conn(w, w->killed ? conn_kill : conn_drain); /* the first time what was written goes out */
+    w->killed = true;
+    end_if_empty(w);
+}
+
+int worker_init(struct worker *w, struct gateway *g, size_t index, struct event_base *base, struct err *err) {
+    memset(w, 0, sizeof(*w));
+    w->gateway = g;
+    w->index = index;
+    w->mailbox.fd = -1;
+    w->ready_tail = &w->ready;
+    w->stop_mail.deliver = on_stop;
+    w->kill_mail.deliver = on_kill;
+    w->swap_mail.deliver = on_swap;
+    w->attached = base != NULL;
+    w->base = base ? base : event_base_new();
+    if (!w->base || rng_init(&w->rng) != 0 || mailbox_open(&w->mailbox, w->base) != 0) {
+        return err_set(err, "worker %zu: no event loop could be made", index);
+    }
+    w->turn = event_new(w->base, -1, 0, on_turn, w);
+    w->metrics = metrics_new();
+    if (!w->turn || !w->metrics) {
+        return err_set(err, "worker %zu: out of memory", index);
+    }
+    w->transport = curl_transport_new(w->base, IDLE_UPSTREAM_CONNECTIONS, err);
+    return w->transport ? 0 : -1;
+}
+
+int worker_listen(struct worker *w, int fd) {
+    struct listener *l = listener_new(w->base, fd, on_accept, w);
+    if (!l) {
+        return -1;
+    }
+    w->listeners[w->n_listeners++] = l;
+    return 0;
+}
+
+static void *run(void *arg) {
+    struct worker *w = arg;
+    event_base_loop(w->base, EVLOOP_NO_EXIT_ON_EMPTY);
+    return NULL;
+}
+
+int worker_start(struct worker *w, struct err *err) {
+    sigset_t all, before; /* signals are the program's: its own threads get them */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&w->thread, NULL, run, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    w->thread_started = failed == 0;
+    return failed ? err_set(err, "worker %zu: no thread could be started", w->index) : 0;
+}
+
+void worker_release(struct worker *w) {
+    while (w->exchanges) {
+        exchange_kill(w->exchanges);
+    }
+    while (w->clients) {
+        conn_kill(w->clients->conn);
+    }
+    while (w->leftovers) {
+        attempt_free(w->leftovers);
+    }
+    for (size_t i = 0; i < w->n_listeners; i++) {
+        listener_free(w->listeners[i]);
+    }
+    if (w->generation) {
+        lane_retire(generation_lane(w->generation, w->index));
+        w->generation = NULL;
+    }
+    if (w->transport) {
+        w->transport->ops->free(w->transport);
+    }
+    mailbox_close(&w->mailbox);
+    if (w->turn) {
+        event_free(w->turn);
+    }
+    metrics_free(w->metrics);
+    if (w->base && !w->attached) {
+        event_base_free(w->base);
+    }
+    w->base = NULL;
+}
