@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+/* The module `moongate`. */
+#include <math.h>
+
+#include "base/hash.h"
+#include "bind/bind_lua.h"
+
+static struct gateway *gateway(lua_State *L) {
+    struct bind_host *host = policy_host(L);
+    return host->gateway;
+}
+
+static int m_now(lua_State *L) {
+    lua_pushnumber(L, usec_to_seconds(clock_now()));
+    return 1;
+}
+
+static int m_wall(lua_State *L) {
+    lua_pushnumber(L, usec_to_seconds(clock_wall()));
+    return 1;
+}
+
+static int m_random(lua_State *L) {
+    struct exchange *x = policy_request(L);
+    double unit = rng_unit(&x->worker->rng);
+    if (lua_isnoneornil(L, 1)) {
+        lua_pushnumber(L, unit);
+        return 1;
+    }
+    lua_Integer n = luaL_checkinteger(L, 1);
+    luaL_argcheck(L, n >= 1 && n <= 1000000000, 1, "a number from 1 to 1e9 is expected");
+    lua_pushinteger(L, 1 + (lua_Integer)floor(unit * (double)n));
+    return 1;
+}
+
+static int m_log(lua_State *L) {
+    int level = log_level_parse(luaL_checkstring(L, 1));
+    luaL_argcheck(L, level >= 0, 1, "\"debug\", \"info\", \"warn\" or \"error\" is expected");
+    struct exchange *x = policy_request_or_null(L);
+    size_t n;
+    const char *text = luaL_tolstring(L, 2, &n);
+    luaL_where(L, 1);
+    log_write(policy_log(L), (enum log_level)level, "policy: %s%.*s%s%s", lua_tostring(L, -1), (int)(n < 2048 ? n : 2048), text,
+              x ? " request=" : "", x ? x->id : "");
+    return 0;
+}
+
+/* a-z, 0-9 and _, no digit first: what Prometheus takes as a name. */
+static void check_name(lua_State *L, int arg, struct str name) {
+    for (size_t i = 0; i < name.n; i++) {
+        char c = name.p[i];
+        bool fine = c == '_' || (c >= 'a' && c <= 'z') || (i && c >= '0' && c <= '9');
+        luaL_argcheck(L, fine, arg, "a metric's or label's name is of a-z, 0-9 and _");
+    }
+    luaL_argcheck(L, name.n > 0 && name.n <= 64, arg, "a name has 1 to 64 letters");
+}
+
+static void add_labels(lua_State *L, int arg, struct buf *labels) {
+    bind_push_table(L, arg, "metric: labels");
+    int table = lua_gettop(L);
+    lua_pushnil(L);
+    while (lua_next(L, table)) {
+        luaL_argcheck(L, lua_type(L, -2) == LUA_TSTRING, arg, "labels have names");
+        const char *label = lua_tostring(L, -2);
+        struct str value;
+        check_name(L, arg, str_of(label));
+        luaL_argcheck(L, strcmp(label, "route") != 0, arg, "the label \"route\" is given by the gateway");
+        value.p = luaL_tolstring(L, -1, &value.n);
+        metrics_label(labels, label, value);
+        lua_pop(L, 2);
+    }
+}
+
+/* moongate.metric(name[, by[, labels]]) */
+static int m_metric(lua_State *L) {
+    struct exchange *x = policy_request(L);
+    lua_settop(L, 3);
+    struct str name = bind_check_str(L, 1, 64);
+    double by = luaL_optnumber(L, 2, 1);
+    check_name(L, 1, name);
+    luaL_argcheck(L, by >= 0 && !isinf(by), 2, "a counter only grows");
+    struct buf *labels = bind_push_buf(L, MAX_LABELS);
+    metrics_label(labels, "route", str_of(x->route->name));
+    if (!lua_isnoneornil(L, 3)) {
+        add_labels(L, 3, labels);
+    }
+    metrics_add_policy(x->worker->metrics, name, labels->data, by);
+    return 0;
+}
+
+static int m_json(lua_State *L) {
+    luaL_checkany(L, 1);
+    struct buf *out = bind_push_buf(L, LUA_BODY_MAX);
+    bind_encode(L, 1, out);
+    lua_pushlstring(L, out->data, out->len);
+    return 1;
+}
+
+static int m_hash(lua_State *L) {
+    unsigned char hash[HASH_SIZE];
+    lua_Integer n = 0;
+    struct str text = bind_check_str(L, 1, LUA_STRING_MAX);
+    policy_charge(L, text.n / 16);
+    hash_sha256(text, hash);
+    for (int i = 0; i < 6; i++) {
+        n = n * 256 + hash[i];
+    }
+    lua_pushinteger(L, n);
+    return 1;
+}
+
+/* Pushes a plain deep copy of the value at index. */
+static void push_copy(lua_State *L, int index, int depth) {
+    index = lua_absindex(L, index);
+    if (!lua_istable(L, index)) {
+        lua_pushvalue(L, index);
+        return;
+    }
+    if (depth > MAX_VALUE_DEPTH) {
+        luaL_error(L, "merge: nested deeper than %d (or a table holds itself)", MAX_VALUE_DEPTH);
+    }
+    luaL_checkstack(L, 8, "merge");
+    bind_push_table(L, index, "merge");
+    int table = lua_gettop(L);
+    lua_newtable(L);
+    lua_pushnil(L);
+    while (lua_next(L, table)) {
+        policy_charge(L, 4);
+        lua_pushvalue(L, -2);
+        push_copy(L, -2, depth + 1);
+        lua_rawset(L, table + 1);
+        lua_pop(L, 1);
+    }
+    lua_remove(L, table);
+}
+
+/* moongate.merge(a, b): a copy of a with b's fields in place of a's. */
+static int m_merge(lua_State *L) {
+    lua_settop(L, 2);
+    luaL_checktype(L, 1, LUA_TTABLE);
+    push_copy(L, 1, 0);
+    if (!lua_isnil(L, 2)) {
+        bind_push_table(L, 2, "merge");
+        lua_pushnil(L);
+        while (lua_next(L, 4)) {
+            lua_pushvalue(L, -2);
+            push_copy(L, -2, 0);
+            lua_rawset(L, 3);
+            lua_pop(L, 1);
+        }
+    }
+    lua_settop(L, 3);
+    return 1;
+}
+
+/* The provider of a target, checked; raises when there is none of that name. */
+static const struct config_provider *check_provider(lua_State *L, int arg, struct str *target) {
+    struct str provider, rest = *target = bind_check_str(L, arg, MAX_TARGET_NAME);
+    str_split(&rest, '/', &provider);
+    const struct config_provider *p = config_provider(policy_config(L), provider);
+    if (!p) {
+        luaL_error(L, "target \"%s\": there is no such provider", target->p);
+    }
+    return p;
+}
+
+static void set_number(lua_State *L, const char *name, double n) {
+    lua_pushnumber(L, n);
+    lua_setfield(L, -2, name);
+}
+
+static int m_health(lua_State *L) {
+    struct str target;
+    const struct config_provider *p = check_provider(L, 1, &target);
+    struct target_facts f;
+    targets_facts(gateway(L)->state.targets, target, str_of(p->quota_group), &f);
+    lua_createtable(L, 0, 12);
+    set_number(L, "suspended_for", usec_to_seconds(f.suspended_for));
+    lua_pushstring(L, f.reason);
+    lua_setfield(L, -2, "reason");
+    lua_pushboolean(L, f.up);
+    lua_setfield(L, -2, "up");
+    set_number(L, "up_since", usec_to_seconds(f.up_since));
+    lua_pushinteger(L, f.inflight);
+    lua_setfield(L, -2, "inflight");
+    set_number(L, "ewma_first_token", f.ewma_first_token);
+    set_number(L, "ewma_total", f.ewma_total);
+    lua_pushinteger(L, f.successes);
+    lua_setfield(L, -2, "successes");
+    lua_pushinteger(L, f.failures);
+    lua_setfield(L, -2, "failures");
+    lua_pushinteger(L, f.streak);
+    lua_setfield(L, -2, "streak");
+    return 1;
+}
+
+/* moongate.suspend(target, seconds, reason[, { group = false }]) */
+static int m_suspend(lua_State *L) {
+    struct str target;
+    policy_request(L); /* raises while a file is loaded: loading has no side effects */
+    const struct config_provider *p = check_provider(L, 1, &target);
+    usec duration = bind_check_seconds(L, 2, "suspend");
+    const char *reason = luaL_optstring(L, 3, "policy");
+    bool whole_group = true;
+    if (!lua_isnoneornil(L, 4)) {
+        bind_push_table(L, 4, "suspend: options");
+        lua_getfield(L, -1, "group");
+        whole_group = lua_isnil(L, -1) || lua_toboolean(L, -1);
+    }
+    usec left = targets_suspend(gateway(L)->state.targets, target, str_of(p->quota_group), whole_group && p->quota_group, duration, reason);
+    lua_pushnumber(L, usec_to_seconds(left));
+    return 1;
+}
+
+static int m_resume(lua_State *L) {
+    struct str target;
+    policy_request(L);
+    const struct config_provider *p = check_provider(L, 1, &target);
+    targets_resume(gateway(L)->state.targets, target, str_of(p->quota_group));
+    return 0;
+}
+
+/* moongate.provider(target) -> provider name, model or nil */
+static int m_provider(lua_State *L) {
+    struct str provider, rest = bind_check_str(L, 1, MAX_TARGET_NAME);
+    str_split(&rest, '/', &provider);
+    bind_push_str(L, provider);
+    bind_push_str(L, rest);
+    return 2;
+}
+
+int bind_open_moongate(lua_State *L) {
+    static const luaL_Reg functions[] = {
+        {"now", m_now},         {"wall", m_wall},       {"random", m_random},   {"log", m_log},       {"metric", m_metric},
+        {"json", m_json},       {"hash", m_hash},       {"merge", m_merge},     {"store", bind_store}, {"window", bind_window},
+        {"bucket", bind_bucket}, {"health", m_health},  {"suspend", m_suspend}, {"resume", m_resume}, {"provider", m_provider},
+        {NULL, NULL}};
+    bind_open_req(L);
+    bind_open_attempt(L);
+    bind_open_response(L);
+    bind_open_store(L);
+    luaL_newlib(L, functions);
+    lua_pushlightuserdata(L, NULL);
+    lua_setfield(L, -2, "null");
+    policy_freeze(L);
+    return 1;
+}

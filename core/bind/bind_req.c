@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MIT */
+/* The request as its policy sees it. Uservalue 1 of its userdata: its attempts' handles; 2: ctx. */
+#include <math.h>
+
+#include "bind/bind_lua.h"
+
+#define CLASS "moongate.request"
+
+enum { F_ID, F_METHOD, F_PATH, F_MODEL, F_STREAM, F_KEY, F_ENVIRONMENT, F_BODY_SIZE, F_ELAPSED, F_REMAINING, F_ATTEMPTS, F_CTX };
+
+static const struct bind_field FIELDS[] = {
+    {"id", F_ID},           {"method", F_METHOD},           {"path", F_PATH},
+    {"model", F_MODEL},     {"stream", F_STREAM},           {"key", F_KEY},
+    {"environment", F_ENVIRONMENT}, {"body_size", F_BODY_SIZE}, {"elapsed", F_ELAPSED},
+    {"remaining", F_REMAINING},     {"attempts", F_ATTEMPTS},   {"ctx", F_CTX}, {NULL, 0}};
+
+struct exchange *bind_check_req(lua_State *L, int arg) {
+    struct req_box *box = luaL_checkudata(L, arg, CLASS);
+    if (!box->x) {
+        luaL_error(L, "this request is over: its handle must not be kept");
+    }
+    return box->x;
+}
+
+static int push_attempts(lua_State *L, const struct exchange *x) {
+    lua_createtable(L, (int)x->n_attempts, 0);
+    lua_getiuservalue(L, 1, 1);
+    for (size_t i = 0; i < x->n_attempts; i++) {
+        lua_rawgeti(L, -1, (lua_Integer)i + 1);
+        lua_rawseti(L, -3, (lua_Integer)i + 1);
+    }
+    lua_pop(L, 1);
+    return 1;
+}
+
+static int push_ctx(lua_State *L) {
+    if (lua_getiuservalue(L, 1, 2) != LUA_TTABLE) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+        lua_pushvalue(L, -1);
+        lua_setiuservalue(L, 1, 2);
+    }
+    return 1;
+}
+
+static int get_field(lua_State *L, int id) {
+    struct exchange *x = bind_check_req(L, 1);
+    switch (id) {
+    case F_ID:
+        lua_pushstring(L, x->id);
+        break;
+    case F_METHOD:
+        bind_push_str(L, x->request->method);
+        break;
+    case F_PATH:
+        bind_push_str(L, x->request->path);
+        break;
+    case F_MODEL:
+        bind_push_str(L, str_of(x->model));
+        break;
+    case F_STREAM:
+        lua_pushboolean(L, x->stream);
+        break;
+    case F_KEY:
+        bind_push_str(L, str_of(x->key ? x->key->name : NULL));
+        break;
+    case F_ENVIRONMENT:
+        lua_pushstring(L, x->key ? x->key->environment : "production");
+        break;
+    case F_BODY_SIZE:
+        lua_pushinteger(L, (lua_Integer)x->request->body.len);
+        break;
+    case F_ELAPSED:
+        lua_pushnumber(L, usec_to_seconds(clock_now() - x->request->started));
+        break;
+    case F_REMAINING:
+        lua_pushnumber(L, x->deadline_set ? usec_to_seconds(exchange_remaining(x)) : HUGE_VAL);
+        break;
+    case F_ATTEMPTS:
+        return push_attempts(L, x);
+    case F_CTX:
+        return push_ctx(L);
+    }
+    return 1;
+}
+
+static int req_header(lua_State *L) {
+    struct exchange *x = bind_check_req(L, 1);
+    struct str value = {NULL, 0};
+    headers_get(&x->request->headers, luaL_checkstring(L, 2), &value);
+    bind_push_str(L, value);
+    return 1;
+}
+
+static int req_json(lua_State *L) {
+    struct exchange *x = bind_check_req(L, 1);
+    const char *path = luaL_checkstring(L, 2);
+    if (!x->json) {
+        lua_pushnil(L);
+        return 1;
+    }
+    bind_push_path(L, buf_str(&x->request->body), path);
+    return 1;
+}
+
+/* Starts an attempt and leaves its handle on the stack. */
+static struct attempt *start(lua_State *L) {
+    struct exchange *x = bind_check_req(L, 1);
+    struct send_options o;
+    struct err err;
+    memset(&o, 0, sizeof(o));
+    o.target = bind_check_str(L, 2, MAX_TARGET_NAME);
+    bind_read_options(L, 3, &o);
+    luaL_checkstack(L, 8, "send");
+    struct attempt *a = exchange_send(x, &o, &err);
+    if (!a) {
+        luaL_error(L, "%s", err.text);
+    }
+    bind_push_attempt(L, 1, a);
+    return a;
+}
+
+static int req_start(lua_State *L) {
+    lua_settop(L, 3);
+    start(L);
+    return 1;
+}
+
+static int send_done(lua_State *L, int status, lua_KContext n) {
+    (void)status;
+    struct exchange *x = bind_check_req(L, 1);
+    struct attempt *a = x->attempts[n - 1];
+    a->seen = true;
+    bind_push_attempt(L, 1, a);
+    return 1;
+}
+
+static int req_send(lua_State *L) {
+    lua_settop(L, 3);
+    struct attempt *a = start(L);
+    lua_KContext n = (lua_KContext)a->n;
+    if (exchange_wait(a->x, (struct wait){WAIT_ATTEMPT, a, USEC_NEVER})) {
+        return lua_yieldk(L, 0, n, send_done);
+    }
+    return send_done(L, LUA_OK, n);
+}
+
+static int wait_done(lua_State *L, int status, lua_KContext ctx) {
+    (void)status;
+    (void)ctx;
+    struct exchange *x = bind_check_req(L, 1);
+    for (size_t i = 0; i < x->n_attempts; i++) {
+        struct attempt *a = x->attempts[i];
+        if (a->known && !a->seen) {
+            a->seen = true;
+            bind_push_attempt(L, 1, a);
+            return 1;
+        }
+    }
+    lua_pushnil(L);
+    return 1;
+}
+
+/* req:wait([seconds]): the next attempt of those started whose outcome is known, or nil when the time is up. */
+static int req_wait(lua_State *L) {
+    struct exchange *x = bind_check_req(L, 1);
+    usec limit = lua_isnoneornil(L, 2) ? USEC_NEVER : bind_check_seconds(L, 2, "wait");
+    usec until = limit == USEC_NEVER ? USEC_NEVER : clock_now() + limit;
+    if (exchange_wait(x, (struct wait){WAIT_ANY, NULL, until})) {
+        return lua_yieldk(L, 0, 0, wait_done);
+    }
+    return wait_done(L, LUA_OK, 0);
+}
+
+static int sleep_done(lua_State *L, int status, lua_KContext ctx) {
+    (void)L;
+    (void)status;
+    (void)ctx;
+    return 0;
+}
+
+static int req_sleep(lua_State *L) {
+    struct exchange *x = bind_check_req(L, 1);
+    usec until = clock_now() + bind_check_seconds(L, 2, "sleep");
+    if (exchange_wait(x, (struct wait){WAIT_SLEEP, NULL, until})) {
+        return lua_yieldk(L, 0, 0, sleep_done);
+    }
+    return 0;
+}
+
+static int req_name(lua_State *L) {
+    struct exchange *x = bind_check_req(L, 1);
+    struct str target = bind_check_str(L, 2, MAX_TARGET_NAME);
+    char room[MAX_TARGET_NAME + 1];
+    struct str provider, rest = target;
+    str_split(&rest, '/', &provider);
+    if (rest.p || !x->model) {
+        lua_pushlstring(L, target.p, target.n);
+        return 1;
+    }
+    int n = snprintf(room, sizeof(room), "%.*s/%s", (int)provider.n, provider.p, x->model);
+    lua_pushlstring(L, room, n < (int)sizeof(room) ? (size_t)n : sizeof(room) - 1);
+    return 1;
+}
+
+static int req_deadline(lua_State *L) {
+    struct exchange *x = bind_check_req(L, 1);
+    exchange_set_deadline(x, bind_check_seconds(L, 2, "deadline"));
+    return 0;
+}
+
+static int race_done(lua_State *L, int status, lua_KContext ctx) {
+    (void)status;
+    (void)ctx;
+    return lua_gettop(L) - 3; /* below: req, list, options */
+}
+
+/* Written in Lua over start, wait and cancel. */
+static int req_race(lua_State *L) {
+    bind_check_req(L, 1);
+    lua_settop(L, 3);
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "moongate.race");
+    lua_call(L, 1, 1);
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, 3);
+    lua_callk(L, 3, LUA_MULTRET, 0, race_done);
+    return race_done(L, LUA_OK, 0);
+}
+
+static const luaL_Reg METHODS[] = {
+    {"header", req_header}, {"json", req_json},   {"send", req_send},         {"start", req_start},
+    {"wait", req_wait},     {"sleep", req_sleep}, {"name", req_name},         {"deadline", req_deadline},
+    {"race", req_race},     {"respond", bind_respond}, {"fail", bind_fail}, {"unavailable", bind_unavailable}, {NULL, NULL}};
+
+static int req_gc(lua_State *L) {
+    struct req_box *box = luaL_checkudata(L, 1, CLASS);
+    if (box->x) {
+        box->x->lua = NULL;
+        box->x = NULL;
+    }
+    return 0;
+}
+
+void bind_open_req(lua_State *L) {
+    bind_class(L, CLASS, METHODS, FIELDS, get_field, req_gc);
+}
+
+void bind_push_req(lua_State *L, struct exchange *x) {
+    struct req_box *box = lua_newuserdatauv(L, sizeof(*box), 2);
+    box->x = NULL;
+    luaL_setmetatable(L, CLASS);
+    lua_createtable(L, 2, 0);
+    lua_setiuservalue(L, -2, 1);
+    box->x = x;
+    x->lua = box;
+}
+
+/* Handlers: what a run for a request consists of. */
+static int push_handle(lua_State *L, void *request) {
+    struct exchange *x = request;
+    policy_about(L, x->route_index);
+    policy_push_handler(L, x->route_index);
+    bind_push_req(L, x);
+    lua_insert(L, -2);
+    return 2;
+}
+
+static int take_handle(lua_State *L, int n, void *request, struct err *err) {
+    struct exchange *x = request;
+    int first = lua_gettop(L) - n + 1;
+    struct attempt *a = n ? bind_to_attempt(L, first) : NULL;
+    if (a && a->x == x && a->known) {
+        x->decision.kind = DECIDED_ATTEMPT;
+        x->decision.attempt = a;
+        return 0;
+    }
+    if (a) {
+        return err_set(err, "the handler returned an attempt that is still under way: wait for it first");
+    }
+    if (n && bind_is_response(L, first)) {
+        return bind_take_response(L, first, x, err);
+    }
+    return err_set(err, "the handler returned %s; expected an attempt (from req:send) or req:respond{…}",
+                   n ? luaL_typename(L, first) : "nothing");
+}
+
+static void detach(struct exchange *x) {
+    struct req_box *box = x->lua;
+    if (box) {
+        box->x = NULL;
+        x->lua = NULL;
+    }
+}
+
+const struct gateway_bindings bind_bindings = {
+    .handle = {push_handle, take_handle},
+    .stream = {bind_push_stream, bind_take_stream},
+    .detach = detach,
+};

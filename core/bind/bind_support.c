@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/* Small things that every binding needs. */
+#include <math.h>
+
+#include "bind/bind_lua.h"
+#include "policy/sandbox.h"
+
+#define BUF_CLASS "moongate.buf"
+
+static int buf_gc(lua_State *L) {
+    buf_release(luaL_checkudata(L, 1, BUF_CLASS));
+    return 0;
+}
+
+struct buf *bind_push_buf(lua_State *L, size_t max) {
+    struct buf *b = lua_newuserdatauv(L, sizeof(*b), 0);
+    buf_init(b, max);
+    if (luaL_newmetatable(L, BUF_CLASS)) {
+        lua_pushcfunction(L, buf_gc);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_setmetatable(L, -2);
+    return b;
+}
+
+void bind_push_table(lua_State *L, int index, const char *what) {
+    if (frozen_push(L, index)) {
+        return;
+    }
+    if (!lua_istable(L, index)) {
+        luaL_error(L, "%s: a table is expected, got a %s", what, luaL_typename(L, index));
+    }
+    lua_pushvalue(L, index);
+}
+
+struct str bind_check_str(lua_State *L, int arg, size_t max) {
+    struct str s;
+    s.p = luaL_checklstring(L, arg, &s.n);
+    if (s.n > max) {
+        luaL_argerror(L, arg, lua_pushfstring(L, "%I bytes, at most %I may be given", (lua_Integer)s.n, (lua_Integer)max));
+    }
+    return s;
+}
+
+usec bind_check_seconds(lua_State *L, int index, const char *what) {
+    int is_number;
+    double s = lua_tonumberx(L, index, &is_number);
+    if (!is_number || isnan(s) || s < 0) {
+        luaL_error(L, "%s: seconds (0 or more) are expected, got %s", what, luaL_tolstring(L, index, NULL));
+    }
+    return usec_from_seconds(s);
+}
+
+void bind_push_str(lua_State *L, struct str s) {
+    if (s.p) {
+        lua_pushlstring(L, s.p, s.n);
+    } else {
+        lua_pushnil(L);
+    }
+}
+
+/* __index: upvalue 1 = methods, 2 = field ids, 3 = the getter. */
+static int class_index(lua_State *L) {
+    lua_settop(L, 2);
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) {
+        return 1;
+    }
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, lua_upvalueindex(2)) != LUA_TNUMBER) {
+        return luaL_error(L, "%s has no field or method \"%s\"", lua_tostring(L, lua_upvalueindex(4)), luaL_tolstring(L, 2, NULL));
+    }
+    bind_getter *get = lua_touserdata(L, lua_upvalueindex(3));
+    return (*get)(L, (int)lua_tointeger(L, -1));
+}
+
+static int class_newindex(lua_State *L) {
+    return luaL_error(L, "\"%s\" cannot be set: keep what is yours in req.ctx", luaL_tolstring(L, 2, NULL));
+}
+
+void bind_class(lua_State *L, const char *name, const luaL_Reg *methods, const struct bind_field *fields, bind_getter get, lua_CFunction gc) {
+    luaL_newmetatable(L, name);
+    lua_newtable(L);
+    luaL_setfuncs(L, methods, 0);
+    lua_newtable(L);
+    for (; fields && fields->name; fields++) {
+        lua_pushinteger(L, fields->id);
+        lua_setfield(L, -2, fields->name);
+    }
+    bind_getter *held = lua_newuserdatauv(L, sizeof(held), 0);
+    *held = get;
+    lua_pushstring(L, name);
+    lua_pushcclosure(L, class_index, 4);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, class_newindex);
+    lua_setfield(L, -2, "__newindex");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    if (gc) {
+        lua_pushcfunction(L, gc);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_pop(L, 1);
+}
