@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* moongate check: the staging of a start or reload, from the shell. */
+#include <stdio.h>
+
+#include "cli/cli.h"
+
+static const char HELP[] = "Usage: moongate check [-c FILE]\n\n"
+                           "Checks the configuration and the policies that it names, as a start or reload would, and\n"
+                           "changes nothing. Every mistake is told at once, with file and line.\n\n"
+                           "  -c, --config FILE  the configuration (default: gateway.lua)\n"
+                           "  -h, --help         this text\n\n"
+                           "Exit status: 0 nothing is wrong (warnings apart), 1 there are mistakes, 2 wrong usage.\n";
+
+int cli_check(int argc, char **argv) {
+    struct cli_config c;
+    struct moongate_error error;
+    int bad = cli_read_config_options(&c, argc, argv);
+    if (bad || c.help) {
+        fputs(bad ? "" : HELP, stdout);
+        return bad;
+    }
+    struct moongate_options options = {.config_file = c.file, .library = c.library, .diagnostic = cli_print_diagnostic};
+    struct moongate *gw = moongate_new(&options, &error);
+    bad = !gw || moongate_check(gw, &error) != 0;
+    if (bad) {
+        fprintf(stderr, "moongate: %s\n", error.text);
+    } else {
+        printf("%s: nothing wrong\n", c.file);
+    }
+    moongate_free(gw);
+    return bad ? CLI_FAILED : CLI_OK;
+}

@@ -1,0 +1,471 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The public API: assembles the parts, knows every one of them, does nothing else.
+ */
+#include "moongate.h"
+
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "admin/admin.h"
+#include "bind/bind.h"
+#include "gateway/control.h"
+#include "gateway/logfile.h"
+#include "gateway/reload.h"
+#include "gateway/worker.h"
+#include "policy/policy.h"
+
+#ifndef MOONGATE_DATADIR
+#define MOONGATE_DATADIR "/usr/local/share/moongate"
+#endif
+
+#define MAX_FUNCTIONS 64
+#define KILL_GRACE (2 * USEC_PER_SEC) /* for what was cut to reach its clients */
+
+struct moongate {
+    struct gateway gateway;
+    struct loader loader;
+    struct control control;
+    struct admin *admin;
+    struct bind_host host;
+    struct host_function functions[MAX_FUNCTIONS];
+    struct moongate_options options; /* its strings are the loader's copies */
+    struct logfile *error_log, *access_log;
+    char addresses[MAX_LISTENERS][128];
+    size_t n_addresses;
+    char admin_address[128];
+    char version[256];
+    struct event_base *attached;     /* borrowed; NULL when on threads of its own */
+    bool running;
+};
+
+static int fail(struct moongate_error *out, const char *text) {
+    if (out) {
+        snprintf(out->text, sizeof(out->text), "%s", text);
+    }
+    return -1;
+}
+
+/* ---- log ---- */
+
+static void on_log(void *ctx, enum log_level level, const char *line) {
+    struct moongate *gw = ctx;
+    if (gw->options.log) {
+        gw->options.log(gw->options.log_ctx, (enum moongate_level)level, line);
+    } else if (gw->error_log) {
+        char text[KIB(4)], now[32];
+        clock_format(clock_wall(), now, sizeof(now));
+        int n = snprintf(text, sizeof(text), "%s %-5s %s", now, log_level_name(level), line);
+        logfile_line(gw->error_log, text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1);
+    }
+}
+
+static void on_access(void *ctx, const char *line, size_t n) {
+    struct moongate *gw = ctx;
+    if (gw->options.access) {
+        gw->options.access(gw->options.log_ctx, MOONGATE_INFO, line);
+    } else {
+        logfile_line(gw->access_log, line, n);
+    }
+}
+
+static unsigned long log_dropped(void *ctx) {
+    struct moongate *gw = ctx;
+    return logfile_dropped(gw->error_log) + logfile_dropped(gw->access_log);
+}
+
+static int open_logs(struct moongate *gw, const struct config *c, struct err *err) {
+    if (!gw->options.log && strcmp(c->log.error, "off") != 0) {
+        gw->error_log = logfile_open(c->log.error, err);
+        if (!gw->error_log) {
+            return -1;
+        }
+    }
+    bool off = strcmp(c->log.access, "off") == 0;
+    if (!gw->options.access && !off) {
+        gw->access_log = logfile_open(c->log.access, err);
+        if (!gw->access_log) {
+            return -1;
+        }
+    }
+    gw->gateway.access = gw->options.access || gw->access_log ? on_access : NULL;
+    gw->gateway.access_ctx = gw;
+    return 0;
+}
+
+/* ---- making ---- */
+
+static void on_published(void *ctx, struct config *config) {
+    struct moongate *gw = ctx;
+    control_configure(&gw->control, config);
+}
+
+struct moongate *moongate_new(const struct moongate_options *options, struct moongate_error *error) {
+    static const char *const installed[] = {MOONGATE_DATADIR, NULL};
+    const char *const *library = options->library ? options->library : installed;
+    struct moongate *gw = calloc(1, sizeof(*gw));
+    if (!gw || curl_transport_global_init() != 0) {
+        free(gw);
+        fail(error, "out of memory");
+        return NULL;
+    }
+    struct gateway *g = &gw->gateway;
+    log_init(&g->log, on_log, gw, LOG_LEVEL_INFO);
+    gw->options = *options;
+    gw->host = (struct bind_host){.gateway = g, .functions = gw->functions};
+    g->bindings = &bind_bindings;
+    g->env = (struct policy_env){.modules = bind_modules, .host = &gw->host, .log = &g->log};
+    moongate_version(gw->version, sizeof(gw->version));
+    int bad = state_init(&g->state) | loader_init(&gw->loader, g, options->config_file, library);
+    gw->loader.published = on_published;
+    gw->loader.published_ctx = gw;
+    if (bad) {
+        moongate_free(gw);
+        fail(error, "out of memory");
+        return NULL;
+    }
+    gw->options.config_file = gw->loader.config_file;
+    gw->options.library = NULL;
+    return gw;
+}
+
+static bool is_name(const char *name) {
+    size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+    return n > 0 && !name[n] && !(name[0] >= '0' && name[0] <= '9');
+}
+
+int moongate_add_function(struct moongate *gw, const char *name, moongate_function fn, void *ctx, struct moongate_error *error) {
+    if (gw->running || gw->host.n_functions == MAX_FUNCTIONS) {
+        return fail(error, gw->running ? "functions are added before the start" : "too many functions: at most 64");
+    }
+    if (!is_name(name) || strlen(name) >= sizeof(gw->functions[0].name)) {
+        return fail(error, "a function's name is of letters, digits and _, at most 63 of them");
+    }
+    struct host_function *f = &gw->functions[gw->host.n_functions++];
+    snprintf(f->name, sizeof(f->name), "%s", name);
+    f->fn = fn;
+    f->ctx = ctx;
+    return 0;
+}
+
+/* ---- loading ---- */
+
+static int tell(struct moongate *gw, struct diags *diags, struct moongate_error *error) {
+    for (size_t i = 0; gw->options.diagnostic && i < diags->n; i++) {
+        const struct diag *d = &diags->list[i];
+        gw->options.diagnostic(gw->options.diagnostic_ctx, d->file, d->line, d->warning, d->message);
+    }
+    size_t errors = diags->errors, dropped = diags->dropped;
+    diags_release(diags);
+    if (!errors) {
+        return 0;
+    }
+    char text[128];
+    snprintf(text, sizeof(text), dropped ? "%zu mistakes in the configuration, of which %zu are not shown" : "%zu mistakes in the configuration",
+             errors, dropped);
+    return fail(error, errors == 1 ? "1 mistake in the configuration" : text);
+}
+
+int moongate_check(struct moongate *gw, struct moongate_error *error) {
+    struct diags diags;
+    diags_init(&diags);
+    struct generation *g = loader_stage(&gw->loader, 1, &diags);
+    loader_discard(g, 1);
+    return tell(gw, &diags, error);
+}
+
+int moongate_reload(struct moongate *gw, struct moongate_error *error) {
+    struct diags diags;
+    if (!gw->running) {
+        return fail(error, "the gateway does not run");
+    }
+    diags_init(&diags);
+    enum load_result result = loader_reload(&gw->loader, &diags);
+    if (gw->attached && result == LOAD_APPLIED) {
+        struct worker *w = gw->gateway.workers[0]; /* this is its thread: no need to wait for mail */
+        mailbox_withdraw(&w->mailbox, &w->swap_mail);
+        w->swap_mail.deliver(&w->swap_mail);
+    }
+    int told = tell(gw, &diags, error);
+    return result == LOAD_REFUSED ? told : (int)result;
+}
+
+/* ---- start ---- */
+
+static int bind_address(struct moongate *gw, const char *address, struct err *err) {
+    char bound[128];
+    snprintf(bound, sizeof(bound), "%s", address);
+    for (size_t i = 0; i < gw->gateway.n_workers; i++) {
+        int fd = listen_open(bound, true, err);
+        if (fd < 0) {
+            return -1;
+        }
+        if (i == 0) {
+            listen_name(fd, bound, sizeof(bound)); /* port 0 became a number that all workers share */
+        }
+        if (worker_listen(gw->gateway.workers[i], fd) != 0) {
+            return err_set(err, "out of memory");
+        }
+    }
+    snprintf(gw->addresses[gw->n_addresses++], sizeof(gw->addresses[0]), "%s", bound);
+    return 0;
+}
+
+static int make_workers(struct moongate *gw, size_t n, struct err *err) {
+    struct gateway *g = &gw->gateway;
+    g->workers = calloc(n, sizeof(*g->workers));
+    if (!g->workers) {
+        return err_set(err, "out of memory");
+    }
+    for (size_t i = 0; i < n; i++) {
+        g->workers[i] = calloc(1, sizeof(struct worker));
+        if (!g->workers[i]) {
+            return err_set(err, "out of memory");
+        }
+        g->n_workers = i + 1;
+        if (worker_init(g->workers[i], g, i, gw->attached, err) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int make_admin(struct moongate *gw, const struct config *c, struct err *err) {
+    if (!c->admin_listen) {
+        return 0;
+    }
+    int fd = listen_open(c->admin_listen, false, err);
+    if (fd < 0) {
+        return -1;
+    }
+    listen_name(fd, gw->admin_address, sizeof(gw->admin_address));
+    struct admin_env env = {.gateway = &gw->gateway,
+                            .loader = &gw->loader,
+                            .probes = gw->control.probes,
+                            .version = gw->version,
+                            .log_dropped = log_dropped,
+                            .log_ctx = gw};
+    gw->admin = admin_new(gw->control.base, fd, &env);
+    return gw->admin ? 0 : err_set(err, "out of memory");
+}
+
+static int assemble(struct moongate *gw, struct generation *first, struct err *err) {
+    const struct config *c = generation_config(first);
+    struct gateway *g = &gw->gateway;
+    if (open_logs(gw, c, err) != 0 || control_init(&gw->control, g, c, err) != 0 || make_admin(gw, c, err) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; c->listen[i]; i++) {
+        if (bind_address(gw, c->listen[i], err) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int start_threads(struct moongate *gw, struct err *err) {
+    struct gateway *g = &gw->gateway;
+    if (control_start(&gw->control, err) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < g->n_workers && !gw->attached; i++) {
+        if (worker_start(g->workers[i], err) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Ends and frees all that start made, wherever it stopped. */
+static void take_down(struct moongate *gw) {
+    struct gateway *g = &gw->gateway;
+    control_stop(&gw->control);
+    admin_free(gw->admin);
+    gw->admin = NULL;
+    for (size_t i = 0; i < g->n_workers; i++) {
+        worker_release(g->workers[i]);
+        free(g->workers[i]);
+    }
+    free(g->workers);
+    g->workers = NULL;
+    g->n_workers = 0;
+    loader_finish(&gw->loader);
+    control_release(&gw->control);
+    logfile_close(gw->access_log);
+    logfile_close(gw->error_log);
+    gw->access_log = gw->error_log = NULL;
+    gw->running = false;
+}
+
+static void announce(struct moongate *gw) {
+    const struct log *log = &gw->gateway.log;
+    for (size_t i = 0; i < gw->n_addresses; i++) {
+        log_info(log, "listening on %s", gw->addresses[i]);
+    }
+    if (gw->admin) {
+        log_info(log, "admin on %s", gw->admin_address);
+    }
+    log_info(log, "ready: generation %u, %zu worker%s", moongate_generation(gw), gw->gateway.n_workers,
+             gw->gateway.n_workers == 1 ? "" : "s");
+}
+
+static int start(struct moongate *gw, struct moongate_error *error) {
+    struct gateway *g = &gw->gateway;
+    struct diags diags;
+    struct err err;
+    if (gw->running) {
+        return fail(error, "the gateway runs already");
+    }
+    diags_init(&diags);
+    struct generation *first = loader_stage(&gw->loader, gw->attached ? 1 : 0, &diags);
+    if (tell(gw, &diags, error) != 0) {
+        return -1;
+    }
+    size_t n = gw->attached ? 1 : (size_t)generation_config(first)->workers;
+    gw->n_addresses = 0;
+    g->started = clock_wall();
+    atomic_store(&g->draining, false);
+    int bad = make_workers(gw, n, &err);
+    if (bad || assemble(gw, first, &err) != 0) {
+        loader_discard(first, n);
+        take_down(gw);
+        return fail(error, err.text);
+    }
+    loader_publish_first(&gw->loader, first);
+    for (size_t i = 0; i < n; i++) {
+        worker_generation(g->workers[i]);
+    }
+    gw->running = true;
+    if (start_threads(gw, &err) != 0) {
+        moongate_stop(gw, 0);
+        return fail(error, err.text);
+    }
+    announce(gw);
+    return 0;
+}
+
+int moongate_start(struct moongate *gw, struct moongate_error *error) {
+    gw->attached = NULL;
+    return start(gw, error);
+}
+
+int moongate_attach(struct moongate *gw, struct event_base *base, struct moongate_error *error) {
+    gw->attached = base;
+    return start(gw, error);
+}
+
+/* ---- stop ---- */
+
+static bool join_until(struct worker *w, usec deadline) {
+    usec left = deadline - clock_now();
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    left = left > 0 ? left : 0;
+    until.tv_sec += left / USEC_PER_SEC;
+    until.tv_nsec += (left % USEC_PER_SEC) * 1000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    if (w->thread_started && pthread_timedjoin_np(w->thread, NULL, &until) == 0) {
+        w->thread_started = false;
+    }
+    return !w->thread_started;
+}
+
+static void nothing(evutil_socket_t fd, short what, void *arg) {
+    (void)fd;
+    (void)what;
+    (void)arg;
+}
+
+/* The embedder's loop, which nobody dispatches while we are asked to stop. */
+static bool run_until(struct worker *w, usec deadline) {
+    while (w->clients && clock_now() < deadline) {
+        struct timeval soon = {0, 20000};
+        event_base_once(w->base, -1, EV_TIMEOUT, nothing, NULL, &soon);
+        event_base_loop(w->base, EVLOOP_ONCE);
+    }
+    return !w->clients;
+}
+
+static bool wait_all(struct moongate *gw, usec deadline) {
+    struct gateway *g = &gw->gateway;
+    bool all = true;
+    for (size_t i = 0; i < g->n_workers; i++) {
+        all &= gw->attached ? run_until(g->workers[i], deadline) : join_until(g->workers[i], deadline);
+    }
+    return all;
+}
+
+static void post_all(struct moongate *gw, size_t mail_offset) {
+    for (size_t i = 0; i < gw->gateway.n_workers; i++) {
+        struct worker *w = gw->gateway.workers[i];
+        mailbox_post(&w->mailbox, (struct mail *)((char *)w + mail_offset));
+    }
+    if (gw->attached) {
+        event_base_loop(gw->attached, EVLOOP_NONBLOCK);
+    }
+}
+
+void moongate_stop(struct moongate *gw, double drain_seconds) {
+    struct gateway *g = &gw->gateway;
+    if (!gw->running) {
+        return;
+    }
+    struct generation *now = loader_current(&gw->loader);
+    usec drain = drain_seconds < 0 ? generation_config(now)->drain_time : usec_from_seconds(drain_seconds);
+    generation_unref(now);
+    log_info(&g->log, "stopping: requests in flight may finish within %.1f s", usec_to_seconds(drain));
+    atomic_store(&g->draining, true);
+    post_all(gw, offsetof(struct worker, stop_mail));
+    if (!wait_all(gw, clock_now() + drain)) {
+        log_warn(&g->log, "drain time is over: requests still in flight are cut");
+        post_all(gw, offsetof(struct worker, kill_mail));
+        if (!wait_all(gw, clock_now() + KILL_GRACE)) {
+            post_all(gw, offsetof(struct worker, kill_mail));
+            wait_all(gw, USEC_NEVER / 4);
+        }
+    }
+    log_info(&g->log, "stopped");
+    take_down(gw);
+}
+
+void moongate_free(struct moongate *gw) {
+    if (!gw) {
+        return;
+    }
+    moongate_stop(gw, -1);
+    state_release(&gw->gateway.state);
+    loader_release(&gw->loader);
+    curl_transport_global_release();
+    free(gw);
+}
+
+/* ---- facts ---- */
+
+unsigned moongate_generation(const struct moongate *gw) {
+    if (!gw->running) {
+        return 0;
+    }
+    struct generation *now = loader_current((struct loader *)(size_t)&gw->loader);
+    unsigned id = generation_id(now);
+    generation_unref(now);
+    return id;
+}
+
+const char *moongate_address(const struct moongate *gw, size_t i) {
+    return i < gw->n_addresses ? gw->addresses[i] : NULL;
+}
+
+const char *moongate_admin_address(const struct moongate *gw) {
+    return gw->admin ? gw->admin_address : NULL;
+}
+
+void moongate_version(char *out, size_t size) {
+    snprintf(out, size, "moongate %s (%s, %s, libevent/%s)", MOONGATE_VERSION, policy_lua_version(), curl_transport_version(),
+             event_get_version());
+}
