@@ -1,0 +1,4 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# What `make bench` runs; arguments are passed on to bench.py (--quick, --json, …).
+exec python3 -B "$(dirname "$0")/bench.py" "$@"

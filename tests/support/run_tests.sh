@@ -1,0 +1,63 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Runs what `make test` built: C unit tests, policy tests in Lua, end-to-end tests. Closes with "N passed, N failed, N skipped". Exit status 1 when
+# anything failed, and in CI (CI=true) when anything was skipped.
+set -u
+cd "$(dirname "$0")/../.."
+logs=build/test-logs
+rm -rf "$logs"
+mkdir -p "$logs"
+passed=0 failed=0 skipped=0
+
+add() { passed=$((passed + ${1:-0})) failed=$((failed + ${2:-0})) skipped=$((skipped + ${3:-0})); }
+number() { sed -n "$1" "$2" | tail -n 1; }
+
+echo "== unit tests (C, under ASan and UBSan)"
+for test in build/asan/tests/test_*; do
+    case $test in *.d) continue ;; esac
+    name=${test##*/}
+    log=$logs/$name.log
+    if timeout 300 "$test" >"$log" 2>&1; then
+        add "$(number 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$log")"
+    else
+        add "$(number 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$log")" \
+            "$(n=$(number 's/^\[  FAILED  \] \([0-9]*\) test.*/\1/p' "$log"); echo "${n:-1}")"
+        echo "FAILED: $name"
+        tail -n 40 "$log"
+    fi
+done
+echo "   $passed passed, $failed failed"
+
+echo "== policy tests (Lua)"
+log=$logs/lua.log
+if lua5.4 tests/lua/run.lua >"$log" 2>&1; then
+    add "$(grep -c '^ok' "$log")"
+else
+    bad=$(grep -c '^not ok' "$log")
+    [ "$bad" -gt 0 ] || bad=1
+    add "$(grep -c '^ok' "$log")" "$bad"
+    grep -A 8 '^not ok' "$log" || tail -n 20 "$log"
+fi
+echo "   $(grep -c '^ok' "$log") passed, $(grep -c '^not ok' "$log") failed"
+
+echo "== end-to-end tests (Python, real sockets)"
+log=$logs/pytest.log
+tests/support/venv.sh || exit 1
+# Colours and progress are for people; the log keeps all of it.
+if build/venv/bin/python -m pytest -c tests/pytest.ini tests/e2e -n "${PYTEST_WORKERS:-4}" -q "$@" >"$log" 2>&1; then
+    tail -n 3 "$log"
+    status=0
+else
+    status=1
+    grep -vE '^[.sFE]+ +\[ *[0-9]+%\]$' "$log" | tail -n "${TEST_LOG_LINES:-400}"
+fi
+last=$(grep -E '[0-9]+ (passed|failed|error)' "$log" | tail -n 1)
+of() { echo "$last" | sed -n "s/.*[^0-9]\([0-9][0-9]*\) $1.*/\1/p;s/^\([0-9][0-9]*\) $1.*/\1/p" | head -n 1; }
+bad=$(($(of failed || true) + $(of error || true) + 0))
+[ "$status" = 0 ] || [ "$bad" -gt 0 ] || bad=1
+add "$(of passed)" "$bad" "$(of skipped)"
+
+echo
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ] || exit 1
+[ "$skipped" = 0 ] || [ "${CI:-}" != true ] || { echo "in CI a skipped test counts as failed"; exit 1; }
