@@ -38,7 +38,7 @@ struct moongate {
     size_t n_addresses;
     char admin_address[128];
     char version[256];
-    struct event_base *attached;     /* borrowed; NULL when on threads of its own */
+    struct event_base *attached; /* borrowed; NULL when on threads of its own */
     bool running;
 };
 
@@ -103,7 +103,8 @@ static void on_published(void *ctx, struct config *config) {
     control_configure(&gw->control, config);
 }
 
-struct moongate *moongate_new(const struct moongate_options *options, struct moongate_error *error) {
+struct moongate *moongate_new(const struct moongate_options *options,
+                              struct moongate_error *error) {
     static const char *const installed[] = {MOONGATE_DATADIR, NULL};
     const char *const *library = options->library ? options->library : installed;
     struct moongate *gw = calloc(1, sizeof(*gw));
@@ -137,9 +138,11 @@ static bool is_name(const char *name) {
     return n > 0 && !name[n] && !(name[0] >= '0' && name[0] <= '9');
 }
 
-int moongate_add_function(struct moongate *gw, const char *name, moongate_function fn, void *ctx, struct moongate_error *error) {
+int moongate_add_function(struct moongate *gw, const char *name, moongate_function fn, void *ctx,
+                          struct moongate_error *error) {
     if (gw->running || gw->host.n_functions == MAX_FUNCTIONS) {
-        return fail(error, gw->running ? "functions are added before the start" : "too many functions: at most 64");
+        return fail(error, gw->running ? "functions are added before the start"
+                                       : "too many functions: at most 64");
     }
     if (!is_name(name) || strlen(name) >= sizeof(gw->functions[0].name)) {
         return fail(error, "a function's name is of letters, digits and _, at most 63 of them");
@@ -156,7 +159,8 @@ int moongate_add_function(struct moongate *gw, const char *name, moongate_functi
 static int tell(struct moongate *gw, struct diags *diags, struct moongate_error *error) {
     for (size_t i = 0; gw->options.diagnostic && i < diags->n; i++) {
         const struct diag *d = &diags->list[i];
-        gw->options.diagnostic(gw->options.diagnostic_ctx, d->file, d->line, d->warning, d->message);
+        gw->options.diagnostic(gw->options.diagnostic_ctx, d->file, d->line, d->warning,
+                               d->message);
     }
     size_t errors = diags->errors, dropped = diags->dropped;
     diags_release(diags);
@@ -164,7 +168,9 @@ static int tell(struct moongate *gw, struct diags *diags, struct moongate_error 
         return 0;
     }
     char text[128];
-    snprintf(text, sizeof(text), dropped ? "%zu mistakes in the configuration, of which %zu are not shown" : "%zu mistakes in the configuration",
+    snprintf(text, sizeof(text),
+             dropped ? "%zu mistakes in the configuration, of which %zu are not shown"
+                     : "%zu mistakes in the configuration",
              errors, dropped);
     return fail(error, errors == 1 ? "1 mistake in the configuration" : text);
 }
@@ -185,7 +191,8 @@ int moongate_reload(struct moongate *gw, struct moongate_error *error) {
     diags_init(&diags);
     enum load_result result = loader_reload(&gw->loader, &diags);
     if (gw->attached && result == LOAD_APPLIED) {
-        struct worker *w = gw->gateway.workers[0]; /* this is its thread: no need to wait for mail */
+        struct worker *w =
+            gw->gateway.workers[0]; /* this is its thread: no need to wait for mail */
         mailbox_withdraw(&w->mailbox, &w->swap_mail);
         w->swap_mail.deliver(&w->swap_mail);
     }
@@ -204,7 +211,8 @@ static int bind_address(struct moongate *gw, const char *address, struct err *er
             return -1;
         }
         if (i == 0) {
-            listen_name(fd, bound, sizeof(bound)); /* port 0 became a number that all workers share */
+            listen_name(fd, bound,
+                        sizeof(bound)); /* port 0 became a number that all workers share */
         }
         if (worker_listen(gw->gateway.workers[i], fd) != 0) {
             return err_set(err, "out of memory");
@@ -255,7 +263,8 @@ static int make_admin(struct moongate *gw, const struct config *c, struct err *e
 static int assemble(struct moongate *gw, struct generation *first, struct err *err) {
     const struct config *c = generation_config(first);
     struct gateway *g = &gw->gateway;
-    if (open_logs(gw, c, err) != 0 || control_init(&gw->control, g, c, err) != 0 || make_admin(gw, c, err) != 0) {
+    if (open_logs(gw, c, err) != 0 || control_init(&gw->control, g, c, err) != 0 ||
+        make_admin(gw, c, err) != 0) {
         return -1;
     }
     for (size_t i = 0; c->listen[i]; i++) {
@@ -308,8 +317,8 @@ static void announce(struct moongate *gw) {
     if (gw->admin) {
         log_info(log, "admin on %s", gw->admin_address);
     }
-    log_info(log, "ready: generation %u, %zu worker%s", moongate_generation(gw), gw->gateway.n_workers,
-             gw->gateway.n_workers == 1 ? "" : "s");
+    log_info(log, "ready: generation %u, %zu worker%s", moongate_generation(gw),
+             gw->gateway.n_workers, gw->gateway.n_workers == 1 ? "" : "s");
 }
 
 static int start(struct moongate *gw, struct moongate_error *error) {
@@ -396,7 +405,8 @@ static bool wait_all(struct moongate *gw, usec deadline) {
     struct gateway *g = &gw->gateway;
     bool all = true;
     for (size_t i = 0; i < g->n_workers; i++) {
-        all &= gw->attached ? run_until(g->workers[i], deadline) : join_until(g->workers[i], deadline);
+        all &=
+            gw->attached ? run_until(g->workers[i], deadline) : join_until(g->workers[i], deadline);
     }
     return all;
 }
@@ -417,9 +427,11 @@ void moongate_stop(struct moongate *gw, double drain_seconds) {
         return;
     }
     struct generation *now = loader_current(&gw->loader);
-    usec drain = drain_seconds < 0 ? generation_config(now)->drain_time : usec_from_seconds(drain_seconds);
+    usec drain =
+        drain_seconds < 0 ? generation_config(now)->drain_time : usec_from_seconds(drain_seconds);
     generation_unref(now);
-    log_info(&g->log, "stopping: requests in flight may finish within %.1f s", usec_to_seconds(drain));
+    log_info(&g->log, "stopping: requests in flight may finish within %.1f s",
+             usec_to_seconds(drain));
     atomic_store(&g->draining, true);
     post_all(gw, offsetof(struct worker, stop_mail));
     if (!wait_all(gw, clock_now() + drain)) {
@@ -466,6 +478,6 @@ const char *moongate_admin_address(const struct moongate *gw) {
 }
 
 void moongate_version(char *out, size_t size) {
-    snprintf(out, size, "moongate %s (%s, %s, libevent/%s)", MOONGATE_VERSION, policy_lua_version(), curl_transport_version(),
-             event_get_version());
+    snprintf(out, size, "moongate %s (%s, %s, libevent/%s)", MOONGATE_VERSION, policy_lua_version(),
+             curl_transport_version(), event_get_version());
 }

@@ -111,11 +111,13 @@ static void answer(struct admin *a, struct conn *conn, const struct http_request
     const struct page *page = find_page(r->path);
     bool for_admins = str_starts(r->path, "/admin/");
     if ((for_admins || (page && page->needs_token)) && !authorised(a, r)) {
-        send_error(conn, 401, "unauthorised", "this needs the admin token: Authorization: Bearer TOKEN");
+        send_error(conn, 401, "unauthorised",
+                   "this needs the admin token: Authorization: Bearer TOKEN");
         return;
     }
     if (!page) {
-        send_error(conn, 404, "unknown_path", "there is /metrics, /healthz, /readyz, /admin/status, /admin/targets");
+        send_error(conn, 404, "unknown_path",
+                   "there is /metrics, /healthz, /readyz, /admin/status, /admin/targets");
         return;
     }
     if (!str_is(r->method, "GET") && !str_is(r->method, "HEAD")) {
@@ -139,7 +141,8 @@ static void on_request(void *ctx, struct conn *conn, struct http_request *reques
     http_request_free(request);
 }
 
-static void on_refuse(void *ctx, int status, const char *message, struct headers *headers, struct buf *body) {
+static void on_refuse(void *ctx, int status, const char *message, struct headers *headers,
+                      struct buf *body) {
     (void)ctx;
     (void)status;
     if (write_error(body, "bad_request", message) != 0 ||
@@ -170,7 +173,8 @@ static const struct conn_ops OPS = {on_request, NULL, on_refuse, on_gone, on_gon
 
 static void on_accept(void *ctx, int fd) {
     struct admin *a = ctx;
-    struct admin_client *client = a->n_clients < MAX_ADMIN_CONNECTIONS ? calloc(1, sizeof(*client)) : NULL;
+    struct admin_client *client =
+        a->n_clients < MAX_ADMIN_CONNECTIONS ? calloc(1, sizeof(*client)) : NULL;
     if (!client) {
         close(fd);
         return;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The admin listener: /metrics, /healthz and /readyz for machines; what is below /admin/ (bearer token) for admins. Runs on the control thread's loop; JSON answers.
+ * The admin listener: /metrics, /healthz and /readyz for machines; what is below /admin/ (bearer
+ * token) for admins. Runs on the control thread's loop; JSON answers.
  */
 #ifndef ADMIN_ADMIN_H
 #define ADMIN_ADMIN_H
@@ -16,7 +17,7 @@ struct admin_env {
     struct gateway *gateway;
     struct loader *loader;
     const struct probes *probes;
-    const char *version;             /* borrowed for the admin's life */
+    const char *version; /* borrowed for the admin's life */
     unsigned long (*log_dropped)(void *ctx);
     void *log_ctx;
 };

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* What the admin listener shows: gauges and counters as Prometheus text, status and targets as JSON. Read-only; names no secret. */
+/* What the admin listener shows: gauges and counters as Prometheus text, status and targets as
+ * JSON. Read-only; names no secret. */
 #include "admin/admin_internal.h"
 #include "base/map.h"
 #include "gateway/worker.h"
 #include "upstream/transport.h"
 
-static int gauge(struct buf *out, const char *name, const char *help, const char *type, double value) {
-    return buf_addf(out, "# HELP %s %s\n# TYPE %s %s\n%s %.15g\n", name, help, name, type, name, value);
+static int gauge(struct buf *out, const char *name, const char *help, const char *type,
+                 double value) {
+    return buf_addf(out, "# HELP %s %s\n# TYPE %s %s\n%s %.15g\n", name, help, name, type, name,
+                    value);
 }
 
 struct totals {
@@ -23,8 +26,9 @@ static struct totals sum_workers(const struct gateway *g) {
 }
 
 static int per_worker(const struct gateway *g, struct buf *out) {
-    int bad = buf_adds(out, "# HELP moongate_worker_connections Client connections open, by worker.\n"
-                            "# TYPE moongate_worker_connections gauge\n");
+    int bad =
+        buf_adds(out, "# HELP moongate_worker_connections Client connections open, by worker.\n"
+                      "# TYPE moongate_worker_connections gauge\n");
     for (size_t i = 0; i < g->n_workers; i++) {
         bad |= buf_addf(out, "moongate_worker_connections{worker=\"%zu\"} %zu\n", i,
                         atomic_load(&g->workers[i]->n_clients));
@@ -57,8 +61,9 @@ static int target_gauges(const struct gateway *g, struct buf *out) {
     text.bad |= buf_adds(out, "# HELP moongate_target_inflight Attempts under way.\n"
                               "# TYPE moongate_target_inflight gauge\n");
     text.bad |= buf_add_str(out, buf_str(&inflight));
-    text.bad |= buf_adds(out, "# HELP moongate_target_suspended_seconds Seconds left of a suspension, 0 = none.\n"
-                              "# TYPE moongate_target_suspended_seconds gauge\n");
+    text.bad |= buf_adds(
+        out, "# HELP moongate_target_suspended_seconds Seconds left of a suspension, 0 = none.\n"
+             "# TYPE moongate_target_suspended_seconds gauge\n");
     text.bad |= buf_add_str(out, buf_str(&suspended));
     buf_release(&inflight);
     buf_release(&suspended);
@@ -94,15 +99,22 @@ int admin_metrics(const struct admin_env *env, struct buf *out) {
     bad |= per_worker(g, out) | target_gauges(g, out) | reload_counters(g, out);
     bad |= gauge(out, "moongate_connections", "Client connections open.", "gauge", t.clients);
     bad |= gauge(out, "moongate_requests_inflight", "Requests under way.", "gauge", t.exchanges);
-    bad |= gauge(out, "moongate_generation", "The generation in force.", "gauge", generation_id(now));
+    bad |=
+        gauge(out, "moongate_generation", "The generation in force.", "gauge", generation_id(now));
     generation_unref(now);
-    bad |= gauge(out, "moongate_policy_memory_bytes", "Lua memory of the generation in force.", "gauge", (double)lanes.bytes);
-    bad |= gauge(out, "moongate_policy_calls_total", "Policy runs of the generation in force.", "counter", (double)lanes.calls);
+    bad |= gauge(out, "moongate_policy_memory_bytes", "Lua memory of the generation in force.",
+                 "gauge", (double)lanes.bytes);
+    bad |= gauge(out, "moongate_policy_calls_total", "Policy runs of the generation in force.",
+                 "counter", (double)lanes.calls);
     bad |= gauge(out, "moongate_store_keys", "Keys in the store.", "gauge", (double)store.keys);
-    bad |= gauge(out, "moongate_store_refused_total", "Writes that found the store full.", "counter", (double)store.refused);
-    bad |= gauge(out, "moongate_probes_ok_total", "Health probes that succeeded.", "counter", (double)probes.ok);
-    bad |= gauge(out, "moongate_probes_failed_total", "Health probes that failed.", "counter", (double)probes.failed);
-    bad |= gauge(out, "moongate_log_dropped_total", "Log lines that were not written.", "counter", (double)env->log_dropped(env->log_ctx));
+    bad |= gauge(out, "moongate_store_refused_total", "Writes that found the store full.",
+                 "counter", (double)store.refused);
+    bad |= gauge(out, "moongate_probes_ok_total", "Health probes that succeeded.", "counter",
+                 (double)probes.ok);
+    bad |= gauge(out, "moongate_probes_failed_total", "Health probes that failed.", "counter",
+                 (double)probes.failed);
+    bad |= gauge(out, "moongate_log_dropped_total", "Log lines that were not written.", "counter",
+                 (double)env->log_dropped(env->log_ctx));
     return bad ? -1 : 0;
 }
 
@@ -171,7 +183,8 @@ struct target_list {
 
 static void add_breaker(struct target_list *list, struct json *t, const char *name) {
     struct store_value v;
-    bool known = store_get(list->store, STR("breaker"), str_of(name), &v) == STORE_OK && v.type == STORE_STR;
+    bool known =
+        store_get(list->store, STR("breaker"), str_of(name), &v) == STORE_OK && v.type == STORE_STR;
     json_add_str(t, "breaker", known ? str_make(v.text, v.len) : STR("closed"));
 }
 
@@ -205,8 +218,10 @@ static void list_target(void *ctx, const struct target_facts *f) {
     }
 }
 
-/* Targets that routes name and nobody has asked for yet: what the probes found is seen before the first request. */
-static int list_configured(struct target_list *list, struct targets *targets, struct generation *g) {
+/* Targets that routes name and nobody has asked for yet: what the probes found is seen before the
+ * first request. */
+static int list_configured(struct target_list *list, struct targets *targets,
+                           struct generation *g) {
     const struct config *c = generation_config(g);
     for (size_t r = 0; r < c->n_routes; r++) {
         for (const char *const *t = lane_targets(generation_lane(g, 0), r); *t; t++) {
@@ -226,7 +241,8 @@ static int list_configured(struct target_list *list, struct targets *targets, st
 int admin_targets(const struct admin_env *env, struct buf *out) {
     struct targets *targets = env->gateway->state.targets;
     struct json *root = json_object();
-    struct target_list list = {.array = json_add_array(root, "targets"), .store = env->gateway->state.store};
+    struct target_list list = {.array = json_add_array(root, "targets"),
+                               .store = env->gateway->state.store};
     list.seen = map_new(MAX_TARGETS * 2);
     int bad = list.seen ? targets_each(targets, list_target, &list) : -1;
     if (!bad) {

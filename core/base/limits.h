@@ -1,115 +1,133 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Every maximum of the program, with its reason. A buffer, queue, count or wait that has no line here
- * has no bound, and that is a bug. Sizes in bytes, times in microseconds unless the name says more.
+ * Every maximum of the program, with its reason. A buffer, queue, count or wait that has no line
+ * here has no bound, and that is a bug. Sizes in bytes, times in microseconds unless the name says
+ * more.
  */
 #ifndef BASE_LIMITS_H
 #define BASE_LIMITS_H
 
-#define KIB(n) ((size_t)(n) * 1024)
-#define MIB(n) ((size_t)(n) * 1024 * 1024)
+#define KIB(n) ((size_t)(n)*1024)
+#define MIB(n) ((size_t)(n)*1024 * 1024)
 
 /* Client requests. */
-#define MAX_REQUEST_LINE KIB(8)      /* RFC 9112 section 3 recommends at least 8000 octets */
-#define MAX_HEADER_BYTES KIB(32)     /* request head, all lines together */
-#define MAX_HEADERS 100              /* fields in one head, ours or a provider's */
-#define MAX_CHUNK_LINE 256           /* chunk size with its extension */
-#define MAX_CHUNK_DIGITS 15          /* hex digits of a chunk size: below 2^60 */
-#define MAX_TRAILER_BYTES KIB(8)     /* read and thrown away */
-#define DEFAULT_BODY_MAX MIB(32)     /* limits.body: an image in base64 fits */
-#define MAX_BODY_MAX MIB(512)        /* what limits.body may be set to */
-#define MAX_CONNECTIONS 16384        /* client connections of one worker */
+#define MAX_REQUEST_LINE KIB(8)  /* RFC 9112 section 3 recommends at least 8000 octets */
+#define MAX_HEADER_BYTES KIB(32) /* request head, all lines together */
+#define MAX_HEADERS 100          /* fields in one head, ours or a provider's */
+#define MAX_CHUNK_LINE 256       /* chunk size with its extension */
+#define MAX_CHUNK_DIGITS 15      /* hex digits of a chunk size: below 2^60 */
+#define MAX_TRAILER_BYTES KIB(8) /* read and thrown away */
+#define DEFAULT_BODY_MAX MIB(32) /* limits.body: an image in base64 fits */
+#define MAX_BODY_MAX MIB(512)    /* what limits.body may be set to */
+#define MAX_CONNECTIONS 16384    /* client connections of one worker */
 
 /* Answers of providers. */
-#define MAX_ANSWER_HEAD KIB(64)      /* all header lines of an answer */
-#define MAX_ERROR_BODY KIB(64)       /* body of an error status shown to the policy */
-#define MAX_PLAIN_BODY MIB(1)        /* 2xx that is no stream: larger ones commit and stream on */
-#define MAX_HELD_STREAM KIB(256)     /* stream bytes held before the first content */
-#define MAX_EVENT MIB(1)             /* one event of an event stream */
-#define MAX_MESSAGE 1024             /* provider error message as shown to policies and clients */
-#define MAX_CODE 128                 /* provider error code */
-#define MAX_ERROR_WORDS KIB(4)       /* of an error's text are searched for patterns: what matters stands in front */
-#define MAX_SPARE_TRANSFERS 64       /* finished transfers a transport keeps for the next ones, about 25 KB each */
-#define MAX_JOINED_BODY KIB(16)      /* request bodies up to this size are copied to leave in one write with their head */
+#define MAX_ANSWER_HEAD KIB(64)  /* all header lines of an answer */
+#define MAX_ERROR_BODY KIB(64)   /* body of an error status shown to the policy */
+#define MAX_PLAIN_BODY MIB(1)    /* 2xx that is no stream: larger ones commit and stream on */
+#define MAX_HELD_STREAM KIB(256) /* stream bytes held before the first content */
+#define MAX_EVENT MIB(1)         /* one event of an event stream */
+#define MAX_MESSAGE 1024         /* provider error message as shown to policies and clients */
+#define MAX_CODE 128             /* provider error code */
+#define MAX_ERROR_WORDS                                                                            \
+    KIB(4) /* of an error's text are searched for patterns: what matters stands in front */
+#define MAX_SPARE_TRANSFERS                                                                        \
+    64 /* finished transfers a transport keeps for the next ones, about 25 KB each */
+#define MAX_JOINED_BODY                                                                            \
+    KIB(16) /* request bodies up to this size are copied to leave in one write with their head */
 
 /* Output towards a client: above HIGH the upstream transfer pauses, below LOW it goes on. */
 #define CLIENT_BUFFER_HIGH KIB(64)
 #define CLIENT_BUFFER_LOW KIB(16)
 
-#define MAX_CONN_OUTPUT MIB(16)      /* waiting for one client: the largest answer given at once is MAX_METRICS_TEXT */
+#define MAX_CONN_OUTPUT                                                                            \
+    MIB(16) /* waiting for one client: the largest answer given at once is MAX_METRICS_TEXT */
 
 /* Times of a client connection, beside those that are configured. */
-#define CONN_LINGER_TIME 2000000     /* input is read and dropped for so long after the FIN, lest a RST eats the answer */
-#define CONN_CLOSE_TIME 30000000     /* write stall of a closing connection when none is configured */
-#define CONN_BODY_GRACE 10000000     /* a request body may be slow for so long */
-#define CONN_BODY_RATE 1024          /* then it must have come at this many bytes per second, the grace not counted */
+#define CONN_LINGER_TIME                                                                           \
+    2000000 /* input is read and dropped for so long after the FIN, lest a RST eats the answer */
+#define CONN_CLOSE_TIME 30000000 /* write stall of a closing connection when none is configured */
+#define CONN_BODY_GRACE 10000000 /* a request body may be slow for so long */
+#define CONN_BODY_RATE                                                                             \
+    1024 /* then it must have come at this many bytes per second, the grace not counted */
 
 /* One request. */
-#define MAX_ATTEMPTS 32              /* also the cap on max_attempts in policies */
-#define MAX_TARGET_NAME 500           /* provider, slash and model */
-#define MAX_SET_FIELDS 64            /* set and unset of one attempt */
-#define MAX_EXTRA_HEADERS 64         /* headers a policy adds to an attempt or a response */
-#define MAX_TRAIL 2048               /* x-moongate-attempts header */
+#define MAX_ATTEMPTS 32      /* also the cap on max_attempts in policies */
+#define MAX_TARGET_NAME 500  /* provider, slash and model */
+#define MAX_SET_FIELDS 64    /* set and unset of one attempt */
+#define MAX_EXTRA_HEADERS 64 /* headers a policy adds to an attempt or a response */
+#define MAX_TRAIL 2048       /* x-moongate-attempts header */
 #define MAX_JSON_DEPTH 128
-#define MAX_SPLICE_BYTES MIB(16)     /* new bytes of one attempt's body: MAX_SET_FIELDS strings of LUA_STRING_MAX, escaped */
-#define MAX_SPLICE_PIECES 4096       /* pieces of one attempt's body; only hostile duplicates come near */
+#define MAX_SPLICE_BYTES                                                                           \
+    MIB(16) /* new bytes of one attempt's body: MAX_SET_FIELDS strings of LUA_STRING_MAX, escaped  \
+             */
+#define MAX_SPLICE_PIECES 4096 /* pieces of one attempt's body; only hostile duplicates come near  \
+                                */
 
 /* Shared state. */
-#define MAX_TARGETS 4096             /* provider/model pairs with facts; idle ones are evicted */
-#define MAX_STORE_KEYS 65536         /* all namespaces of the store together */
+#define MAX_TARGETS 4096     /* provider/model pairs with facts; idle ones are evicted */
+#define MAX_STORE_KEYS 65536 /* all namespaces of the store together */
 #define MAX_STORE_KEY 256
 #define MAX_STORE_VALUE KIB(4)
 #define MAX_WINDOWS 8192
 #define MAX_BUCKETS 8192
-#define MAX_SLOTS 1024               /* providers with admission slots, those of past configurations included */
-#define MAX_SUSPENSIONS 8192         /* of targets and groups; when full the one that ends soonest goes */
-#define MAX_STATE_FILE MIB(16)       /* suspensions.json: MAX_SUSPENSIONS of the longest names, escaped */
-#define MAX_METRIC_SERIES 1024       /* moongate.metric names with labels, all policies together */
+#define MAX_SLOTS 1024 /* providers with admission slots, those of past configurations included */
+#define MAX_SUSPENSIONS 8192   /* of targets and groups; when full the one that ends soonest goes */
+#define MAX_STATE_FILE MIB(16) /* suspensions.json: MAX_SUSPENSIONS of the longest names, escaped  \
+                                */
+#define MAX_METRIC_SERIES 1024 /* moongate.metric names with labels, all policies together */
 
 /* Configuration. */
 #define MAX_CONFIG_FILE MIB(1)
 #define MAX_POLICY_FILE KIB(512)
 #define MAX_SNAPSHOT_FILES 512
-#define MAX_SNAPSHOT_DEPTH 8         /* folders below policies/ and lua/; symbolic links may make circles */
-#define MAX_SNAPSHOT_INPUTS 1024     /* env() and file() of one load that count in its hash one by one */
-#define MAX_MODULE_NAME 200          /* require "a.b.c" */
-#define MAX_LOCATE_TOKENS 4000000    /* Lua tokens looked at to find the line of one value */
+#define MAX_SNAPSHOT_DEPTH 8 /* folders below policies/ and lua/; symbolic links may make circles  \
+                              */
+#define MAX_SNAPSHOT_INPUTS                                                                        \
+    1024                    /* env() and file() of one load that count in its hash one by one */
+#define MAX_MODULE_NAME 200 /* require "a.b.c" */
+#define MAX_LOCATE_TOKENS 4000000 /* Lua tokens looked at to find the line of one value */
 #define MAX_PROVIDERS 256
 #define MAX_KEYS 4096
 #define MAX_ROUTES 256
 #define MAX_WORKERS 64
 #define MAX_LISTENERS 16
-#define MAX_DIAGS 100                /* diagnostics kept of one load */
-#define MAX_VALUE_NODES 100000       /* nodes of a settings tree */
+#define MAX_DIAGS 100          /* diagnostics kept of one load */
+#define MAX_VALUE_NODES 100000 /* nodes of a settings tree */
 #define MAX_VALUE_DEPTH 32
-#define MAX_VALUE_FIELDS 10000       /* named fields of one table: they are kept sorted by insertion */
+#define MAX_VALUE_FIELDS 10000 /* named fields of one table: they are kept sorted by insertion */
 
 /* Lua. */
-#define LUA_STATE_BYTES MIB(16)      /* one state: a worker's share of a generation */
-#define LUA_RESERVE KIB(64)          /* beyond the cap, for handling the error itself */
-#define LUA_RESUME_CPU 5000          /* CPU microseconds of one resume */
-#define LUA_REQUEST_CPU 50000        /* CPU microseconds of all resumes of one request */
-#define LUA_LOAD_CPU 500000          /* CPU microseconds to load and check one generation */
-#define LUA_HOOK_COUNT 1000          /* VM instructions between two looks at the clock */
-#define LUA_STRING_MAX KIB(64)       /* a string that a policy hands to the core, body= apart */
-#define LUA_BODY_MAX MIB(1)          /* respond{ body= } and one out:write */
-#define LUA_REP_MAX MIB(1)           /* result of string.rep, table.concat, gsub … */
-#define LUA_RANGE_MAX 100000         /* table.move, insert, remove, concat, unpack */
-#define LUA_PATTERN_STEPS 1000000    /* matcher steps of one pattern call */
-#define LUA_STRING_BLOCK (MIB(2) + KIB(1)) /* one Lua string: two bodies joined; bounds what one comparison costs */
-#define LUA_CHURN KIB(512)           /* bytes allocated between two looks at the clock */
-#define LUA_FIRST_LOOK 100           /* microseconds counted at most for what ran before the first look: more was preemption */
-#define LUA_REFILL_SECONDS 1         /* a request's CPU account fills up again in this time, so that long local streams go on */
-#define LUA_FREE_RUNS 256            /* finished coroutines that a lane keeps for the next requests */
+#define LUA_STATE_BYTES MIB(16)   /* one state: a worker's share of a generation */
+#define LUA_RESERVE KIB(64)       /* beyond the cap, for handling the error itself */
+#define LUA_RESUME_CPU 5000       /* CPU microseconds of one resume */
+#define LUA_REQUEST_CPU 50000     /* CPU microseconds of all resumes of one request */
+#define LUA_LOAD_CPU 500000       /* CPU microseconds to load and check one generation */
+#define LUA_HOOK_COUNT 1000       /* VM instructions between two looks at the clock */
+#define LUA_STRING_MAX KIB(64)    /* a string that a policy hands to the core, body= apart */
+#define LUA_BODY_MAX MIB(1)       /* respond{ body= } and one out:write */
+#define LUA_REP_MAX MIB(1)        /* result of string.rep, table.concat, gsub … */
+#define LUA_RANGE_MAX 100000      /* table.move, insert, remove, concat, unpack */
+#define LUA_PATTERN_STEPS 1000000 /* matcher steps of one pattern call */
+#define LUA_STRING_BLOCK                                                                           \
+    (MIB(2) + KIB(1))      /* one Lua string: two bodies joined; bounds what one comparison costs */
+#define LUA_CHURN KIB(512) /* bytes allocated between two looks at the clock */
+#define LUA_FIRST_LOOK                                                                             \
+    100 /* microseconds counted at most for what ran before the first look: more was preemption */
+#define LUA_REFILL_SECONDS                                                                         \
+    1 /* a request's CPU account fills up again in this time, so that long local streams go on */
+#define LUA_FREE_RUNS 256 /* finished coroutines that a lane keeps for the next requests */
 
 /* Log and metrics. */
-#define MAX_LOG_WAITING MIB(4)       /* lines not yet written; more are dropped and counted */
-#define MAX_SERIES 4096              /* series of one worker; more are counted as dropped */
-#define MAX_LABELS 512               /* label text of one series */
+#define MAX_LOG_WAITING MIB(4) /* lines not yet written; more are dropped and counted */
+#define MAX_SERIES 4096        /* series of one worker; more are counted as dropped */
+#define MAX_LABELS 512         /* label text of one series */
 
 /* Waits that nothing else bounds. */
-#define MAX_REQUEST_TIME (600 * USEC_PER_SEC)  /* to commit, whatever the policy says: SDKs give up at 10 minutes */
-#define MAX_DRAIN_TIME USEC_PER_SEC            /* an answer that goes on after its end marker, for the connection's sake */
+#define MAX_REQUEST_TIME                                                                           \
+    (600 * USEC_PER_SEC) /* to commit, whatever the policy says: SDKs give up at 10 minutes */
+#define MAX_DRAIN_TIME                                                                             \
+    USEC_PER_SEC /* an answer that goes on after its end marker, for the connection's sake */
 #define MAX_DRAIN_BYTES KIB(64)
 
 /* Admin. */
@@ -117,6 +135,6 @@
 #define MAX_METRICS_TEXT MIB(8)
 
 #define ERR_TEXT_MAX 512
-#define MAX_LOG_LINE 2048            /* longer lines are cut and end in " ..." */
+#define MAX_LOG_LINE 2048 /* longer lines are cut and end in " ..." */
 
 #endif

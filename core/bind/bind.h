@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The Lua face of the core: what policies may `require` and call. One thin file per module: check, call, push.
+ * The Lua face of the core: what policies may `require` and call. One thin file per module: check,
+ * call, push.
  */
 #ifndef BIND_BIND_H
 #define BIND_BIND_H
@@ -8,14 +9,15 @@
 #include "gateway/gateway.h"
 #include "policy/policy.h"
 
-/* One call of a function of the embedding program, while it runs (moongate.h has it opaque). Results are kept here until it returns, so that its C code never meets Lua. */
+/* One call of a function of the embedding program, while it runs (moongate.h has it opaque).
+ * Results are kept here until it returns, so that its C code never meets Lua. */
 #define HOST_RESULTS 8
 
 struct host_value {
     enum value_type type; /* NIL, BOOL, NUM, STR */
     double number;
     bool flag;
-    const char *text;     /* borrowed (arguments) or owned (results) */
+    const char *text; /* borrowed (arguments) or owned (results) */
     size_t len;
 };
 
@@ -40,7 +42,7 @@ struct bind_host {
     size_t n_functions;
 };
 
-extern const struct policy_module bind_modules[];    /* "moongate", "moongate.host" */
+extern const struct policy_module bind_modules[]; /* "moongate", "moongate.host" */
 extern const struct gateway_bindings bind_bindings;
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* An attempt as its policy sees it. Uservalue 1 of its userdata: the request's userdata, which says whether the attempt still exists. */
+/* An attempt as its policy sees it. Uservalue 1 of its userdata: the request's userdata, which says
+ * whether the attempt still exists. */
 #include "bind/bind_lua.h"
 
 #define CLASS "moongate.attempt"
@@ -9,12 +10,36 @@ struct attempt_box {
     struct attempt *a;
 };
 
-enum { F_TARGET, F_N, F_OK, F_OUTCOME, F_CLASS, F_STATUS, F_RETRY_AFTER, F_CODE, F_MESSAGE, F_SENT, F_REUSED, F_TIME, F_PASSTHROUGH };
+enum {
+    F_TARGET,
+    F_N,
+    F_OK,
+    F_OUTCOME,
+    F_CLASS,
+    F_STATUS,
+    F_RETRY_AFTER,
+    F_CODE,
+    F_MESSAGE,
+    F_SENT,
+    F_REUSED,
+    F_TIME,
+    F_PASSTHROUGH
+};
 
-static const struct bind_field FIELDS[] = {
-    {"target", F_TARGET}, {"n", F_N},           {"ok", F_OK},         {"outcome", F_OUTCOME},         {"class", F_CLASS},
-    {"status", F_STATUS}, {"retry_after", F_RETRY_AFTER}, {"code", F_CODE}, {"message", F_MESSAGE},   {"sent", F_SENT},
-    {"reused", F_REUSED}, {"time", F_TIME},     {"passthrough", F_PASSTHROUGH}, {NULL, 0}};
+static const struct bind_field FIELDS[] = {{"target", F_TARGET},
+                                           {"n", F_N},
+                                           {"ok", F_OK},
+                                           {"outcome", F_OUTCOME},
+                                           {"class", F_CLASS},
+                                           {"status", F_STATUS},
+                                           {"retry_after", F_RETRY_AFTER},
+                                           {"code", F_CODE},
+                                           {"message", F_MESSAGE},
+                                           {"sent", F_SENT},
+                                           {"reused", F_REUSED},
+                                           {"time", F_TIME},
+                                           {"passthrough", F_PASSTHROUGH},
+                                           {NULL, 0}};
 
 struct attempt *bind_to_attempt(lua_State *L, int arg) {
     struct attempt_box *box = luaL_testudata(L, arg, CLASS);
@@ -66,7 +91,8 @@ static void push_text(lua_State *L, const char *text) {
 }
 
 static int get_field(lua_State *L, int id) {
-    static const char *const SENT[] = {[SENT_NOTHING] = "nothing", [SENT_PARTIAL] = "partial", [SENT_ALL] = "all"};
+    static const char *const SENT[] = {
+        [SENT_NOTHING] = "nothing", [SENT_PARTIAL] = "partial", [SENT_ALL] = "all"};
     struct attempt *a = bind_check_attempt(L, 1);
     enum outcome o = a->verdict.outcome;
     double hint;
@@ -161,8 +187,9 @@ static int attempt_cancel(lua_State *L) {
     return 0;
 }
 
-static const luaL_Reg METHODS[] = {{"header", attempt_header}, {"body", attempt_body},     {"json", attempt_json},
-                                   {"fail", attempt_fail_method}, {"cancel", attempt_cancel}, {NULL, NULL}};
+static const luaL_Reg METHODS[] = {{"header", attempt_header}, {"body", attempt_body},
+                                   {"json", attempt_json},     {"fail", attempt_fail_method},
+                                   {"cancel", attempt_cancel}, {NULL, NULL}};
 
 void bind_open_attempt(lua_State *L) {
     bind_class(L, CLASS, METHODS, FIELDS, get_field, NULL);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The module `moongate.host`: functions of the embedding program. Their C code sees plain values, never a Lua state, so it can neither raise through itself nor corrupt the stack. */
+/* The module `moongate.host`: functions of the embedding program. Their C code sees plain values,
+ * never a Lua state, so it can neither raise through itself nor corrupt the stack. */
 #include <stdlib.h>
 
 #include "bind/bind_lua.h"

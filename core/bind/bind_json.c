@@ -89,7 +89,8 @@ static void encode(lua_State *L, int index, struct buf *out, int depth) {
         break;
     case LUA_TTABLE:
         if (depth >= MAX_VALUE_DEPTH) {
-            luaL_error(L, "JSON is nested deeper than %d (or a table holds itself)", MAX_VALUE_DEPTH);
+            luaL_error(L, "JSON is nested deeper than %d (or a table holds itself)",
+                       MAX_VALUE_DEPTH);
         }
         encode_table(L, index, out, depth + 1);
         break;
@@ -102,15 +103,18 @@ void bind_encode(lua_State *L, int index, struct buf *out) {
     encode(L, lua_absindex(L, index), out, 0);
 }
 
-static void decode(lua_State *L, struct str text, const struct jvalue *v, struct buf *scratch, int depth);
+static void decode(lua_State *L, struct str text, const struct jvalue *v, struct buf *scratch,
+                   int depth);
 
-static void decode_string(lua_State *L, struct str text, const struct jvalue *v, struct buf *scratch) {
+static void decode_string(lua_State *L, struct str text, const struct jvalue *v,
+                          struct buf *scratch) {
     buf_clear(scratch);
     must(L, jscan_string(text, v, scratch));
     lua_pushlstring(L, scratch->data, scratch->len);
 }
 
-static void decode_table(lua_State *L, struct str text, const struct jvalue *v, struct buf *scratch, int depth) {
+static void decode_table(lua_State *L, struct str text, const struct jvalue *v, struct buf *scratch,
+                         int depth) {
     struct str key;
     struct jvalue item;
     size_t pos = 0;
@@ -131,7 +135,8 @@ static void decode_table(lua_State *L, struct str text, const struct jvalue *v, 
     }
 }
 
-static void decode(lua_State *L, struct str text, const struct jvalue *v, struct buf *scratch, int depth) {
+static void decode(lua_State *L, struct str text, const struct jvalue *v, struct buf *scratch,
+                   int depth) {
     double number;
     switch (v->type) {
     case JTYPE_TRUE:

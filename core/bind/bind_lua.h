@@ -13,7 +13,8 @@
 /* A buffer that Lua frees: what an error would leak otherwise. Pushes it. */
 struct buf *bind_push_buf(lua_State *L, size_t max);
 
-/* Appends the value as JSON. Read-only tables are seen through; functions, cycles, NaN and infinity raise. Sequences are arrays, an empty table is an object. */
+/* Appends the value as JSON. Read-only tables are seen through; functions, cycles, NaN and infinity
+ * raise. Sequences are arrays, an empty table is an object. */
 void bind_encode(lua_State *L, int index, struct buf *out);
 /* Pushes the JSON value as Lua; null is nil (inside tables: absent). */
 void bind_decode(lua_State *L, struct str text, const struct jvalue *value);
@@ -23,17 +24,19 @@ void bind_push_path(lua_State *L, struct str text, const char *path);
 /* The table at index, seen through when it is read-only: pushes it. Raises when it is no table. */
 void bind_push_table(lua_State *L, int index, const char *what);
 
-struct str bind_check_str(lua_State *L, int arg, size_t max); /* borrowed from Lua */
+struct str bind_check_str(lua_State *L, int arg, size_t max);       /* borrowed from Lua */
 usec bind_check_seconds(lua_State *L, int index, const char *what); /* >= 0 */
-void bind_push_str(lua_State *L, struct str s); /* nil when s.p is NULL */
+void bind_push_str(lua_State *L, struct str s);                     /* nil when s.p is NULL */
 
-/* Method and field lookup of a userdata: methods by name, fields by number through `field`. Leaves the metatable registered under `name`. */
+/* Method and field lookup of a userdata: methods by name, fields by number through `field`. Leaves
+ * the metatable registered under `name`. */
 struct bind_field {
     const char *name;
     int id;
 };
 typedef int (*bind_getter)(lua_State *L, int id); /* pushes one value; argument 1 is the userdata */
-void bind_class(lua_State *L, const char *name, const luaL_Reg *methods, const struct bind_field *fields, bind_getter get, lua_CFunction gc);
+void bind_class(lua_State *L, const char *name, const luaL_Reg *methods,
+                const struct bind_field *fields, bind_getter get, lua_CFunction gc);
 
 /* The request's handle. */
 struct req_box {
@@ -45,28 +48,31 @@ struct exchange *bind_check_req(lua_State *L, int arg);
 
 /* An attempt's handle; kept with its request's, so that the same attempt is the same value. */
 void bind_open_attempt(lua_State *L);
-void bind_push_attempt(lua_State *L, int req, struct attempt *a); /* req: index of the request's userdata */
+void bind_push_attempt(lua_State *L, int req,
+                       struct attempt *a); /* req: index of the request's userdata */
 struct attempt *bind_check_attempt(lua_State *L, int arg);
-struct attempt *bind_to_attempt(lua_State *L, int arg); /* NULL when it is none, or its request is over; does not raise */
+struct attempt *
+bind_to_attempt(lua_State *L,
+                int arg); /* NULL when it is none, or its request is over; does not raise */
 
-/* Reads a table of send options at index into *o; strings are anchored in a table that is pushed. */
+/* Reads a table of send options at index into *o; strings are anchored in a table that is pushed.
+ */
 void bind_read_options(lua_State *L, int index, struct send_options *o);
 
 /* Responses: what req:respond and its kin return. */
 void bind_open_response(lua_State *L);
-int bind_respond(lua_State *L);          /* req:respond{…} */
-int bind_fail(lua_State *L);             /* req:fail(status, code, message) */
-int bind_unavailable(lua_State *L);      /* req:unavailable(seconds[, message]) */
+int bind_respond(lua_State *L);     /* req:respond{…} */
+int bind_fail(lua_State *L);        /* req:fail(status, code, message) */
+int bind_unavailable(lua_State *L); /* req:unavailable(seconds[, message]) */
 bool bind_is_response(lua_State *L, int index);
 int bind_take_response(lua_State *L, int index, struct exchange *x, struct err *err);
-
 
 /* A local stream: its run. */
 int bind_push_stream(lua_State *L, void *request);
 int bind_take_stream(lua_State *L, int n, void *request, struct err *err);
 
-void bind_open_store(lua_State *L);      /* registers the classes */
-int bind_store(lua_State *L);            /* moongate.store(ns) */
+void bind_open_store(lua_State *L); /* registers the classes */
+int bind_store(lua_State *L);       /* moongate.store(ns) */
 int bind_window(lua_State *L);
 int bind_bucket(lua_State *L);
 int bind_open_moongate(lua_State *L);

@@ -40,8 +40,8 @@ static int m_log(lua_State *L) {
     size_t n;
     const char *text = luaL_tolstring(L, 2, &n);
     luaL_where(L, 1);
-    log_write(policy_log(L), (enum log_level)level, "policy: %s%.*s%s%s", lua_tostring(L, -1), (int)(n < 2048 ? n : 2048), text,
-              x ? " request=" : "", x ? x->id : "");
+    log_write(policy_log(L), (enum log_level)level, "policy: %s%.*s%s%s", lua_tostring(L, -1),
+              (int)(n < 2048 ? n : 2048), text, x ? " request=" : "", x ? x->id : "");
     return 0;
 }
 
@@ -64,7 +64,8 @@ static void add_labels(lua_State *L, int arg, struct buf *labels) {
         const char *label = lua_tostring(L, -2);
         struct str value;
         check_name(L, arg, str_of(label));
-        luaL_argcheck(L, strcmp(label, "route") != 0, arg, "the label \"route\" is given by the gateway");
+        luaL_argcheck(L, strcmp(label, "route") != 0, arg,
+                      "the label \"route\" is given by the gateway");
         value.p = luaL_tolstring(L, -1, &value.n);
         metrics_label(labels, label, value);
         lua_pop(L, 2);
@@ -207,7 +208,8 @@ static int m_suspend(lua_State *L) {
         lua_getfield(L, -1, "group");
         whole_group = lua_isnil(L, -1) || lua_toboolean(L, -1);
     }
-    usec left = targets_suspend(gateway(L)->state.targets, target, str_of(p->quota_group), whole_group && p->quota_group, duration, reason);
+    usec left = targets_suspend(gateway(L)->state.targets, target, str_of(p->quota_group),
+                                whole_group && p->quota_group, duration, reason);
     lua_pushnumber(L, usec_to_seconds(left));
     return 1;
 }
@@ -230,11 +232,14 @@ static int m_provider(lua_State *L) {
 }
 
 int bind_open_moongate(lua_State *L) {
-    static const luaL_Reg functions[] = {
-        {"now", m_now},         {"wall", m_wall},       {"random", m_random},   {"log", m_log},       {"metric", m_metric},
-        {"json", m_json},       {"hash", m_hash},       {"merge", m_merge},     {"store", bind_store}, {"window", bind_window},
-        {"bucket", bind_bucket}, {"health", m_health},  {"suspend", m_suspend}, {"resume", m_resume}, {"provider", m_provider},
-        {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"now", m_now},           {"wall", m_wall},
+                                         {"random", m_random},     {"log", m_log},
+                                         {"metric", m_metric},     {"json", m_json},
+                                         {"hash", m_hash},         {"merge", m_merge},
+                                         {"store", bind_store},    {"window", bind_window},
+                                         {"bucket", bind_bucket},  {"health", m_health},
+                                         {"suspend", m_suspend},   {"resume", m_resume},
+                                         {"provider", m_provider}, {NULL, NULL}};
     bind_open_req(L);
     bind_open_attempt(L);
     bind_open_response(L);

@@ -2,11 +2,12 @@
 /* The options of req:send. Every name is checked; a misspelt one names its nearest neighbour. */
 #include "bind/bind_lua.h"
 
-static const char *const NAMES[] = {"model",   "key",   "connect", "first_byte", "first_token", "idle",
-                                    "total",   "force", "fresh",   "max_bytes",  "max_seconds", "headers",
-                                    "set",     "unset", NULL};
+static const char *const NAMES[] = {
+    "model", "key",       "connect",     "first_byte", "first_token", "idle",  "total", "force",
+    "fresh", "max_bytes", "max_seconds", "headers",    "set",         "unset", NULL};
 
-/* The string at the top, kept in the anchor table (at `anchor`), so that it lives as long as the options. Pops it. */
+/* The string at the top, kept in the anchor table (at `anchor`), so that it lives as long as the
+ * options. Pops it. */
 static struct str keep_string(lua_State *L, int anchor, const char *what, size_t max) {
     struct str s;
     if (lua_type(L, -1) != LUA_TSTRING) {
@@ -81,16 +82,20 @@ static void read_unset(lua_State *L, int anchor, struct send_options *o) {
 static unsigned long long read_bytes(lua_State *L) {
     double n = luaL_checknumber(L, -1);
     if (!(n >= 0 && n < 1e15)) {
-        luaL_error(L, "send: max_bytes: a count of bytes is expected, got %s", luaL_tolstring(L, -1, NULL));
+        luaL_error(L, "send: max_bytes: a count of bytes is expected, got %s",
+                   luaL_tolstring(L, -1, NULL));
     }
     return (unsigned long long)n;
 }
 
 /* The value at the top belongs to the option `name`. */
 static void read_option(lua_State *L, const char *name, int anchor, struct send_options *o) {
-    struct { const char *name; usec *to; } times[] = {
-        {"connect", &o->connect}, {"first_byte", &o->first_byte},   {"first_token", &o->first_token},
-        {"idle", &o->idle},       {"total", &o->total},             {"max_seconds", &o->max_seconds}};
+    struct {
+        const char *name;
+        usec *to;
+    } times[] = {
+        {"connect", &o->connect}, {"first_byte", &o->first_byte}, {"first_token", &o->first_token},
+        {"idle", &o->idle},       {"total", &o->total},           {"max_seconds", &o->max_seconds}};
     for (size_t i = 0; i < sizeof(times) / sizeof(*times); i++) {
         if (strcmp(name, times[i].name) == 0) {
             *times[i].to = bind_check_seconds(L, -1, name);
@@ -114,7 +119,10 @@ static void read_option(lua_State *L, const char *name, int anchor, struct send_
         o->fresh = lua_toboolean(L, -1);
     } else {
         const char *near = str_nearest(name, NAMES);
-        luaL_error(L, near ? "send: there is no option \"%s\"; did you mean \"%s\"?" : "send: there is no option \"%s\"", name, near);
+        luaL_error(L,
+                   near ? "send: there is no option \"%s\"; did you mean \"%s\"?"
+                        : "send: there is no option \"%s\"",
+                   name, near);
     }
 }
 

@@ -6,13 +6,34 @@
 
 #define CLASS "moongate.request"
 
-enum { F_ID, F_METHOD, F_PATH, F_MODEL, F_STREAM, F_KEY, F_ENVIRONMENT, F_BODY_SIZE, F_ELAPSED, F_REMAINING, F_ATTEMPTS, F_CTX };
+enum {
+    F_ID,
+    F_METHOD,
+    F_PATH,
+    F_MODEL,
+    F_STREAM,
+    F_KEY,
+    F_ENVIRONMENT,
+    F_BODY_SIZE,
+    F_ELAPSED,
+    F_REMAINING,
+    F_ATTEMPTS,
+    F_CTX
+};
 
-static const struct bind_field FIELDS[] = {
-    {"id", F_ID},           {"method", F_METHOD},           {"path", F_PATH},
-    {"model", F_MODEL},     {"stream", F_STREAM},           {"key", F_KEY},
-    {"environment", F_ENVIRONMENT}, {"body_size", F_BODY_SIZE}, {"elapsed", F_ELAPSED},
-    {"remaining", F_REMAINING},     {"attempts", F_ATTEMPTS},   {"ctx", F_CTX}, {NULL, 0}};
+static const struct bind_field FIELDS[] = {{"id", F_ID},
+                                           {"method", F_METHOD},
+                                           {"path", F_PATH},
+                                           {"model", F_MODEL},
+                                           {"stream", F_STREAM},
+                                           {"key", F_KEY},
+                                           {"environment", F_ENVIRONMENT},
+                                           {"body_size", F_BODY_SIZE},
+                                           {"elapsed", F_ELAPSED},
+                                           {"remaining", F_REMAINING},
+                                           {"attempts", F_ATTEMPTS},
+                                           {"ctx", F_CTX},
+                                           {NULL, 0}};
 
 struct exchange *bind_check_req(lua_State *L, int arg) {
     struct req_box *box = luaL_checkudata(L, arg, CLASS);
@@ -161,7 +182,8 @@ static int wait_done(lua_State *L, int status, lua_KContext ctx) {
     return 1;
 }
 
-/* req:wait([seconds]): the next attempt of those started whose outcome is known, or nil when the time is up. */
+/* req:wait([seconds]): the next attempt of those started whose outcome is known, or nil when the
+ * time is up. */
 static int req_wait(lua_State *L) {
     struct exchange *x = bind_check_req(L, 1);
     usec limit = lua_isnoneornil(L, 2) ? USEC_NEVER : bind_check_seconds(L, 2, "wait");
@@ -229,10 +251,19 @@ static int req_race(lua_State *L) {
     return race_done(L, LUA_OK, 0);
 }
 
-static const luaL_Reg METHODS[] = {
-    {"header", req_header}, {"json", req_json},   {"send", req_send},         {"start", req_start},
-    {"wait", req_wait},     {"sleep", req_sleep}, {"name", req_name},         {"deadline", req_deadline},
-    {"race", req_race},     {"respond", bind_respond}, {"fail", bind_fail}, {"unavailable", bind_unavailable}, {NULL, NULL}};
+static const luaL_Reg METHODS[] = {{"header", req_header},
+                                   {"json", req_json},
+                                   {"send", req_send},
+                                   {"start", req_start},
+                                   {"wait", req_wait},
+                                   {"sleep", req_sleep},
+                                   {"name", req_name},
+                                   {"deadline", req_deadline},
+                                   {"race", req_race},
+                                   {"respond", bind_respond},
+                                   {"fail", bind_fail},
+                                   {"unavailable", bind_unavailable},
+                                   {NULL, NULL}};
 
 static int req_gc(lua_State *L) {
     struct req_box *box = luaL_checkudata(L, 1, CLASS);
@@ -277,12 +308,14 @@ static int take_handle(lua_State *L, int n, void *request, struct err *err) {
         return 0;
     }
     if (a) {
-        return err_set(err, "the handler returned an attempt that is still under way: wait for it first");
+        return err_set(
+            err, "the handler returned an attempt that is still under way: wait for it first");
     }
     if (n && bind_is_response(L, first)) {
         return bind_take_response(L, first, x, err);
     }
-    return err_set(err, "the handler returned %s; expected an attempt (from req:send) or req:respond{…}",
+    return err_set(err,
+                   "the handler returned %s; expected an attempt (from req:send) or req:respond{…}",
                    n ? luaL_typename(L, first) : "nothing");
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Answers that a policy makes by itself. req:respond and its kin return a response: a table of checked parts with a metatable of its own, which the handler returns. bind_take_response turns it into
- * the exchange's decision.
+ * Answers that a policy makes by itself. req:respond and its kin return a response: a table of
+ * checked parts with a metatable of its own, which the handler returns. bind_take_response turns it
+ * into the exchange's decision.
  */
 #include "bind/bind_lua.h"
 
@@ -14,14 +15,18 @@ static void check_names(lua_State *L, int table) {
     lua_pushnil(L);
     while (lua_next(L, table)) {
         lua_pop(L, 1);
-        const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : luaL_typename(L, -1);
+        const char *name =
+            lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : luaL_typename(L, -1);
         const char *near = str_nearest(name, NAMES);
         bool known = false;
         for (size_t i = 0; NAMES[i]; i++) {
             known |= strcmp(name, NAMES[i]) == 0;
         }
         if (!known) {
-            luaL_error(L, near ? "respond: there is no field \"%s\"; did you mean \"%s\"?" : "respond: there is no field \"%s\"", name, near);
+            luaL_error(L,
+                       near ? "respond: there is no field \"%s\"; did you mean \"%s\"?"
+                            : "respond: there is no field \"%s\"",
+                       name, near);
         }
     }
 }
@@ -34,7 +39,8 @@ static int field_status(lua_State *L, int table) {
     int ok;
     lua_Integer status = lua_tointegerx(L, -1, &ok);
     if (!ok || status < 200 || status > 599) {
-        luaL_error(L, "respond: status: a number from 200 to 599 is expected, got %s", luaL_tolstring(L, -1, NULL));
+        luaL_error(L, "respond: status: a number from 200 to 599 is expected, got %s",
+                   luaL_tolstring(L, -1, NULL));
     }
     lua_pop(L, 1);
     return (int)status;
@@ -54,7 +60,8 @@ static void copy_headers(lua_State *L, int table, int response) {
             lua_pushvalue(L, -2);
             name.p = lua_tolstring(L, -1, &name.n);
             value.p = luaL_tolstring(L, -2, &value.n);
-            if (lua_type(L, -4) != LUA_TSTRING || !header_name_ok(name) || !header_value_ok(value) || n >= 2 * MAX_EXTRA_HEADERS) {
+            if (lua_type(L, -4) != LUA_TSTRING || !header_name_ok(name) ||
+                !header_value_ok(value) || n >= 2 * MAX_EXTRA_HEADERS) {
                 luaL_error(L, "respond: headers: \"%s\" cannot be sent", name.p ? name.p : "?");
             }
             lua_rawseti(L, list, n + 2);
@@ -78,7 +85,8 @@ static void copy_body(lua_State *L, int table, int response) {
     } else if (lua_getfield(L, table, "body") != LUA_TNIL) {
         size_t n;
         if (lua_type(L, -1) != LUA_TSTRING || (lua_tolstring(L, -1, &n), n > LUA_BODY_MAX)) {
-            luaL_error(L, "respond: body: a string of at most %d bytes is expected", (int)LUA_BODY_MAX);
+            luaL_error(L, "respond: body: a string of at most %d bytes is expected",
+                       (int)LUA_BODY_MAX);
         }
         lua_setfield(L, response, "body");
     }
@@ -193,7 +201,8 @@ int bind_take_response(lua_State *L, int index, struct exchange *x, struct err *
     d->kind = DECIDED_RESPONSE;
     d->status = status;
     if (code.p) {
-        bad |= exchange_decide_error(x, status, "gateway_error", code.p, message.p ? message.p : "");
+        bad |=
+            exchange_decide_error(x, status, "gateway_error", code.p, message.p ? message.p : "");
     } else {
         struct str body = text_field(L, index, "body");
         lua_getfield(L, index, "json");
@@ -252,7 +261,8 @@ static int out_abort(lua_State *L) {
     return lua_yieldk(L, 0, 0, out_done); /* never resumed: the exchange ends here */
 }
 
-static const luaL_Reg OUT_METHODS[] = {{"write", out_write}, {"sleep", out_sleep}, {"abort", out_abort}, {NULL, NULL}};
+static const luaL_Reg OUT_METHODS[] = {
+    {"write", out_write}, {"sleep", out_sleep}, {"abort", out_abort}, {NULL, NULL}};
 
 static int no_field(lua_State *L, int id) {
     (void)id;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* moongate.store, window and bucket: faces of the shared state. An object holds its names only, so it may be made at load and kept. */
+/* moongate.store, window and bucket: faces of the shared state. An object holds its names only, so
+ * it may be made at load and kept. */
 #include <math.h>
 
 #include "bind/bind_lua.h"
@@ -18,7 +19,8 @@ static struct store *shared(lua_State *L) {
     return host->gateway->state.store;
 }
 
-static struct named *push_named(lua_State *L, const char *class_name, struct str ns, struct str key) {
+static struct named *push_named(lua_State *L, const char *class_name, struct str ns,
+                                struct str key) {
     struct named *o = lua_newuserdatauv(L, sizeof(*o) + ns.n + key.n + 2, 0);
     char *text = (char *)(o + 1);
     *o = (struct named){ns.n, key.n, 0, 0, 0};
@@ -48,14 +50,16 @@ static double check_positive(lua_State *L, int arg) {
 }
 
 int bind_window(lua_State *L) {
-    struct str ns = bind_check_str(L, 1, MAX_STORE_KEY / 2), key = bind_check_str(L, 2, MAX_STORE_KEY / 2);
+    struct str ns = bind_check_str(L, 1, MAX_STORE_KEY / 2),
+               key = bind_check_str(L, 2, MAX_STORE_KEY / 2);
     double span = check_positive(L, 3);
     push_named(L, WINDOW_CLASS, ns, key)->span = span;
     return 1;
 }
 
 int bind_bucket(lua_State *L) {
-    struct str ns = bind_check_str(L, 1, MAX_STORE_KEY / 2), key = bind_check_str(L, 2, MAX_STORE_KEY / 2);
+    struct str ns = bind_check_str(L, 1, MAX_STORE_KEY / 2),
+               key = bind_check_str(L, 2, MAX_STORE_KEY / 2);
     double rate = check_positive(L, 3), burst = check_positive(L, 4);
     struct named *o = push_named(L, BUCKET_CLASS, ns, key);
     o->rate = rate;
@@ -114,7 +118,9 @@ static int push_value(lua_State *L, const struct store_value *v) {
 
 /* true, false (it was not so), or nil and why not. */
 static int push_result(lua_State *L, int result) {
-    const char *why = result == STORE_FULL ? "full" : result == STORE_TOO_BIG ? "too big" : "not a number";
+    const char *why = result == STORE_FULL      ? "full"
+                      : result == STORE_TOO_BIG ? "too big"
+                                                : "not a number";
     if (result >= 0) {
         lua_pushboolean(L, result == STORE_OK);
         return 1;
@@ -202,7 +208,8 @@ static int s_ttl(lua_State *L) {
 static int w_add(lua_State *L) {
     struct named *o = luaL_checkudata(L, 1, WINDOW_CLASS);
     double n = luaL_optnumber(L, 2, 1), count = 0;
-    int got = store_window_add(shared(L), ns_of(o), key_of(o), usec_from_seconds(o->span), n, &count);
+    int got =
+        store_window_add(shared(L), ns_of(o), key_of(o), usec_from_seconds(o->span), n, &count);
     if (got != STORE_OK) {
         return push_result(L, got);
     }
@@ -212,7 +219,8 @@ static int w_add(lua_State *L) {
 
 static int w_count(lua_State *L) {
     struct named *o = luaL_checkudata(L, 1, WINDOW_CLASS);
-    lua_pushnumber(L, store_window_count(shared(L), ns_of(o), key_of(o), usec_from_seconds(o->span)));
+    lua_pushnumber(L,
+                   store_window_count(shared(L), ns_of(o), key_of(o), usec_from_seconds(o->span)));
     return 1;
 }
 
@@ -222,7 +230,8 @@ static int b_take(lua_State *L) {
     double n = luaL_optnumber(L, 2, 1);
     bool taken = false;
     usec wait = 0;
-    int got = store_bucket_take(shared(L), ns_of(o), key_of(o), o->rate, o->burst, n, &taken, &wait);
+    int got =
+        store_bucket_take(shared(L), ns_of(o), key_of(o), o->rate, o->burst, n, &taken, &wait);
     if (got != STORE_OK) {
         return push_result(L, got);
     }
@@ -238,8 +247,9 @@ static int no_field(lua_State *L, int id) {
 }
 
 void bind_open_store(lua_State *L) {
-    static const luaL_Reg store[] = {{"get", s_get}, {"set", s_set}, {"add", s_add}, {"incr", s_incr},
-                                     {"cas", s_cas}, {"del", s_del}, {"ttl", s_ttl}, {NULL, NULL}};
+    static const luaL_Reg store[] = {{"get", s_get},   {"set", s_set}, {"add", s_add},
+                                     {"incr", s_incr}, {"cas", s_cas}, {"del", s_del},
+                                     {"ttl", s_ttl},   {NULL, NULL}};
     static const luaL_Reg window[] = {{"add", w_add}, {"count", w_count}, {NULL, NULL}};
     static const luaL_Reg bucket[] = {{"take", b_take}, {NULL, NULL}};
     bind_class(L, STORE_CLASS, store, NULL, no_field, NULL);

@@ -37,7 +37,9 @@ struct str bind_check_str(lua_State *L, int arg, size_t max) {
     struct str s;
     s.p = luaL_checklstring(L, arg, &s.n);
     if (s.n > max) {
-        luaL_argerror(L, arg, lua_pushfstring(L, "%I bytes, at most %I may be given", (lua_Integer)s.n, (lua_Integer)max));
+        luaL_argerror(L, arg,
+                      lua_pushfstring(L, "%I bytes, at most %I may be given", (lua_Integer)s.n,
+                                      (lua_Integer)max));
     }
     return s;
 }
@@ -46,7 +48,8 @@ usec bind_check_seconds(lua_State *L, int index, const char *what) {
     int is_number;
     double s = lua_tonumberx(L, index, &is_number);
     if (!is_number || isnan(s) || s < 0) {
-        luaL_error(L, "%s: seconds (0 or more) are expected, got %s", what, luaL_tolstring(L, index, NULL));
+        luaL_error(L, "%s: seconds (0 or more) are expected, got %s", what,
+                   luaL_tolstring(L, index, NULL));
     }
     return usec_from_seconds(s);
 }
@@ -68,17 +71,20 @@ static int class_index(lua_State *L) {
     }
     lua_pushvalue(L, 2);
     if (lua_rawget(L, lua_upvalueindex(2)) != LUA_TNUMBER) {
-        return luaL_error(L, "%s has no field or method \"%s\"", lua_tostring(L, lua_upvalueindex(4)), luaL_tolstring(L, 2, NULL));
+        return luaL_error(L, "%s has no field or method \"%s\"",
+                          lua_tostring(L, lua_upvalueindex(4)), luaL_tolstring(L, 2, NULL));
     }
     bind_getter *get = lua_touserdata(L, lua_upvalueindex(3));
     return (*get)(L, (int)lua_tointeger(L, -1));
 }
 
 static int class_newindex(lua_State *L) {
-    return luaL_error(L, "\"%s\" cannot be set: keep what is yours in req.ctx", luaL_tolstring(L, 2, NULL));
+    return luaL_error(L, "\"%s\" cannot be set: keep what is yours in req.ctx",
+                      luaL_tolstring(L, 2, NULL));
 }
 
-void bind_class(lua_State *L, const char *name, const luaL_Reg *methods, const struct bind_field *fields, bind_getter get, lua_CFunction gc) {
+void bind_class(lua_State *L, const char *name, const luaL_Reg *methods,
+                const struct bind_field *fields, bind_getter get, lua_CFunction gc) {
     luaL_newmetatable(L, name);
     lua_newtable(L);
     luaL_setfuncs(L, methods, 0);

@@ -4,12 +4,13 @@
 
 #include "cli/cli.h"
 
-static const char HELP[] = "Usage: moongate check [-c FILE]\n\n"
-                           "Checks the configuration and the policies that it names, as a start or reload would, and\n"
-                           "changes nothing. Every mistake is told at once, with file and line.\n\n"
-                           "  -c, --config FILE  the configuration (default: gateway.lua)\n"
-                           "  -h, --help         this text\n\n"
-                           "Exit status: 0 nothing is wrong (warnings apart), 1 there are mistakes, 2 wrong usage.\n";
+static const char HELP[] =
+    "Usage: moongate check [-c FILE]\n\n"
+    "Checks the configuration and the policies that it names, as a start or reload would, and\n"
+    "changes nothing. Every mistake is told at once, with file and line.\n\n"
+    "  -c, --config FILE  the configuration (default: gateway.lua)\n"
+    "  -h, --help         this text\n\n"
+    "Exit status: 0 nothing is wrong (warnings apart), 1 there are mistakes, 2 wrong usage.\n";
 
 int cli_check(int argc, char **argv) {
     struct cli_config c;
@@ -19,7 +20,8 @@ int cli_check(int argc, char **argv) {
         fputs(bad ? "" : HELP, stdout);
         return bad;
     }
-    struct moongate_options options = {.config_file = c.file, .library = c.library, .diagnostic = cli_print_diagnostic};
+    struct moongate_options options = {
+        .config_file = c.file, .library = c.library, .diagnostic = cli_print_diagnostic};
     struct moongate *gw = moongate_new(&options, &error);
     bad = !gw || moongate_check(gw, &error) != 0;
     if (bad) {

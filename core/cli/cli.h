@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Subcommands of the program, one file each, written on moongate.h alone. Exit status: 0 well, 1 the configuration or the start failed, 2 wrong usage.
+ * Subcommands of the program, one file each, written on moongate.h alone. Exit status: 0 well, 1
+ * the configuration or the start failed, 2 wrong usage.
  */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
@@ -23,16 +24,19 @@ int cli_version(int argc, char **argv);
 
 /* What serve and check share. */
 struct cli_config {
-    const char *file;          /* -c, --config */
+    const char *file; /* -c, --config */
     bool help;
-    char folders[4][4096];     /* the library's folders, found beside the program or where it was installed */
+    char folders[4][4096]; /* the library's folders, found beside the program or where it was
+                              installed */
     const char *library[5];
 };
 
-/* Reads -c FILE and --help. 0, or CLI_USAGE after a message on stderr. Fills the library's folders. */
+/* Reads -c FILE and --help. 0, or CLI_USAGE after a message on stderr. Fills the library's folders.
+ */
 int cli_read_config_options(struct cli_config *c, int argc, char **argv);
 
-/* Prints a diagnostic as "file:line: error: message", coloured on a terminal. A moongate_diagnostic_fn. */
+/* Prints a diagnostic as "file:line: error: message", coloured on a terminal. A
+ * moongate_diagnostic_fn. */
 void cli_print_diagnostic(void *ctx, const char *file, int line, bool warning, const char *message);
 
 #endif

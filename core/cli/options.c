@@ -21,7 +21,8 @@ static void add_folder(struct cli_config *c, size_t *n, const char *base, const 
     }
 }
 
-/* Beside the program: PREFIX/bin/../share/moongate when installed, the source tree when run from build/ or build/asan/. */
+/* Beside the program: PREFIX/bin/../share/moongate when installed, the source tree when run from
+ * build/ or build/asan/. */
 static void find_library(struct cli_config *c) {
     char self[4000];
     size_t n = 0;
@@ -40,8 +41,9 @@ static void find_library(struct cli_config *c) {
 }
 
 int cli_read_config_options(struct cli_config *c, int argc, char **argv) {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     memset(c, 0, sizeof(*c));
     c->file = "gateway.lua";
     find_library(c);
@@ -58,13 +60,16 @@ int cli_read_config_options(struct cli_config *c, int argc, char **argv) {
         }
     }
     if (optind < argc) {
-        fprintf(stderr, "moongate %s: \"%s\" was not expected; the configuration is given with -c FILE\n", argv[0], argv[optind]);
+        fprintf(stderr,
+                "moongate %s: \"%s\" was not expected; the configuration is given with -c FILE\n",
+                argv[0], argv[optind]);
         return CLI_USAGE;
     }
     return CLI_OK;
 }
 
-void cli_print_diagnostic(void *ctx, const char *file, int line, bool warning, const char *message) {
+void cli_print_diagnostic(void *ctx, const char *file, int line, bool warning,
+                          const char *message) {
     const char *colour = "", *off = "";
     (void)ctx;
     if (isatty(STDERR_FILENO)) {

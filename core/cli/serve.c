@@ -10,8 +10,10 @@ static const char HELP[] =
     "Runs the gateway that FILE describes.\n\n"
     "  -c, --config FILE  the configuration (default: gateway.lua)\n"
     "  -h, --help         this text\n\n"
-    "Signals: SIGHUP loads the configuration and its policies again (a broken one changes nothing);\n"
-    "SIGTERM and SIGINT stop after the requests in flight, at most limits.drain_time; a second one stops now.\n"
+    "Signals: SIGHUP loads the configuration and its policies again (a broken one changes "
+    "nothing);\n"
+    "SIGTERM and SIGINT stop after the requests in flight, at most limits.drain_time; a second one "
+    "stops now.\n"
     "Exit status: 0 stopped by a signal, 1 the configuration or the start failed, 2 wrong usage.\n";
 
 static void run(struct moongate *gw, const sigset_t *signals) {
@@ -47,7 +49,8 @@ int cli_serve(int argc, char **argv) {
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    struct moongate_options options = {.config_file = c.file, .library = c.library, .diagnostic = cli_print_diagnostic};
+    struct moongate_options options = {
+        .config_file = c.file, .library = c.library, .diagnostic = cli_print_diagnostic};
     struct moongate *gw = moongate_new(&options, &error);
     if (!gw || moongate_start(gw, &error) != 0) {
         fprintf(stderr, "moongate: not started: %s\n", error.text);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * gateway.lua, checked: an immutable, reference-counted snapshot of what the file said, with every default filled in. Reading it may take long
- * and happens on the control thread only; the result may be read from any thread.
+ * gateway.lua, checked: an immutable, reference-counted snapshot of what the file said, with every
+ * default filled in. Reading it may take long and happens on the control thread only; the result
+ * may be read from any thread.
  */
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H
@@ -23,35 +24,36 @@ enum config_auth { AUTH_NONE, AUTH_BEARER, AUTH_HEADER, AUTH_QUERY, AUTH_PASSTHR
 
 struct config_health {
     bool enabled;
-    char *method, *path, *body;    /* "GET", "/models", NULL; path is appended to base_url */
-    char *status;                  /* "2xx", "200", or a comma list of such */
-    usec interval, timeout;        /* 10 s, 2 s */
-    int up, down;                  /* verdicts in a row: 1, 3 */
+    char *method, *path, *body; /* "GET", "/models", NULL; path is appended to base_url */
+    char *status;               /* "2xx", "200", or a comma list of such */
+    usec interval, timeout;     /* 10 s, 2 s */
+    int up, down;               /* verdicts in a row: 1, 3 */
 };
 
 struct config_provider {
-    char *name;                    /* [A-Za-z0-9._-]+ */
-    char *dialect;                 /* "openai" */
-    char *base_url;                /* without a trailing slash */
+    char *name;     /* [A-Za-z0-9._-]+ */
+    char *dialect;  /* "openai" */
+    char *base_url; /* without a trailing slash */
     enum config_auth auth;
-    char *auth_name;               /* for AUTH_HEADER and AUTH_QUERY */
-    char *api_key;                 /* NULL when none. SECRET */
-    usec connect_timeout;          /* 5 s */
-    usec first_byte_timeout;       /* 0 = none, like the three below */
+    char *auth_name;         /* for AUTH_HEADER and AUTH_QUERY */
+    char *api_key;           /* NULL when none. SECRET */
+    usec connect_timeout;    /* 5 s */
+    usec first_byte_timeout; /* 0 = none, like the three below */
     usec first_packet_timeout;
     usec idle_timeout;
     usec request_timeout;
-    int max_inflight;              /* 1024 */
-    int queue;                     /* 256 */
-    usec queue_timeout;            /* 10 s */
-    char *quota_group;             /* NULL when none */
-    struct value headers;          /* table of strings added to each request, or NIL */
+    int max_inflight;     /* 1024 */
+    int queue;            /* 256 */
+    usec queue_timeout;   /* 10 s */
+    char *quota_group;    /* NULL when none */
+    struct value headers; /* table of strings added to each request, or NIL */
     struct config_health health;
 };
 
 struct config_key {
     char *name;
-    unsigned char hash[HASH_SIZE]; /* SHA-256 of the secret; the secret itself is kept only in config->secrets */
+    unsigned char hash[HASH_SIZE]; /* SHA-256 of the secret; the secret itself is kept only in
+                                      config->secrets */
     char *environment;             /* "production" when not given */
     char **models;                 /* NULL-terminated globs, or NULL: all */
 };
@@ -60,75 +62,89 @@ enum config_on_error { ON_ERROR_DEFAULT_PLAN, ON_ERROR_DENY };
 
 struct config_route {
     char *name;
-    char *path;                    /* exact, or a prefix when prefix is set (the '*' is cut off) */
+    char *path; /* exact, or a prefix when prefix is set (the '*' is cut off) */
     bool prefix;
-    char **models;                 /* NULL-terminated globs, or NULL */
-    char **methods;                /* NULL-terminated, or NULL */
-    char *policy;                  /* name of a file in policies/, without .lua */
-    char *dialect;                 /* of the client: "openai" */
+    char **models;  /* NULL-terminated globs, or NULL */
+    char **methods; /* NULL-terminated, or NULL */
+    char *policy;   /* name of a file in policies/, without .lua */
+    char *dialect;  /* of the client: "openai" */
     enum config_on_error on_error;
-    struct value settings;         /* as written: a table, checked later by the policy's schema */
-    int line;                      /* of the route in the file, 0 when not known */
+    struct value settings; /* as written: a table, checked later by the policy's schema */
+    int line;              /* of the route in the file, 0 when not known */
 };
 
 struct config_log {
-    int level;                     /* enum log_level */
-    char *access;                  /* "stdout", "stderr", "off" or a file's path */
-    char *error;                   /* likewise */
+    int level;    /* enum log_level */
+    char *access; /* "stdout", "stderr", "off" or a file's path */
+    char *error;  /* likewise */
     bool trail;
 };
 
 struct config {
     atomic_int refs;
-    char *file;                    /* path of gateway.lua as given */
-    char *dir;                     /* its folder */
-    char *state_dir;               /* resolved, NULL when none is configured */
-    char **listen;                 /* NULL-terminated addresses */
-    int workers;                   /* >= 1; "auto" is resolved */
-    char *admin_listen;            /* NULL: no admin listener */
-    char *admin_token;             /* NULL: none. SECRET */
+    char *file;         /* path of gateway.lua as given */
+    char *dir;          /* its folder */
+    char *state_dir;    /* resolved, NULL when none is configured */
+    char **listen;      /* NULL-terminated addresses */
+    int workers;        /* >= 1; "auto" is resolved */
+    char *admin_listen; /* NULL: no admin listener */
+    char *admin_token;  /* NULL: none. SECRET */
     struct config_log log;
     size_t body_max;
     usec header_time, body_time, idle_time, write_time, drain_time; /* 10, 60, 75, 60, 30 s */
-    struct config_provider *providers; size_t n_providers;
-    struct config_key *keys; size_t n_keys;
-    struct config_route *routes; size_t n_routes;
-    char **secrets;                /* NULL-terminated: every key, secret and token, for masking. SECRET */
+    struct config_provider *providers;
+    size_t n_providers;
+    struct config_key *keys;
+    size_t n_keys;
+    struct config_route *routes;
+    size_t n_routes;
+    char **secrets; /* NULL-terminated: every key, secret and token, for masking. SECRET */
 };
 
 /*
- * How a file is run. config/ makes no Lua state itself: the sandbox is above it and is handed down as this table.
+ * How a file is run. config/ makes no Lua state itself: the sandbox is above it and is handed down
+ * as this table.
  */
 struct config_lua {
     /* A fresh sandboxed state with the load budget armed, or NULL (memory). */
     struct lua_State *(*open)(void *ctx);
-    /* Calls the function on top of the stack (below its nargs) under the budget; 0, or -1 with the message (position first) in *err and the stack cut back. */
+    /* Calls the function on top of the stack (below its nargs) under the budget; 0, or -1 with the
+     * message (position first) in *err and the stack cut back. */
     int (*call)(void *ctx, struct lua_State *L, int nargs, int nresults, struct err *err);
     void (*close)(void *ctx, struct lua_State *L);
     void *ctx;
 };
 
 /*
- * Runs snapshot's gateway.lua and checks everything in it. All mistakes go to *diags with file, line where known, and the nearest valid name. What file() read is added to the
- * snapshot's hash. Checks: unknown keys anywhere, types and ranges, names given twice, targets' providers are the policies' matter, a policy file that is not in the
- * snapshot, empty env() without default ("env MOONGATE_X is not set"), keys missing on a non-loopback listen address, an admin listener on a non-loopback address without
- * token, routes that can never be reached (warning). Returns a config with one reference, or NULL when diags has errors.
+ * Runs snapshot's gateway.lua and checks everything in it. All mistakes go to *diags with file,
+ * line where known, and the nearest valid name. What file() read is added to the snapshot's hash.
+ * Checks: unknown keys anywhere, types and ranges, names given twice, targets' providers are the
+ * policies' matter, a policy file that is not in the snapshot, empty env() without default ("env
+ * MOONGATE_X is not set"), keys missing on a non-loopback listen address, an admin listener on a
+ * non-loopback address without token, routes that can never be reached (warning). Returns a config
+ * with one reference, or NULL when diags has errors.
  */
-struct config *config_load(struct snapshot *snapshot, const struct config_lua *lua, struct diags *diags);
+struct config *config_load(struct snapshot *snapshot, const struct config_lua *lua,
+                           struct diags *diags);
 /*
- * The same, but when diags gets errors it still returns what could be read, so that policies can tell their mistakes in the same run. Such a config must never serve: what is wrong in it
- * stands at its default, and `policy` is NULL in a route that no policy can judge. NULL when there is nothing to go on with.
+ * The same, but when diags gets errors it still returns what could be read, so that policies can
+ * tell their mistakes in the same run. Such a config must never serve: what is wrong in it stands
+ * at its default, and `policy` is NULL in a route that no policy can judge. NULL when there is
+ * nothing to go on with.
  */
-struct config *config_load_all(struct snapshot *snapshot, const struct config_lua *lua, struct diags *diags);
+struct config *config_load_all(struct snapshot *snapshot, const struct config_lua *lua,
+                               struct diags *diags);
 struct config *config_ref(struct config *c);
 void config_unref(struct config *c);
 
-const struct config_provider *config_provider(const struct config *c, struct str name); /* NULL: none */
+const struct config_provider *config_provider(const struct config *c,
+                                              struct str name); /* NULL: none */
 
 /* Replaces every occurrence of a secret (of at least 6 bytes) in the buffer by "***". */
 void config_mask(const struct config *c, struct buf *text);
 
-/* The line of a path such as "routes[1].settings.trigger" in gateway.lua, or of its nearest parent that can be found, or 0. */
+/* The line of a path such as "routes[1].settings.trigger" in gateway.lua, or of its nearest parent
+ * that can be found, or 0. */
 int config_line(const struct snapshot *snapshot, const char *path);
 
 #endif

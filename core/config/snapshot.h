@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * All source files of one load, read once, so that an edit during a reload cannot mix versions: gateway.lua, the *.lua files of policies/ and everything under lua/ beside it, then those of
- * the library folders for names that are not there yet. Files ending in _test.lua are left out. Bounded by MAX_SNAPSHOT_FILES and MAX_POLICY_FILE.
+ * All source files of one load, read once, so that an edit during a reload cannot mix versions:
+ * gateway.lua, the *.lua files of policies/ and everything under lua/ beside it, then those of the
+ * library folders for names that are not there yet. Files ending in _test.lua are left out. Bounded
+ * by MAX_SNAPSHOT_FILES and MAX_POLICY_FILE.
  */
 #ifndef CONFIG_SNAPSHOT_H
 #define CONFIG_SNAPSHOT_H
@@ -14,27 +16,33 @@
 
 struct snapshot_file {
     char *name; /* "gateway.lua", "policies/failover.lua", "lua/moongate/failover.lua" */
-    char *path; /* where it was read; diagnostics name it relative to the configuration's folder where possible */
+    char *path; /* where it was read; diagnostics name it relative to the configuration's folder
+                   where possible */
     char *text;
     size_t len;
 };
 
 struct snapshot; /* reference-counted, atomically; the files never change */
 
-/* `library`: NULL-terminated folders that hold policies/ and lua/. Borrowed for the call. NULL with err when the file cannot be read. */
-struct snapshot *snapshot_read(const char *config_file, const char *const *library, struct err *err);
+/* `library`: NULL-terminated folders that hold policies/ and lua/. Borrowed for the call. NULL with
+ * err when the file cannot be read. */
+struct snapshot *snapshot_read(const char *config_file, const char *const *library,
+                               struct err *err);
 struct snapshot *snapshot_ref(struct snapshot *s);
 void snapshot_unref(struct snapshot *s);
 
-const struct snapshot_file *snapshot_find(const struct snapshot *s, const char *name); /* NULL when absent */
-/* The file that `require "a.b"` means: lua/a/b.lua, lua/a/b/init.lua, policies/a/b.lua, in this order. */
+const struct snapshot_file *snapshot_find(const struct snapshot *s,
+                                          const char *name); /* NULL when absent */
+/* The file that `require "a.b"` means: lua/a/b.lua, lua/a/b/init.lua, policies/a/b.lua, in this
+ * order. */
 const struct snapshot_file *snapshot_module(const struct snapshot *s, const char *module);
 size_t snapshot_count(const struct snapshot *s);
 const struct snapshot_file *snapshot_at(const struct snapshot *s, size_t i);
 const char *snapshot_config_path(const struct snapshot *s); /* as given */
 const char *snapshot_dir(const struct snapshot *s);
 
-void snapshot_mix(struct snapshot *s, struct str more); /* adds an input (a file() read, an env value) to the hash */
+void snapshot_mix(struct snapshot *s,
+                  struct str more); /* adds an input (a file() read, an env value) to the hash */
 void snapshot_hash(const struct snapshot *s, unsigned char out[HASH_SIZE]);
 
 #endif

@@ -22,7 +22,8 @@ static int field(struct buf *line, const char *name, struct str value) {
 }
 
 static int number(struct buf *line, const char *name, double value) {
-    return value < 0 ? buf_addf(line, ",\"%s\":null", name) : buf_addf(line, ",\"%s\":%.10g", name, value);
+    return value < 0 ? buf_addf(line, ",\"%s\":null", name)
+                     : buf_addf(line, ",\"%s\":%.10g", name, value);
 }
 
 static double ms(usec from, usec to) {
@@ -56,13 +57,19 @@ static int attempts(struct buf *line, const struct exchange *x) {
 }
 
 static int usage_fields(struct buf *line, const struct usage *u) {
-    struct { const char *name; long long value; } fields[] = {
-        {"input", u->input}, {"output", u->output}, {"cached", u->cached}, {"reasoning", u->reasoning}};
+    struct {
+        const char *name;
+        long long value;
+    } fields[] = {{"input", u->input},
+                  {"output", u->output},
+                  {"cached", u->cached},
+                  {"reasoning", u->reasoning}};
     int bad = buf_adds(line, ",\"usage\":{");
     bool first = true;
     for (size_t i = 0; i < 4; i++) {
         if (fields[i].value >= 0) {
-            bad |= buf_addf(line, "%s\"%s\":%lld", first ? "" : ",", fields[i].name, fields[i].value);
+            bad |=
+                buf_addf(line, "%s\"%s\":%lld", first ? "" : ",", fields[i].name, fields[i].value);
             first = false;
         }
     }
@@ -85,7 +92,8 @@ static void who(struct buf *line, const struct exchange *x, int *bad) {
     *bad |= field(line, "model", str_of(x->model));
 }
 
-static void write_line(struct buf *line, const struct exchange *x, enum exchange_end end, size_t sent, usec now) {
+static void write_line(struct buf *line, const struct exchange *x, enum exchange_end end,
+                       size_t sent, usec now) {
     const struct http_request *r = x->request;
     const struct attempt *a = x->relayed;
     int bad = buf_addc(line, '{');
@@ -105,8 +113,8 @@ static void write_line(struct buf *line, const struct exchange *x, enum exchange
     bad |= buf_addc(line, '}');
     if (bad) { /* longer than a line may be: says so with what identifies it */
         buf_clear(line);
-        bad = buf_addf(line, "{\"id\":\"%s\",\"status\":%d,\"end\":\"%s\",\"truncated\":true}", x->id, x->status,
-                       exchange_end_name(end));
+        bad = buf_addf(line, "{\"id\":\"%s\",\"status\":%d,\"end\":\"%s\",\"truncated\":true}",
+                       x->id, x->status, exchange_end_name(end));
     }
 }
 
@@ -134,7 +142,10 @@ static void count(const struct exchange *x, enum exchange_end end, usec now) {
         metrics_add(m, METRIC_OPERATION, labels.data, usec_to_seconds(now - x->request->started));
         size_t common = labels.len;
         const struct usage *u = &a->usage;
-        struct { const char *type; long long n; } tokens[] = {{"input", u->input}, {"output", u->output}};
+        struct {
+            const char *type;
+            long long n;
+        } tokens[] = {{"input", u->input}, {"output", u->output}};
         for (size_t i = 0; i < 2 && u->seen; i++) {
             buf_truncate(&labels, common);
             metrics_label(&labels, "gen_ai_token_type", str_of(tokens[i].type));
@@ -166,8 +177,9 @@ void accesslog_refused(struct worker *w, int status) {
     if (g->access) {
         clock_format(clock_wall(), now, sizeof(now));
         int n = snprintf(line, sizeof(line),
-                         "{\"time\":\"%s\",\"id\":\"mg-%016llx\",\"status\":%d,\"end\":\"refused\",\"attempts\":[]}", now,
-                         (unsigned long long)rng_next(&w->rng), status);
+                         "{\"time\":\"%s\",\"id\":\"mg-%016llx\",\"status\":%d,\"end\":\"refused\","
+                         "\"attempts\":[]}",
+                         now, (unsigned long long)rng_next(&w->rng), status);
         g->access(g->access_ctx, line, (size_t)n);
     }
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One JSON line per request, with the fields of DESIGN section 5.8, and the request's metrics. No content, no secrets.
+ * One JSON line per request, with the fields of DESIGN section 5.8, and the request's metrics. No
+ * content, no secrets.
  */
 #ifndef GATEWAY_ACCESSLOG_H
 #define GATEWAY_ACCESSLOG_H

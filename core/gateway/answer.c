@@ -18,7 +18,8 @@ int answer_trail(const struct exchange *x, struct buf *out) {
         }
         usec end = a->ended_at ? a->ended_at : clock_now();
         int bad = buf_addf(out, "%s%s=%s:%d:%lldms", out->len ? "," : "", a->name,
-                           outcome_name(a->verdict.outcome), a->status, (long long)(end - a->sent_at) / 1000);
+                           outcome_name(a->verdict.outcome), a->status,
+                           (long long)(end - a->sent_at) / 1000);
         if (bad) {
             break; /* cut at its maximum; the access log has them all */
         }
@@ -34,7 +35,8 @@ static size_t attempts_made(const struct exchange *x) {
     return n;
 }
 
-int answer_headers(struct exchange *x, const struct attempt *served, int status, struct headers *out) {
+int answer_headers(struct exchange *x, const struct attempt *served, int status,
+                   struct headers *out) {
     size_t made = attempts_made(x);
     int bad = headers_set(out, STR("x-moongate-request-id"), str_of(x->id));
     if (served) {
@@ -71,8 +73,8 @@ static void send_whole(struct exchange *x, const struct attempt *about, enum exc
     exchange_finish(x, end);
 }
 
-void answer_error(struct exchange *x, int status, const char *type, const char *code, const char *message,
-                  enum exchange_end end) {
+void answer_error(struct exchange *x, int status, const char *type, const char *code,
+                  const char *message, enum exchange_end end) {
     if (exchange_decide_error(x, status, type, code, message) != 0) {
         conn_abort(x->conn);
         exchange_finish(x, END_REFUSED);
@@ -97,8 +99,10 @@ static bool listed(const struct map *seen, const char *model) {
     return map_get(seen, str_of(model)) != NULL;
 }
 
-static int add_once(struct exchange *x, struct map *seen, const char *model, const char *owner, size_t *n) {
-    if (strchr(model, '*') || strchr(model, '?') || listed(seen, model) || !route_key_allows(x->key, model)) {
+static int add_once(struct exchange *x, struct map *seen, const char *model, const char *owner,
+                    size_t *n) {
+    if (strchr(model, '*') || strchr(model, '?') || listed(seen, model) ||
+        !route_key_allows(x->key, model)) {
         return 0;
     }
     return map_set(seen, str_of(model), x) | add_model(&x->decision.body, model, owner, n);
@@ -131,7 +135,8 @@ void answer_models(struct exchange *x) {
     map_free(seen);
     bad |= headers_set(&x->decision.headers, STR("content-type"), STR("application/json"));
     if (bad) {
-        answer_error(x, 500, "gateway_error", "out_of_memory", "The list of models is too long.", END_COMPLETE);
+        answer_error(x, 500, "gateway_error", "out_of_memory", "The list of models is too long.",
+                     END_COMPLETE);
         return;
     }
     x->decision.status = 200;
@@ -150,7 +155,8 @@ static double failure_hint(struct exchange *x, const struct attempt *a) {
     double hint = attempt_retry_after(a);
     if (hint < 0 && a->verdict.outcome == OUTCOME_SUSPENDED) {
         struct targets *targets = x->worker->gateway->state.targets;
-        hint = usec_to_seconds(targets_suspended_for(targets, str_of(a->name), str_of(a->provider->quota_group)));
+        hint = usec_to_seconds(
+            targets_suspended_for(targets, str_of(a->name), str_of(a->provider->quota_group)));
     }
     return hint < 1 ? 1 : hint;
 }
@@ -159,17 +165,20 @@ static double failure_hint(struct exchange *x, const struct attempt *a) {
 static int own_error(struct exchange *x, struct attempt *a, int status) {
     struct decision *d = &x->decision;
     struct jvalue error;
-    bool has = a->held.len && jscan_find(buf_str(&a->held), "error", &error) == 1 && error.type == JTYPE_OBJECT;
+    bool has = a->held.len && jscan_find(buf_str(&a->held), "error", &error) == 1 &&
+               error.type == JTYPE_OBJECT;
     if (a->verdict.outcome != OUTCOME_ERROR_EVENT || !has) {
         char message[160];
-        snprintf(message, sizeof(message), "The provider gave no usable answer (%s).", outcome_name(a->verdict.outcome));
+        snprintf(message, sizeof(message), "The provider gave no usable answer (%s).",
+                 outcome_name(a->verdict.outcome));
         bool words = a->verdict.outcome == OUTCOME_ERROR_EVENT && a->verdict.message[0];
         return exchange_decide_error(x, status, "upstream_error", outcome_name(a->verdict.outcome),
                                      words ? a->verdict.message : message);
     }
     d->status = status;
     buf_clear(&d->body);
-    int bad = buf_adds(&d->body, "{\"error\":") | buf_add_str(&d->body, jvalue_raw(buf_str(&a->held), &error)) |
+    int bad = buf_adds(&d->body, "{\"error\":") |
+              buf_add_str(&d->body, jvalue_raw(buf_str(&a->held), &error)) |
               buf_addc(&d->body, '}');
     return bad | headers_set(&d->headers, STR("content-type"), STR("application/json"));
 }
@@ -184,8 +193,8 @@ void answer_failure(struct exchange *x, struct attempt *a) {
         bad |= headers_set(&x->decision.headers, STR("retry-after"), str_of(hint));
     }
     if (bad) {
-        answer_error(x, 502, "upstream_error", outcome_name(a->verdict.outcome), "The provider gave no usable answer.",
-                     END_COMPLETE);
+        answer_error(x, 502, "upstream_error", outcome_name(a->verdict.outcome),
+                     "The provider gave no usable answer.", END_COMPLETE);
         return;
     }
     send_whole(x, a, END_COMPLETE);
@@ -212,7 +221,8 @@ static const char *refusal_code(int status) {
 
 void answer_refusal(int status, const char *message, struct headers *headers, struct buf *body) {
     const struct dialect *openai = dialect_find(STR("openai"));
-    if (dialect_write_error(openai, body, status, "invalid_request_error", refusal_code(status), message) != 0 ||
+    if (dialect_write_error(openai, body, status, "invalid_request_error", refusal_code(status),
+                            message) != 0 ||
         headers_set(headers, STR("content-type"), STR("application/json")) != 0) {
         buf_clear(body);
     }

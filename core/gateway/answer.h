@@ -1,20 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Answers of the gateway's own: errors in the client's dialect, the list of models, and the headers that tell which request and attempts an answer belongs to.
+ * Answers of the gateway's own: errors in the client's dialect, the list of models, and the headers
+ * that tell which request and attempts an answer belongs to.
  */
 #ifndef GATEWAY_ANSWER_H
 #define GATEWAY_ANSWER_H
 
 #include "gateway/exchange.h"
 
-/* Request id, target and attempt trail; x-should-retry: false on a failure after at least one attempt. */
-int answer_headers(struct exchange *x, const struct attempt *served, int status, struct headers *out) __attribute__((warn_unused_result));
+/* Request id, target and attempt trail; x-should-retry: false on a failure after at least one
+ * attempt. */
+int answer_headers(struct exchange *x, const struct attempt *served, int status,
+                   struct headers *out) __attribute__((warn_unused_result));
 
 /* "target=outcome:status:123ms,…", cut at MAX_TRAIL. */
 int answer_trail(const struct exchange *x, struct buf *out) __attribute__((warn_unused_result));
 
 /* Sends a whole answer and finishes the exchange (frees it). */
-void answer_error(struct exchange *x, int status, const char *type, const char *code, const char *message, enum exchange_end end);
+void answer_error(struct exchange *x, int status, const char *type, const char *code,
+                  const char *message, enum exchange_end end);
 void answer_models(struct exchange *x);
 /* The decision's own response (no stream). */
 void answer_response(struct exchange *x);

@@ -187,7 +187,8 @@ static void admit(struct attempt *a) {
     const struct config_provider *p = a->provider;
     a->waiter.granted = on_granted;
     a->granted.deliver = on_slot;
-    a->slots = slots_get(a->worker->gateway->state.slots, str_of(p->name), p->max_inflight, p->queue);
+    a->slots =
+        slots_get(a->worker->gateway->state.slots, str_of(p->name), p->max_inflight, p->queue);
     switch (a->slots ? slots_acquire(a->slots, &a->waiter) : SLOT_REFUSED) {
     case SLOT_GRANTED:
         start_transfer(a);
@@ -203,7 +204,8 @@ static void admit(struct attempt *a) {
     }
 }
 
-struct attempt *attempt_new(struct exchange *x, const struct send_options *options, struct err *err) {
+struct attempt *attempt_new(struct exchange *x, const struct send_options *options,
+                            struct err *err) {
     struct attempt *a = attempt_build(x, options, err);
     if (!a) {
         return NULL;
@@ -211,7 +213,8 @@ struct attempt *attempt_new(struct exchange *x, const struct send_options *optio
     a->n = x->n_attempts + 1;
     x->attempts[x->n_attempts++] = a;
     struct state *state = &x->worker->gateway->state;
-    if (!options->force && targets_suspended_for(state->targets, str_of(a->name), attempt_group(a)) > 0) {
+    if (!options->force &&
+        targets_suspended_for(state->targets, str_of(a->name), attempt_group(a)) > 0) {
         report_as(a, OUTCOME_SUSPENDED, "the target is suspended");
     } else if (exchange_remaining(x) <= 0) {
         report_as(a, OUTCOME_TIMEOUT_TOTAL, "the request's deadline has passed");

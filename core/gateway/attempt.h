@@ -9,8 +9,10 @@
  *   RELAYING  committed: bytes go to relay.h
  *   OVER      no transfer any more; what was held stays for the policy and the client
  *
- * Its clocks all run in one timer. They start when the policy sends: queue (until admitted), connect, first_byte (from connected to the end of the head), first_token (streams: from admitted to the first
- * content), total (from the send to the commit), idle (after the first content, or between bytes of a large plain answer); the request's deadline caps them all.
+ * Its clocks all run in one timer. They start when the policy sends: queue (until admitted),
+ * connect, first_byte (from connected to the end of the head), first_token (streams: from admitted
+ * to the first content), total (from the send to the commit), idle (after the first content, or
+ * between bytes of a large plain answer); the request's deadline caps them all.
  */
 #ifndef GATEWAY_ATTEMPT_H
 #define GATEWAY_ATTEMPT_H
@@ -29,15 +31,22 @@ struct event;
 struct exchange;
 struct worker;
 
-enum attempt_state { ATTEMPT_QUEUED, ATTEMPT_SENDING, ATTEMPT_HOLDING, ATTEMPT_REPORTED, ATTEMPT_RELAYING, ATTEMPT_OVER };
+enum attempt_state {
+    ATTEMPT_QUEUED,
+    ATTEMPT_SENDING,
+    ATTEMPT_HOLDING,
+    ATTEMPT_REPORTED,
+    ATTEMPT_RELAYING,
+    ATTEMPT_OVER
+};
 
 /* All borrowed for the call. Times 0 = not given. */
 struct send_options {
-    struct str target;           /* "provider/model" or "provider" */
-    struct str model, key;       /* empty = as the target and the provider say */
+    struct str target;     /* "provider/model" or "provider" */
+    struct str model, key; /* empty = as the target and the provider say */
     usec connect, first_byte, first_token, idle, total;
     unsigned long long max_bytes; /* of the answer's body; 0 = no limit */
-    usec max_seconds;            /* of the whole answer, relayed part included; 0 = no limit */
+    usec max_seconds;             /* of the whole answer, relayed part included; 0 = no limit */
     struct header headers[MAX_EXTRA_HEADERS];
     size_t n_headers;
     struct jedit edits[MAX_SET_FIELDS];
@@ -46,16 +55,16 @@ struct send_options {
 };
 
 struct attempt {
-    struct exchange *x;              /* NULL for a leftover (see attempt_leave) */
+    struct exchange *x; /* NULL for a leftover (see attempt_leave) */
     struct worker *worker;
     struct attempt *next_leftover;
-    size_t n;                        /* 1-based */
+    size_t n; /* 1-based */
     enum attempt_state state;
-    char *name;                      /* "provider/model" as sent; owned */
-    char *served_model;              /* owned; NULL when none was sent */
+    char *name;                             /* "provider/model" as sent; owned */
+    char *served_model;                     /* owned; NULL when none was sent */
     const struct config_provider *provider; /* of the exchange's config */
-    const struct dialect *dialect;   /* the provider's */
-    struct target *facts;            /* a reference; NULL once given back */
+    const struct dialect *dialect;          /* the provider's */
+    struct target *facts;                   /* a reference; NULL once given back */
 
     struct slots *slots;
     struct slot_waiter waiter;
@@ -63,48 +72,53 @@ struct attempt {
     bool holds_slot;
     struct transfer *transfer;
     struct buf url;
-    struct headers out;              /* what is sent */
-    struct jpieces body;             /* of the request, spliced */
+    struct headers out;  /* what is sent */
+    struct jpieces body; /* of the request, spliced */
     bool fresh;
 
     struct event *timer;
-    usec armed_for;                  /* when the timer looks next; 0 = it is not set */
-    struct { usec connect, first_byte, first_token, idle, total, max_time; } limit; /* durations; 0 = off */
+    usec armed_for; /* when the timer looks next; 0 = it is not set */
+    struct {
+        usec connect, first_byte, first_token, idle, total, max_time;
+    } limit; /* durations; 0 = off */
     usec queue_deadline;
     usec sent_at, admitted_at, connected_at, head_at, content_at, ended_at; /* 0 = not reached */
-    usec last_progress;              /* last content (streams) or bytes (plain answers) */
-    bool paused;                     /* the transfer is held back: idle does not run */
+    usec last_progress; /* last content (streams) or bytes (plain answers) */
+    bool paused;        /* the transfer is held back: idle does not run */
     unsigned long long max_bytes, answer_bytes;
 
-    int status;                      /* 0 = no answer */
-    struct headers headers;          /* the answer's */
-    bool event_stream;               /* the answer is one */
-    struct buf held;                 /* body so far, until relayed */
-    size_t fed;                      /* bytes of held that the event scanner was given */
-    size_t scanned;                  /* bytes of held that are whole events */
+    int status;             /* 0 = no answer */
+    struct headers headers; /* the answer's */
+    bool event_stream;      /* the answer is one */
+    struct buf held;        /* body so far, until relayed */
+    size_t fed;             /* bytes of held that the event scanner was given */
+    size_t scanned;         /* bytes of held that are whole events */
     struct sse sse;
-    unsigned signs;                  /* of the stream so far, or'ed */
-    bool lf_due;                     /* the end marker's last CR was passed on; its LF may follow */
+    unsigned signs; /* of the stream so far, or'ed */
+    bool lf_due;    /* the end marker's last CR was passed on; its LF may follow */
     struct usage usage;
-    bool whole;                      /* the body is complete in `held` */
-    bool done;                       /* the transfer ended by itself, with done_outcome */
+    bool whole; /* the body is complete in `held` */
+    bool done;  /* the transfer ended by itself, with done_outcome */
     enum outcome done_outcome;
     bool reused;
     enum transfer_sent sent;
-    struct verdict verdict;          /* outcome, status to show, the provider's code and message */
-    enum outcome gate_outcome;       /* what the gate itself found, whatever the policy made of it */
-    bool known;                      /* an outcome was reported */
-    bool seen;                       /* the policy has it (WAIT_ANY skips it) */
-    bool begun;                      /* counted as in flight */
-    bool accounted;                  /* in target facts and metrics */
+    struct verdict verdict;    /* outcome, status to show, the provider's code and message */
+    enum outcome gate_outcome; /* what the gate itself found, whatever the policy made of it */
+    bool known;                /* an outcome was reported */
+    bool seen;                 /* the policy has it (WAIT_ANY skips it) */
+    bool begun;                /* counted as in flight */
+    bool accounted;            /* in target facts and metrics */
 };
 
-/* Builds and starts. NULL with err when the policy asked for what cannot be. An attempt that fails at once (queue full, suspended, past the deadline) is returned reported. */
-struct attempt *attempt_new(struct exchange *x, const struct send_options *options, struct err *err);
+/* Builds and starts. NULL with err when the policy asked for what cannot be. An attempt that fails
+ * at once (queue full, suspended, past the deadline) is returned reported. */
+struct attempt *attempt_new(struct exchange *x, const struct send_options *options,
+                            struct err *err);
 /* Cancels what is under way, accounts, frees. NULL is a no-op. */
 void attempt_free(struct attempt *a);
 
-/* Ends it without blame (cancelled, client_gone) or with it; the transfer is cancelled. Reported if it was not. */
+/* Ends it without blame (cancelled, client_gone) or with it; the transfer is cancelled. Reported if
+ * it was not. */
 void attempt_stop(struct attempt *a, enum outcome outcome);
 
 /* attempt:fail: before commit only. The answer stays. */
@@ -116,7 +130,8 @@ void attempt_pause(struct attempt *a);
 void attempt_resume(struct attempt *a);
 void attempt_progress(struct attempt *a); /* content passed: the idle clock starts anew */
 
-/* After the end marker: lets the transfer run out by itself, within MAX_DRAIN_TIME and MAX_DRAIN_BYTES, so that its connection can be used again. Accounted already; the exchange
+/* After the end marker: lets the transfer run out by itself, within MAX_DRAIN_TIME and
+ * MAX_DRAIN_BYTES, so that its connection can be used again. Accounted already; the exchange
  * forgets it. */
 void attempt_leave(struct attempt *a);
 

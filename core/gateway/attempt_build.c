@@ -49,7 +49,9 @@ static int resolve(struct attempt *a, const struct send_options *o, struct err *
     }
     a->name = bad ? NULL : buf_take(&name);
     buf_release(&name);
-    return a->name ? 0 : err_set(err, "target \"%.*s\": the name is too long", (int)o->target.n, o->target.p);
+    return a->name ? 0
+                   : err_set(err, "target \"%.*s\": the name is too long", (int)o->target.n,
+                             o->target.p);
 }
 
 static int build_headers(struct attempt *a, const struct send_options *o) {
@@ -131,7 +133,8 @@ struct attempt *attempt_build(struct exchange *x, const struct send_options *o, 
     set_limits(a, o);
     a->facts = target_get(x->worker->gateway->state.targets, str_of(a->name), attempt_group(a));
     struct http_request *r = x->request;
-    if (!a->facts || attempt_clock_init(a) != 0 || build_headers(a, o) != 0 || build_body(a, o) != 0 ||
+    if (!a->facts || attempt_clock_init(a) != 0 || build_headers(a, o) != 0 ||
+        build_body(a, o) != 0 ||
         outbound_url(a->provider, &(struct outbound){r->path, r->query, o->key}, &a->url) != 0) {
         err_set(err, "target \"%s\": out of memory, or what is to be sent is too large", a->name);
         attempt_release(a);

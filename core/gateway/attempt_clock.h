@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An attempt's clocks, all in one timer that is moved lazily: it is set again only when something must fire earlier than it would, so that content that flows costs no timer work.
+ * An attempt's clocks, all in one timer that is moved lazily: it is set again only when something
+ * must fire earlier than it would, so that content that flows costs no timer work.
  */
 #ifndef GATEWAY_ATTEMPT_CLOCK_H
 #define GATEWAY_ATTEMPT_CLOCK_H

@@ -5,7 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
-#define SAVE_SECONDS 1         /* how soon after a change suspensions are on disk */
+#define SAVE_SECONDS 1 /* how soon after a change suspensions are on disk */
 #define PROBE_CONNECTIONS 64
 
 static void save(struct control *c) {
@@ -46,7 +46,8 @@ static void on_quit(struct mail *mail) {
     event_base_loopbreak(c->base);
 }
 
-int control_init(struct control *c, struct gateway *g, const struct config *config, struct err *err) {
+int control_init(struct control *c, struct gateway *g, const struct config *config,
+                 struct err *err) {
     memset(c, 0, sizeof(*c));
     c->gateway = g;
     c->mailbox.fd = -1;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The control thread: health probes, the state file, and the loop that the admin listener runs on. Nothing here touches traffic.
+ * The control thread: health probes, the state file, and the loop that the admin listener runs on.
+ * Nothing here touches traffic.
  */
 #ifndef GATEWAY_CONTROL_H
 #define GATEWAY_CONTROL_H
@@ -20,9 +21,9 @@ struct control {
     struct transport *transport;
     struct probes *probes;
     struct event *save_timer;
-    char *state_dir;            /* owned; NULL: suspensions are not kept */
+    char *state_dir; /* owned; NULL: suspensions are not kept */
     unsigned long saved_serial;
-    bool save_failed;           /* logged once until it works again */
+    bool save_failed; /* logged once until it works again */
     pthread_t thread;
     bool running;
     struct mail configure_mail, quit_mail;
@@ -30,8 +31,10 @@ struct control {
     struct config *next_config; /* a reference, for the probes to adopt */
 };
 
-/* On -1 control_release still frees what was made. Loads the state file when the configuration names a state_dir. */
-int control_init(struct control *c, struct gateway *g, const struct config *config, struct err *err) __attribute__((warn_unused_result));
+/* On -1 control_release still frees what was made. Loads the state file when the configuration
+ * names a state_dir. */
+int control_init(struct control *c, struct gateway *g, const struct config *config, struct err *err)
+    __attribute__((warn_unused_result));
 int control_start(struct control *c, struct err *err) __attribute__((warn_unused_result));
 /* Ends the thread; what was on its loop may be freed after. Saves the state a last time. */
 void control_stop(struct control *c);

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* The policy's turn: its steps, what it decided, what happens when it fails, and streams that it writes itself. */
+/* The policy's turn: its steps, what it decided, what happens when it fails, and streams that it
+ * writes itself. */
 #include "gateway/answer.h"
 #include "gateway/exchange_internal.h"
 #include "gateway/relay.h"
 
-static const char *const REASONS[] = {
-    [RUN_ERROR] = "error", [RUN_TIMEOUT] = "timeout", [RUN_NOMEM] = "memory", [RUN_BAD_RESULT] = "bad_result"};
+static const char *const REASONS[] = {[RUN_ERROR] = "error",
+                                      [RUN_TIMEOUT] = "timeout",
+                                      [RUN_NOMEM] = "memory",
+                                      [RUN_BAD_RESULT] = "bad_result"};
 
 static bool counts(const struct attempt *a) {
     return a && a->verdict.outcome != OUTCOME_SUSPENDED;
@@ -18,7 +21,8 @@ static bool all_refused_our_key(const struct exchange *x) {
         if (!counts(a)) {
             continue;
         }
-        if (a->verdict.outcome != OUTCOME_CREDENTIAL_ERROR || a->provider->auth == AUTH_PASSTHROUGH) {
+        if (a->verdict.outcome != OUTCOME_CREDENTIAL_ERROR ||
+            a->provider->auth == AUTH_PASSTHROUGH) {
             return false;
         }
         refused++;
@@ -30,7 +34,8 @@ static void hand_over(struct exchange *x, struct attempt *a) {
     x->relayed = a;
     if (all_refused_our_key(x)) {
         answer_error(x, 502, "upstream_error", "provider_credentials_refused",
-                     "The provider refused this gateway's own credentials. Your key is not at fault; tell the "
+                     "The provider refused this gateway's own credentials. Your key is not at "
+                     "fault; tell the "
                      "gateway's operator.",
                      END_COMPLETE);
     } else if (attempt_has_answer(a)) {
@@ -41,7 +46,8 @@ static void hand_over(struct exchange *x, struct attempt *a) {
 }
 
 static void policy_broken(struct exchange *x) {
-    answer_error(x, 500, "gateway_error", "policy_failed", "The gateway's policy for this route failed.", END_COMPLETE);
+    answer_error(x, 500, "gateway_error", "policy_failed",
+                 "The gateway's policy for this route failed.", END_COMPLETE);
 }
 
 /* The default plan: the route's targets in order, once each. */
@@ -118,7 +124,8 @@ static void local_begin(struct exchange *x) {
     x->run = bad ? NULL : run_new(lane, &x->worker->gateway->bindings->stream, x);
     run_free(deciding);
     if (!x->run) {
-        answer_error(x, 500, "gateway_error", "out_of_memory", "The gateway is out of memory.", END_COMPLETE);
+        answer_error(x, 500, "gateway_error", "out_of_memory", "The gateway is out of memory.",
+                     END_COMPLETE);
         return;
     }
     x->state = EXCHANGE_LOCAL;
@@ -133,8 +140,8 @@ static void decided(struct exchange *x) {
     if (d->kind == DECIDED_ATTEMPT) {
         hand_over(x, d->attempt);
     } else if (x->deadline_set && exchange_remaining(x) == 0) {
-        answer_error(x, 504, "gateway_error", "deadline_exceeded", "The request's deadline passed before there was an answer.",
-                     END_COMPLETE);
+        answer_error(x, 504, "gateway_error", "deadline_exceeded",
+                     "The request's deadline passed before there was an answer.", END_COMPLETE);
     } else if (d->stream) {
         local_begin(x);
     } else {
@@ -174,13 +181,15 @@ void exchange_decide(struct exchange *x, struct lane *lane) {
     x->lane = lane;
     x->run = run_new(lane, &x->worker->gateway->bindings->handle, x);
     if (!x->run) {
-        answer_error(x, 500, "gateway_error", "out_of_memory", "The gateway is out of memory.", END_COMPLETE);
+        answer_error(x, 500, "gateway_error", "out_of_memory", "The gateway is out of memory.",
+                     END_COMPLETE);
         return;
     }
     exchange_step(x);
 }
 
-int exchange_decide_error(struct exchange *x, int status, const char *type, const char *code, const char *message) {
+int exchange_decide_error(struct exchange *x, int status, const char *type, const char *code,
+                          const char *message) {
     struct decision *d = &x->decision;
     d->kind = DECIDED_RESPONSE;
     d->status = status;
@@ -206,6 +215,7 @@ void exchange_kill(struct exchange *x) {
         x->local_aborted = true;
         local_finish(x);
     } else {
-        answer_error(x, 503, "gateway_error", "shutting_down", "The gateway is shutting down.", END_REFUSED);
+        answer_error(x, 503, "gateway_error", "shutting_down", "The gateway is shutting down.",
+                     END_REFUSED);
     }
 }

@@ -135,7 +135,8 @@ void exchange_drained(struct exchange *x) {
 }
 
 void exchange_arm(struct exchange *x) {
-    usec until = x->wait.kind == WAIT_SLEEP || x->wait.kind == WAIT_ANY ? x->wait.until : USEC_NEVER;
+    usec until =
+        x->wait.kind == WAIT_SLEEP || x->wait.kind == WAIT_ANY ? x->wait.until : USEC_NEVER;
     if (until == USEC_NEVER) {
         evtimer_del(x->timer);
         return;
@@ -202,7 +203,8 @@ void exchange_set_deadline(struct exchange *x, usec after_start) {
     x->deadline = asked < latest ? asked : latest;
 }
 
-bool exchange_target_name(struct exchange *x, struct str target, struct str model, struct buf *out) {
+bool exchange_target_name(struct exchange *x, struct str target, struct str model,
+                          struct buf *out) {
     struct str provider, rest = target;
     str_split(&rest, '/', &provider);
     struct str sent = model.n ? model : rest.p ? rest : str_of(x->model);
@@ -222,7 +224,8 @@ static bool still_authorised(struct exchange *x) {
     return key && route_key_allows(key, x->model);
 }
 
-struct attempt *exchange_send(struct exchange *x, const struct send_options *options, struct err *err) {
+struct attempt *exchange_send(struct exchange *x, const struct send_options *options,
+                              struct err *err) {
     if (x->state != EXCHANGE_DECIDING || !x->conn) {
         err_set(err, "send: the request is answered already");
         return NULL;

@@ -7,8 +7,9 @@
  *   LOCAL      the policy's own stream writes the answer
  *   (freed)    exchange_finish: one access log line, counters, everything pending cancelled
  *
- * The struct lists everything that can be pending: the run, the attempts, one timer. Callbacks clear their own field first; exchange_finish tears down the rest. A client that leaves ends the exchange in the
- * same turn of the loop. Everything happens on the worker's thread.
+ * The struct lists everything that can be pending: the run, the attempts, one timer. Callbacks
+ * clear their own field first; exchange_finish tears down the rest. A client that leaves ends the
+ * exchange in the same turn of the loop. Everything happens on the worker's thread.
  */
 #ifndef GATEWAY_EXCHANGE_H
 #define GATEWAY_EXCHANGE_H
@@ -37,51 +38,51 @@ enum decision_kind { DECIDED_NOTHING, DECIDED_ATTEMPT, DECIDED_RESPONSE };
 
 struct decision {
     enum decision_kind kind;
-    struct attempt *attempt;     /* DECIDED_ATTEMPT */
-    int status;                  /* DECIDED_RESPONSE: an answer of the policy's own */
+    struct attempt *attempt; /* DECIDED_ATTEMPT */
+    int status;              /* DECIDED_RESPONSE: an answer of the policy's own */
     struct headers headers;
     struct buf body;
-    bool stream;                 /* a local stream follows; stream_ref is the function */
-    int stream_ref;              /* the bindings' */
+    bool stream;    /* a local stream follows; stream_ref is the function */
+    int stream_ref; /* the bindings' */
 };
 
 struct exchange {
     struct worker *worker;
-    struct exchange *next, *prev;        /* the worker's list */
+    struct exchange *next, *prev; /* the worker's list */
     struct exchange *ready_next;
-    bool ready;                          /* on the worker's ready list */
-    struct conn *conn;                   /* NULL once the answer ended or the client left */
-    struct http_request *request;        /* owned */
-    struct config *config;               /* a reference: outlives the generation's for log and relay */
+    bool ready;                   /* on the worker's ready list */
+    struct conn *conn;            /* NULL once the answer ended or the client left */
+    struct http_request *request; /* owned */
+    struct config *config;        /* a reference: outlives the generation's for log and relay */
     unsigned generation;
-    struct lane *lane;                   /* borrowed: the run holds it */
+    struct lane *lane; /* borrowed: the run holds it */
     const struct config_route *route;
     size_t route_index;
-    const struct config_key *key;        /* NULL when no keys are configured */
-    const struct dialect *dialect;       /* the client's */
+    const struct config_key *key;  /* NULL when no keys are configured */
+    const struct dialect *dialect; /* the client's */
     char id[24];
-    char *model;                         /* decoded, NULL when the request names none; owned */
-    struct jvalue model_at;              /* where it stands in the body */
-    bool json;                           /* the body is a JSON object that was scanned */
-    bool stream;                         /* the client asked for a stream */
+    char *model;            /* decoded, NULL when the request names none; owned */
+    struct jvalue model_at; /* where it stands in the body */
+    bool json;              /* the body is a JSON object that was scanned */
+    bool stream;            /* the client asked for a stream */
     enum exchange_state state;
     struct run *run;
-    void *lua;                           /* the bindings' handle on this exchange; see gateway_bindings.detach */
+    void *lua; /* the bindings' handle on this exchange; see gateway_bindings.detach */
     struct wait wait;
     struct decision decision;
     struct attempt *attempts[MAX_ATTEMPTS];
     size_t n_attempts;
-    size_t plan_next;                    /* next target of the default plan */
-    bool plan;                           /* the default plan decides, the policy failed */
-    struct event *timer;                 /* sleep, wait or deadline, whichever is first */
-    usec deadline;                       /* monotonic; never USEC_NEVER */
-    bool deadline_set;                   /* by the policy */
-    struct attempt *relayed;             /* the attempt committed to */
-    bool answered;                       /* the head is out */
-    int status;                          /* what the client got */
-    size_t bytes_out;                    /* of the body, once the connection is gone */
-    bool local_aborted;                  /* a local stream ends as if it had broken */
-    usec first_content;                  /* when the first content went to the client; 0 = none yet */
+    size_t plan_next;        /* next target of the default plan */
+    bool plan;               /* the default plan decides, the policy failed */
+    struct event *timer;     /* sleep, wait or deadline, whichever is first */
+    usec deadline;           /* monotonic; never USEC_NEVER */
+    bool deadline_set;       /* by the policy */
+    struct attempt *relayed; /* the attempt committed to */
+    bool answered;           /* the head is out */
+    int status;              /* what the client got */
+    size_t bytes_out;        /* of the body, once the connection is gone */
+    bool local_aborted;      /* a local stream ends as if it had broken */
+    usec first_content;      /* when the first content went to the client; 0 = none yet */
 };
 
 /* A whole request from a client: taken. Answers by itself what needs no policy. */
@@ -101,16 +102,21 @@ void exchange_notify(struct exchange *x);
 
 /* For the bindings. Sets what the run waits for; true: yield, false: it is there already. */
 bool exchange_wait(struct exchange *x, struct wait wait);
-usec exchange_remaining(const struct exchange *x); /* to the deadline, >= 0; USEC_NEVER when the policy set none */
+usec exchange_remaining(
+    const struct exchange *x); /* to the deadline, >= 0; USEC_NEVER when the policy set none */
 void exchange_set_deadline(struct exchange *x, usec after_start);
-/* "provider/model" as it would be sent for this request; false when the provider does not exist. Appends to out. */
+/* "provider/model" as it would be sent for this request; false when the provider does not exist.
+ * Appends to out. */
 bool exchange_target_name(struct exchange *x, struct str target, struct str model, struct buf *out);
-/* Starts an attempt; see attempt.h. NULL with err: unknown provider, too many attempts (a fault of the policy). */
-struct attempt *exchange_send(struct exchange *x, const struct send_options *options, struct err *err);
+/* Starts an attempt; see attempt.h. NULL with err: unknown provider, too many attempts (a fault of
+ * the policy). */
+struct attempt *exchange_send(struct exchange *x, const struct send_options *options,
+                              struct err *err);
 /* An attempt that a later one makes needless. Its outcome becomes cancelled. */
 void exchange_cancel_attempt(struct exchange *x, struct attempt *a);
 /* Fills the decision with an error of the gateway's own in the client's dialect. -1: memory. */
-int exchange_decide_error(struct exchange *x, int status, const char *type, const char *code, const char *message);
+int exchange_decide_error(struct exchange *x, int status, const char *type, const char *code,
+                          const char *message);
 /* Local streams: writes; conn_full tells when to wait with WAIT_ROOM. */
 void exchange_local_write(struct exchange *x, struct str data);
 void exchange_local_abort(struct exchange *x);

@@ -82,8 +82,9 @@ static enum gate_result judge_event(struct attempt *a, const struct sse_event *e
         if (a->signs & SIGN_FILTERED) {
             return fail(a, OUTCOME_CONTENT_FILTERED, "the stream ended with content_filter");
         }
-        return a->signs & SIGN_LENGTH ? good(a)
-                                      : fail(a, OUTCOME_EMPTY_RESPONSE, "the stream ended without content");
+        return a->signs & SIGN_LENGTH
+                   ? good(a)
+                   : fail(a, OUTCOME_EMPTY_RESPONSE, "the stream ended without content");
     }
     return GATE_WAIT;
 }

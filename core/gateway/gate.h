@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The commit gate: holds an answer's bytes until it is known what the answer is, and judges it. Nothing of it reaches a client before. Pure decisions over one attempt's held bytes: starts, stops and reports
- * nothing itself.
+ * The commit gate: holds an answer's bytes until it is known what the answer is, and judges it.
+ * Nothing of it reaches a client before. Pure decisions over one attempt's held bytes: starts,
+ * stops and reports nothing itself.
  */
 #ifndef GATEWAY_GATE_H
 #define GATEWAY_GATE_H
@@ -9,9 +10,9 @@
 #include "gateway/attempt.h"
 
 enum gate_result {
-    GATE_WAIT,    /* not known yet */
-    GATE_GOOD,    /* may commit: a->verdict is ok */
-    GATE_FAILED   /* a->verdict says how */
+    GATE_WAIT,  /* not known yet */
+    GATE_GOOD,  /* may commit: a->verdict is ok */
+    GATE_FAILED /* a->verdict says how */
 };
 
 /* The head arrived. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The parts of a running gateway that its threads share. Built by moongate.c; workers and the control thread get a pointer to it. What is not marked otherwise is set before the threads
- * start and not changed while they run.
+ * The parts of a running gateway that its threads share. Built by moongate.c; workers and the
+ * control thread get a pointer to it. What is not marked otherwise is set before the threads start
+ * and not changed while they run.
  */
 #ifndef GATEWAY_GATEWAY_H
 #define GATEWAY_GATEWAY_H
@@ -20,9 +21,10 @@ struct exchange;
 
 /* The Lua face of a request, given by bind/ through moongate.c: gateway/ itself sees no Lua. */
 struct gateway_bindings {
-    struct run_entry handle;                          /* handler(req, settings) */
-    struct run_entry stream;                          /* the function of a local stream, with its `out` */
-    void (*detach)(struct exchange *x);               /* the request is over for its policy: handles that Lua still holds become invalid */
+    struct run_entry handle;            /* handler(req, settings) */
+    struct run_entry stream;            /* the function of a local stream, with its `out` */
+    void (*detach)(struct exchange *x); /* the request is over for its policy: handles that Lua
+                                           still holds become invalid */
 };
 
 struct gateway {
@@ -32,10 +34,11 @@ struct gateway {
     struct state state;
     struct policy_env env;
     const struct gateway_bindings *bindings;
-    _Atomic(struct generation *) current;             /* what new requests use; written by the control thread only */
+    _Atomic(struct generation *)
+        current; /* what new requests use; written by the control thread only */
     struct worker **workers;
     size_t n_workers;
-    usec started;                                     /* wall clock */
+    usec started; /* wall clock */
     atomic_bool draining;
     atomic_ulong reloads_applied, reloads_refused, reloads_unchanged;
 };

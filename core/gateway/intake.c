@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* From a request as read to its policy's first step: key, body scan, route; what needs no policy is answered here. */
+/* From a request as read to its policy's first step: key, body scan, route; what needs no policy is
+ * answered here. */
 #include <stdlib.h>
 
 #include "gateway/answer.h"
@@ -38,7 +39,8 @@ static bool scan_body(struct exchange *x) {
     }
     struct buf model;
     buf_init(&model, MAX_TARGET_NAME / 2);
-    bool ok = jscan_string(body, &fields[0].value, &model) == 0 && !memchr(model.data, '\0', model.len);
+    bool ok =
+        jscan_string(body, &fields[0].value, &model) == 0 && !memchr(model.data, '\0', model.len);
     if (ok && model.len) {
         x->model = buf_take(&model);
         x->model_at = fields[0].value;
@@ -61,8 +63,9 @@ static bool authorise(struct exchange *x) {
         return true;
     }
     answer_error(x, 401, "invalid_request_error", secret.n ? "invalid_api_key" : "missing_api_key",
-                 secret.n ? "This gateway does not know the API key that was sent."
-                          : "This gateway asks for an API key: send it as Authorization: Bearer KEY.",
+                 secret.n
+                     ? "This gateway does not know the API key that was sent."
+                     : "This gateway asks for an API key: send it as Authorization: Bearer KEY.",
                  END_REFUSED);
     return false;
 }
@@ -79,8 +82,9 @@ static bool find_route(struct exchange *x) {
     if (miss.path && !miss.method) {
         refuse(x, 405, "method_not_allowed", "no route of this path takes this method");
     } else if (miss.path) {
-        refuse(x, 404, "model_not_found", x->model ? "no route serves the model that was asked for"
-                                                   : "no route serves a request without \"model\" here");
+        refuse(x, 404, "model_not_found",
+               x->model ? "no route serves the model that was asked for"
+                        : "no route serves a request without \"model\" here");
     } else {
         refuse(x, 404, "unknown_path", "no route of this gateway has this path");
     }
@@ -95,7 +99,8 @@ void exchange_begin(struct worker *w, struct conn *conn, struct http_request *re
     }
     conn_set_request_ctx(conn, x);
     struct http_request *r = x->request;
-    if (str_is(r->path, "/") && str_is(r->method, "HEAD")) { /* agent programs ask whether anybody is there */
+    if (str_is(r->path, "/") &&
+        str_is(r->method, "HEAD")) { /* agent programs ask whether anybody is there */
         x->decision.status = 200;
         answer_response(x);
         return;
@@ -111,7 +116,8 @@ void exchange_begin(struct worker *w, struct conn *conn, struct http_request *re
         return;
     }
     if (!route_key_allows(x->key, x->model)) {
-        refuse(x, 403, "model_not_allowed", "this API key may not use the model that was asked for");
+        refuse(x, 403, "model_not_allowed",
+               "this API key may not use the model that was asked for");
         return;
     }
     exchange_decide(x, generation_lane(worker_generation(w), w->index));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Writes lines to a file, stdout or stderr from a thread of its own, so that a slow disk or a full pipe never holds up a worker. What does not fit is dropped and counted.
+ * Writes lines to a file, stdout or stderr from a thread of its own, so that a slow disk or a full
+ * pipe never holds up a worker. What does not fit is dropped and counted.
  */
 #ifndef GATEWAY_LOGFILE_H
 #define GATEWAY_LOGFILE_H
@@ -13,8 +14,9 @@ struct logfile;
 
 /* `where`: "stdout", "stderr" or a path (opened for appending, mode 0640). NULL with err. */
 struct logfile *logfile_open(const char *where, struct err *err);
-void logfile_close(struct logfile *f); /* writes what waits, then ends the thread. NULL is a no-op */
+void logfile_close(
+    struct logfile *f); /* writes what waits, then ends the thread. NULL is a no-op */
 void logfile_line(struct logfile *f, const char *line, size_t n); /* adds the newline. Any thread */
-unsigned long logfile_dropped(const struct logfile *f); /* lines; NULL gives 0 */
+unsigned long logfile_dropped(const struct logfile *f);           /* lines; NULL gives 0 */
 
 #endif

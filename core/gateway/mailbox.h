@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Messages to a thread that runs an event loop: any thread posts, the owner's loop delivers, in order. A message is embedded in what it is about, so posting never allocates and never fails.
+ * Messages to a thread that runs an event loop: any thread posts, the owner's loop delivers, in
+ * order. A message is embedded in what it is about, so posting never allocates and never fails.
  */
 #ifndef GATEWAY_MAILBOX_H
 #define GATEWAY_MAILBOX_H
@@ -12,9 +13,10 @@ struct event_base;
 struct event;
 
 struct mail {
-    void (*deliver)(struct mail *mail); /* on the owner's thread; the mail may be freed or posted again from it */
+    void (*deliver)(struct mail *mail); /* on the owner's thread; the mail may be freed or posted
+                                           again from it */
     struct mail *next;                  /* the mailbox's */
-    bool posted;                        /* the mailbox's: posting twice before delivery delivers once */
+    bool posted; /* the mailbox's: posting twice before delivery delivers once */
 };
 
 struct mailbox {
@@ -24,7 +26,8 @@ struct mailbox {
     struct event *event;
 };
 
-int mailbox_open(struct mailbox *box, struct event_base *base) __attribute__((warn_unused_result)); /* 0 or -1 */
+int mailbox_open(struct mailbox *box, struct event_base *base)
+    __attribute__((warn_unused_result)); /* 0 or -1 */
 void mailbox_close(struct mailbox *box); /* undelivered mail is dropped */
 void mailbox_post(struct mailbox *box, struct mail *mail);
 /* Takes mail back that may have been posted. On the owner's thread only. */

@@ -8,9 +8,9 @@
 
 #define MAX_BOUNDS 14
 
-static const double SECONDS[] = {0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28,
-                                 2.56, 5.12, 10.24, 20.48, 40.96, 81.92};
-static const double TOKENS[] = {1,     4,     16,     64,     256,     1024,    4096,
+static const double SECONDS[] = {0.01, 0.02, 0.04, 0.08,  0.16,  0.32,  0.64,
+                                 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92};
+static const double TOKENS[] = {1,     4,     16,     64,      256,     1024,     4096,
                                 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864};
 
 struct family {
@@ -21,15 +21,21 @@ struct family {
 static const struct family FAMILIES[METRIC_COUNT] = {
     [METRIC_REQUESTS] = {"moongate_requests_total", "Requests answered, by how they ended.", NULL},
     [METRIC_ATTEMPTS] = {"moongate_attempts_total", "Attempts at targets, by outcome.", NULL},
-    [METRIC_POLICY_FAILURES] = {"moongate_policy_failures_total", "Policy calls that failed, by reason.", NULL},
-    [METRIC_DEFAULT_PLANS] = {"moongate_default_plans_total", "Requests that the default plan answered.", NULL},
-    [METRIC_REFUSED] = {"moongate_refused_total", "Requests refused before a route was found.", NULL},
+    [METRIC_POLICY_FAILURES] = {"moongate_policy_failures_total",
+                                "Policy calls that failed, by reason.", NULL},
+    [METRIC_DEFAULT_PLANS] = {"moongate_default_plans_total",
+                              "Requests that the default plan answered.", NULL},
+    [METRIC_REFUSED] = {"moongate_refused_total", "Requests refused before a route was found.",
+                        NULL},
     [METRIC_CONNECTIONS] = {"moongate_connections_total", "Client connections accepted.", NULL},
     [METRIC_POLICY] = {"moongate_custom", "Counted by a policy.", NULL},
-    [METRIC_DURATION] = {"gen_ai_server_request_duration_seconds", "Time one attempt at a provider took.", SECONDS},
-    [METRIC_FIRST_TOKEN] = {"gen_ai_server_time_to_first_token_seconds", "Time to the first content of a stream.", SECONDS},
+    [METRIC_DURATION] = {"gen_ai_server_request_duration_seconds",
+                         "Time one attempt at a provider took.", SECONDS},
+    [METRIC_FIRST_TOKEN] = {"gen_ai_server_time_to_first_token_seconds",
+                            "Time to the first content of a stream.", SECONDS},
     [METRIC_TOKENS] = {"gen_ai_client_token_usage", "Tokens of a request, by type.", TOKENS},
-    [METRIC_OPERATION] = {"gen_ai_client_operation_duration_seconds", "Time the client's request took.", SECONDS},
+    [METRIC_OPERATION] = {"gen_ai_client_operation_duration_seconds",
+                          "Time the client's request took.", SECONDS},
 };
 
 struct series {
@@ -159,14 +165,16 @@ static int add_up(struct map *total, struct metrics *worker, int metric) {
     return 0;
 }
 
-static int write_histogram(struct buf *out, const struct family *f, struct str labels, const struct series *s) {
+static int write_histogram(struct buf *out, const struct family *f, struct str labels,
+                           const struct series *s) {
     const char *comma = labels.n ? "," : "";
     int bad = 0;
     for (int i = 0; i < MAX_BOUNDS; i++) {
-        bad |= buf_addf(out, "%s_bucket{%.*s%sle=\"%g\"} %lu\n", f->name, (int)labels.n, labels.p, comma,
-                        f->bounds[i], s->buckets[i]);
+        bad |= buf_addf(out, "%s_bucket{%.*s%sle=\"%g\"} %lu\n", f->name, (int)labels.n, labels.p,
+                        comma, f->bounds[i], s->buckets[i]);
     }
-    bad |= buf_addf(out, "%s_bucket{%.*s%sle=\"+Inf\"} %lu\n", f->name, (int)labels.n, labels.p, comma, s->count);
+    bad |= buf_addf(out, "%s_bucket{%.*s%sle=\"+Inf\"} %lu\n", f->name, (int)labels.n, labels.p,
+                    comma, s->count);
     bad |= buf_addf(out, "%s_sum{%.*s} %.9g\n", f->name, (int)labels.n, labels.p, s->value);
     bad |= buf_addf(out, "%s_count{%.*s} %lu\n", f->name, (int)labels.n, labels.p, s->count);
     return bad ? -1 : 0;
@@ -195,16 +203,20 @@ static int by_key(const void *a, const void *b) {
     return order ? order : (x->n > y->n) - (x->n < y->n);
 }
 
-static int write_policy_series(struct buf *out, struct str key, const struct series *s, struct str *last) {
+static int write_policy_series(struct buf *out, struct str key, const struct series *s,
+                               struct str *last) {
     struct str name;
     int bad = 0;
     str_split(&key, '|', &name);
     if (!str_eq(name, *last)) {
-        bad = buf_addf(out, "# HELP moongate_custom_%.*s_total %s\n# TYPE moongate_custom_%.*s_total counter\n", (int)name.n, name.p,
-                       FAMILIES[METRIC_POLICY].help, (int)name.n, name.p);
+        bad = buf_addf(
+            out,
+            "# HELP moongate_custom_%.*s_total %s\n# TYPE moongate_custom_%.*s_total counter\n",
+            (int)name.n, name.p, FAMILIES[METRIC_POLICY].help, (int)name.n, name.p);
         *last = name;
     }
-    return bad | buf_addf(out, "moongate_custom_%.*s_total{%.*s} %.15g\n", (int)name.n, name.p, (int)key.n, key.p, s->value);
+    return bad | buf_addf(out, "moongate_custom_%.*s_total{%.*s} %.15g\n", (int)name.n, name.p,
+                          (int)key.n, key.p, s->value);
 }
 
 /* One family per name: the series sorted, since a family's lines must stand together. */
@@ -235,16 +247,20 @@ int metrics_collect(struct metrics *const *workers, size_t n, struct buf *out) {
         for (size_t i = 0; total && i < n; i++) {
             pthread_mutex_lock(&workers[i]->lock);
             dropped += metric == 0 ? workers[i]->dropped : 0;
-            bad |= add_up(total, workers[i], metric); /* more than fits in the sum counts as dropped */
+            bad |=
+                add_up(total, workers[i], metric); /* more than fits in the sum counts as dropped */
             pthread_mutex_unlock(&workers[i]->lock);
         }
         dropped += bad ? 1 : 0;
-        bad = !total ? -1 : metric == METRIC_POLICY ? write_policy_families(out, total) : write_family(out, &FAMILIES[metric], total);
+        bad = !total                    ? -1
+              : metric == METRIC_POLICY ? write_policy_families(out, total)
+                                        : write_family(out, &FAMILIES[metric], total);
         free_series(total);
     }
-    bad |= buf_addf(out,
-                    "# HELP moongate_metrics_dropped_total Counts that found no room for their labels.\n"
-                    "# TYPE moongate_metrics_dropped_total counter\nmoongate_metrics_dropped_total %lu\n",
-                    dropped);
+    bad |= buf_addf(
+        out,
+        "# HELP moongate_metrics_dropped_total Counts that found no room for their labels.\n"
+        "# TYPE moongate_metrics_dropped_total counter\nmoongate_metrics_dropped_total %lu\n",
+        dropped);
     return bad ? -1 : 0;
 }

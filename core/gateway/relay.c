@@ -32,7 +32,8 @@ static void break_off(struct exchange *x, struct attempt *a, enum outcome why) {
         char message[128];
         buf_init(&event, KIB(1));
         snprintf(message, sizeof(message), "the answer broke off: %s", outcome_name(why));
-        if (dialect_write_error_event(x->dialect, &event, "upstream_error", outcome_name(why), message) == 0) {
+        if (dialect_write_error_event(x->dialect, &event, "upstream_error", outcome_name(why),
+                                      message) == 0) {
             conn_body(x->conn, event.data, event.len);
         }
         buf_release(&event);
@@ -49,12 +50,15 @@ static void note_content(struct exchange *x, struct attempt *a) {
 
 enum pump_result { PUMP_MORE, PUMP_END, PUMP_ERROR, PUMP_TOO_LONG };
 
-/* Scans bytes[fed..] for whole events; *whole says how many bytes they are. Stops after the end marker or an error event. */
-static enum pump_result pump(struct exchange *x, struct attempt *a, struct str bytes, size_t fed, size_t *whole) {
+/* Scans bytes[fed..] for whole events; *whole says how many bytes they are. Stops after the end
+ * marker or an error event. */
+static enum pump_result pump(struct exchange *x, struct attempt *a, struct str bytes, size_t fed,
+                             size_t *whole) {
     while (fed < bytes.n) {
         struct sse_event event;
         size_t used = 0;
-        enum sse_result got = sse_feed(&a->sse, str_make(bytes.p + fed, bytes.n - fed), &used, &event);
+        enum sse_result got =
+            sse_feed(&a->sse, str_make(bytes.p + fed, bytes.n - fed), &used, &event);
         fed += used;
         if (got == SSE_MORE) {
             break;
@@ -78,8 +82,10 @@ static enum pump_result pump(struct exchange *x, struct attempt *a, struct str b
     return PUMP_MORE;
 }
 
-/* Passes on whole events of `bytes`, of which `fed` were scanned before. False: the exchange is over. */
-static bool pass_events(struct exchange *x, struct attempt *a, struct str bytes, size_t fed, size_t *whole) {
+/* Passes on whole events of `bytes`, of which `fed` were scanned before. False: the exchange is
+ * over. */
+static bool pass_events(struct exchange *x, struct attempt *a, struct str bytes, size_t fed,
+                        size_t *whole) {
     enum pump_result result = pump(x, a, bytes, fed, whole);
     if (*whole) {
         conn_body(x->conn, bytes.p, *whole);
@@ -163,7 +169,8 @@ void relay_data(struct exchange *x, struct attempt *a, struct str data) {
 void relay_end(struct exchange *x, struct attempt *a, const struct transfer_result *result) {
     bool whole = result->outcome == OUTCOME_OK;
     if (a->event_stream && stream_complete(a)) {
-        conn_body(x->conn, a->held.data, a->held.len); /* an end marker without its blank line, say */
+        conn_body(x->conn, a->held.data,
+                  a->held.len); /* an end marker without its blank line, say */
         finish(x, END_COMPLETE);
     } else if (whole && !a->event_stream) {
         finish(x, END_COMPLETE);
@@ -179,8 +186,8 @@ void relay_cut(struct exchange *x, struct attempt *a, enum outcome why) {
 static long long answer_length(const struct exchange *x, const struct attempt *a) {
     struct str value;
     unsigned long long length;
-    bool declared = headers_get(&a->headers, "content-length", &value) && str_to_u64(value, &length) &&
-                    !headers_count(&a->headers, "content-encoding");
+    bool declared = headers_get(&a->headers, "content-length", &value) &&
+                    str_to_u64(value, &length) && !headers_count(&a->headers, "content-encoding");
     if (a->event_stream) {
         return CONN_LENGTH_UNKNOWN;
     }
@@ -213,7 +220,8 @@ void relay_begin(struct exchange *x, struct attempt *a) {
         config_mask(x->config, &a->held);
     }
     if (write_head(x, a) != 0) {
-        answer_error(x, 502, "upstream_error", "invalid_response", "the answer's head is too large", END_REFUSED);
+        answer_error(x, 502, "upstream_error", "invalid_response", "the answer's head is too large",
+                     END_REFUSED);
         return;
     }
     attempt_commit(a);

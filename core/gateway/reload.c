@@ -7,7 +7,9 @@
 
 #include "gateway/worker.h"
 
-#define SWAP_PATIENCE_S 10 /* for workers to let go of the generation before the last; they need one turn of their loop */
+#define SWAP_PATIENCE_S                                                                            \
+    10 /* for workers to let go of the generation before the last; they need one turn of their     \
+          loop */
 
 static void free_list(char **list) {
     for (size_t i = 0; list && list[i]; i++) {
@@ -32,7 +34,8 @@ static char **copy_list(const char *const *list) {
     return copy;
 }
 
-int loader_init(struct loader *l, struct gateway *g, const char *config_file, const char *const *library) {
+int loader_init(struct loader *l, struct gateway *g, const char *config_file,
+                const char *const *library) {
     memset(l, 0, sizeof(*l));
     l->gateway = g;
     l->next_id = 1;
@@ -55,7 +58,8 @@ void loader_release(struct loader *l) {
 struct generation *loader_stage(struct loader *l, size_t lanes, struct diags *diags) {
     struct err err;
     struct config_lua lua;
-    struct snapshot *snapshot = snapshot_read(l->config_file, (const char *const *)l->library, &err);
+    struct snapshot *snapshot =
+        snapshot_read(l->config_file, (const char *const *)l->library, &err);
     if (!snapshot) {
         diags_error(diags, l->config_file, 0, "%s", err.text);
         return NULL;
@@ -114,7 +118,8 @@ static bool same_text(const char *a, const char *b) {
 
 /* What a running gateway cannot change. */
 static void check_fixed(const struct config *now, const struct config *next, struct diags *d) {
-    static const char HOW[] = "is not what the gateway was started with: only a restart can change it";
+    static const char HOW[] =
+        "is not what the gateway was started with: only a restart can change it";
     if (!same_list(now->listen, next->listen)) {
         diags_error(d, next->file, 0, "listen %s", HOW);
     }
@@ -200,7 +205,8 @@ static enum load_result load(struct loader *l, struct diags *diags) {
         check_fixed(generation_config(now), generation_config(next), diags);
     }
     if (next && !diags->errors && !wait_let_go(l)) {
-        diags_error(diags, l->config_file, 0, "a worker still holds the generation before; try again");
+        diags_error(diags, l->config_file, 0,
+                    "a worker still holds the generation before; try again");
     }
     if (!next || diags->errors) {
         loader_discard(next, g->n_workers);
@@ -221,7 +227,8 @@ enum load_result loader_reload(struct loader *l, struct diags *diags) {
 }
 
 struct generation *loader_current(struct loader *l) {
-    pthread_mutex_lock(&l->lock); /* a generation that was replaced is let go of under this lock only */
+    pthread_mutex_lock(
+        &l->lock); /* a generation that was replaced is let go of under this lock only */
     struct generation *g = generation_ref(atomic_load(&l->gateway->current));
     pthread_mutex_unlock(&l->lock);
     return g;

@@ -33,7 +33,8 @@ static void on_request(void *ctx, struct conn *conn, struct http_request *reques
     exchange_begin(client->worker, conn, request);
 }
 
-static void on_refuse(void *ctx, int status, const char *message, struct headers *headers, struct buf *body) {
+static void on_refuse(void *ctx, int status, const char *message, struct headers *headers,
+                      struct buf *body) {
     struct client *client = ctx;
     answer_refusal(status, message, headers, body);
     accesslog_refused(client->worker, status);
@@ -64,7 +65,8 @@ static void on_closed(void *ctx, struct conn *conn) {
     end_if_empty(w);
 }
 
-static const struct conn_ops CONN_OPS = {on_request, NULL, on_refuse, on_gone, on_drained, on_closed};
+static const struct conn_ops CONN_OPS = {on_request, NULL,       on_refuse,
+                                         on_gone,    on_drained, on_closed};
 
 static void on_accept(void *ctx, int fd) {
     struct worker *w = ctx;
@@ -177,7 +179,8 @@ static void on_kill(struct mail *mail) {
     end_if_empty(w);
 }
 
-int worker_init(struct worker *w, struct gateway *g, size_t index, struct event_base *base, struct err *err) {
+int worker_init(struct worker *w, struct gateway *g, size_t index, struct event_base *base,
+                struct err *err) {
     memset(w, 0, sizeof(*w));
     w->gateway = g;
     w->index = index;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A worker: one thread with its event loop, listeners, transport to providers, and the requests under way. Shares nothing with other workers but struct gateway. All functions
- * are for its own thread unless they say otherwise.
+ * A worker: one thread with its event loop, listeners, transport to providers, and the requests
+ * under way. Shares nothing with other workers but struct gateway. All functions are for its own
+ * thread unless they say otherwise.
  */
 #ifndef GATEWAY_WORKER_H
 #define GATEWAY_WORKER_H
@@ -25,41 +26,48 @@ struct attempt;
 struct worker {
     struct gateway *gateway;
     size_t index;
-    pthread_t thread;                /* not used when attached */
-    bool attached;                   /* the loop is the embedder's */
+    pthread_t thread; /* not used when attached */
+    bool attached;    /* the loop is the embedder's */
     bool thread_started;
     struct event_base *base;
-    struct mailbox mailbox;          /* how other threads reach this one */
+    struct mailbox mailbox; /* how other threads reach this one */
     struct transport *transport;
     struct metrics *metrics;
     struct rng rng;
     struct listener *listeners[MAX_LISTENERS];
     size_t n_listeners;
-    struct client *clients;          /* list of open client connections */
+    struct client *clients; /* list of open client connections */
     atomic_size_t n_clients;
-    struct exchange *exchanges;      /* list of requests under way */
+    struct exchange *exchanges; /* list of requests under way */
     atomic_size_t n_exchanges;
-    struct exchange *ready, **ready_tail; /* whose policy can go on; run by `turn` in the same iteration of the loop */
+    struct exchange *ready,
+        **ready_tail; /* whose policy can go on; run by `turn` in the same iteration of the loop */
     struct event *turn;
-    struct attempt *leftovers;       /* answers drained after their end, for their connections' sake */
-    struct generation *generation;   /* the last one seen; its lane is retired when a newer one is taken */
-    struct conn_limits limits;       /* of the current generation */
-    struct mail stop_mail;           /* no new connections, the loop ends when the last one is gone */
-    struct mail kill_mail;           /* cuts what is left with an error event; the second time closes what is left */
-    struct mail swap_mail;           /* take the current generation, let go of the one before */
-    bool stopping;                   /* takes no more connections; the loop ends with the last one */
-    bool killed;                     /* kill_mail came once: answers were cut, connections drain */
-    void (*swapped)(void *ctx);      /* tells the control thread that the old generation takes no more requests here; set around a swap */
+    struct attempt *leftovers; /* answers drained after their end, for their connections' sake */
+    struct generation
+        *generation; /* the last one seen; its lane is retired when a newer one is taken */
+    struct conn_limits limits; /* of the current generation */
+    struct mail stop_mail;     /* no new connections, the loop ends when the last one is gone */
+    struct mail
+        kill_mail; /* cuts what is left with an error event; the second time closes what is left */
+    struct mail swap_mail;      /* take the current generation, let go of the one before */
+    bool stopping;              /* takes no more connections; the loop ends with the last one */
+    bool killed;                /* kill_mail came once: answers were cut, connections drain */
+    void (*swapped)(void *ctx); /* tells the control thread that the old generation takes no more
+                                   requests here; set around a swap */
     void *swapped_ctx;
 };
 
-/* Makes a worker on `base` (borrowed when given, made when NULL). -1 with err. Any thread, before worker_start. On -1 worker_release still frees what was made. */
-int worker_init(struct worker *w, struct gateway *g, size_t index, struct event_base *base, struct err *err);
+/* Makes a worker on `base` (borrowed when given, made when NULL). -1 with err. Any thread, before
+ * worker_start. On -1 worker_release still frees what was made. */
+int worker_init(struct worker *w, struct gateway *g, size_t index, struct event_base *base,
+                struct err *err);
 int worker_listen(struct worker *w, int fd); /* fd is taken; before worker_start. -1: memory */
 int worker_start(struct worker *w, struct err *err); /* starts the thread */
-void worker_release(struct worker *w);        /* after its thread ended */
+void worker_release(struct worker *w);               /* after its thread ended */
 
-/* Takes the generation that is current now and retires the one before. Called for each new request too, so a swap is seen at once. */
+/* Takes the generation that is current now and retires the one before. Called for each new request
+ * too, so a swap is seen at once. */
 struct generation *worker_generation(struct worker *w);
 
 /* Puts the exchange's policy on the ready list (once). */

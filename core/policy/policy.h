@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The policy runtime as the rest of the core sees it, without Lua: generations (one per load), lanes (a worker's sandboxed Lua state of one generation) and runs (one coroutine
- * on behalf of a request). Knows no request: what a run is about is an opaque pointer that the bindings understand.
+ * The policy runtime as the rest of the core sees it, without Lua: generations (one per load),
+ * lanes (a worker's sandboxed Lua state of one generation) and runs (one coroutine on behalf of a
+ * request). Knows no request: what a run is about is an opaque pointer that the bindings
+ * understand.
  *
- * Threads: a generation is staged on the control thread, lanes included. After it is published each lane is used by its worker only. policy_lua.h is the side that bindings see.
+ * Threads: a generation is staged on the control thread, lanes included. After it is published each
+ * lane is used by its worker only. policy_lua.h is the side that bindings see.
  */
 #ifndef POLICY_POLICY_H
 #define POLICY_POLICY_H
@@ -27,16 +30,17 @@ const char *policy_lua_version(void); /* "Lua 5.4.4" */
 
 /* A module written in C that policies may `require`. */
 struct policy_module {
-    const char *name;                     /* "moongate" */
-    int (*open)(struct lua_State *L);     /* pushes the module; called once per lane, protected. policy_host(L) gives the host pointer */
+    const char *name;                 /* "moongate" */
+    int (*open)(struct lua_State *L); /* pushes the module; called once per lane, protected.
+                                         policy_host(L) gives the host pointer */
 };
 
 /* What the runtime needs from above; borrowed for the life of every generation made with it. */
 struct policy_env {
-    const struct policy_module *modules;  /* ends with a NULL name */
-    void *host;                           /* for the bindings */
+    const struct policy_module *modules; /* ends with a NULL name */
+    void *host;                          /* for the bindings */
     const struct log *log;
-    size_t state_bytes;                   /* allocator cap of one lane; 0 = LUA_STATE_BYTES */
+    size_t state_bytes;                     /* allocator cap of one lane; 0 = LUA_STATE_BYTES */
     usec resume_cpu, request_cpu, load_cpu; /* 0 = the defaults in limits.h */
 };
 
@@ -44,44 +48,56 @@ struct policy_env {
 void policy_config_lua(const struct policy_env *env, struct config_lua *out);
 
 /*
- * Stages a generation: makes `lanes` states, loads every policy that a route names, checks the contract (a table with `handle`, a `settings` schema), checks and completes each route's settings with
- * moongate.schema, and verifies that targets name providers that exist. All mistakes of all routes go to *diags with file and line, warnings too. NULL when there are errors; nothing else has
- * changed then. Takes references to snapshot and config. Bounded by load_cpu per lane.
+ * Stages a generation: makes `lanes` states, loads every policy that a route names, checks the
+ * contract (a table with `handle`, a `settings` schema), checks and completes each route's settings
+ * with moongate.schema, and verifies that targets name providers that exist. All mistakes of all
+ * routes go to *diags with file and line, warnings too. NULL when there are errors; nothing else
+ * has changed then. Takes references to snapshot and config. Bounded by load_cpu per lane.
  */
-struct generation *generation_stage(const struct policy_env *env, unsigned id, struct snapshot *snapshot, struct config *config, size_t lanes, struct diags *diags);
+struct generation *generation_stage(const struct policy_env *env, unsigned id,
+                                    struct snapshot *snapshot, struct config *config, size_t lanes,
+                                    struct diags *diags);
 
 unsigned generation_id(const struct generation *g);
-struct config *generation_config(const struct generation *g);      /* borrowed */
-const unsigned char *generation_hash(const struct generation *g);  /* HASH_SIZE bytes */
+struct config *generation_config(const struct generation *g);     /* borrowed */
+const unsigned char *generation_hash(const struct generation *g); /* HASH_SIZE bytes */
 
-/* Life: generation_stage returns one reference per lane and one for the caller. A lane's reference goes when the lane is closed. The last one frees. */
+/* Life: generation_stage returns one reference per lane and one for the caller. A lane's reference
+ * goes when the lane is closed. The last one frees. */
 struct generation *generation_ref(struct generation *g);
 void generation_unref(struct generation *g);
 struct lane *generation_lane(struct generation *g, size_t worker);
 
-/* On the lane's own thread, once the generation takes no more requests there: closes the state when its last run lets go (now, if none holds it). */
+/* On the lane's own thread, once the generation takes no more requests there: closes the state when
+ * its last run lets go (now, if none holds it). */
 void lane_retire(struct lane *lane);
 
-struct lane_stats { size_t runs, bytes; unsigned long calls, errors, kills; };
+struct lane_stats {
+    size_t runs, bytes;
+    unsigned long calls, errors, kills;
+};
 void lane_stats(const struct lane *lane, struct lane_stats *out); /* any thread; a moment's view */
 void generation_stats(const struct generation *g, struct lane_stats *sum);
 
-/* The default plan of a route: its targets in order, as strings, groups flattened. NULL-terminated, borrowed; empty when the settings name none. */
+/* The default plan of a route: its targets in order, as strings, groups flattened. NULL-terminated,
+ * borrowed; empty when the settings name none. */
 const char *const *lane_targets(const struct lane *lane, size_t route);
-const char *lane_policy_file(const struct lane *lane, size_t route); /* "policies/failover.lua", for messages */
+const char *lane_policy_file(const struct lane *lane,
+                             size_t route); /* "policies/failover.lua", for messages */
 
 enum run_status {
-    RUN_WAITING,    /* the coroutine yielded: step again when what it waits for is there */
-    RUN_DONE,       /* it returned and `take` accepted the result */
-    RUN_ERROR,      /* it raised; err says where */
-    RUN_TIMEOUT,    /* killed: a budget ran out */
+    RUN_WAITING, /* the coroutine yielded: step again when what it waits for is there */
+    RUN_DONE,    /* it returned and `take` accepted the result */
+    RUN_ERROR,   /* it raised; err says where */
+    RUN_TIMEOUT, /* killed: a budget ran out */
     RUN_NOMEM,
-    RUN_BAD_RESULT  /* it returned nothing useful; err says what was found and expected */
+    RUN_BAD_RESULT /* it returned nothing useful; err says what was found and expected */
 };
 
 /* What to run. Both functions are called inside a protected call on the lane's main state. */
 struct run_entry {
-    /* Pushes the function and its arguments; returns how many arguments, or -1 when there is nothing to run (RUN_BAD_RESULT). May raise. */
+    /* Pushes the function and its arguments; returns how many arguments, or -1 when there is
+     * nothing to run (RUN_BAD_RESULT). May raise. */
     int (*push)(struct lua_State *L, void *request);
     /* Looks at the n results on top of the stack. 0, or -1 with err. May raise. */
     int (*take)(struct lua_State *L, int n, void *request, struct err *err);
@@ -89,9 +105,11 @@ struct run_entry {
 
 /* Makes a run (nothing executes yet) and holds the lane. NULL: memory. */
 struct run *run_new(struct lane *lane, const struct run_entry *entry, void *request);
-/* Starts it or goes on with it. After anything but RUN_WAITING the run is over: only run_free may follow. Counted and, for failures, logged here with file, line and generation. */
+/* Starts it or goes on with it. After anything but RUN_WAITING the run is over: only run_free may
+ * follow. Counted and, for failures, logged here with file, line and generation. */
 enum run_status run_step(struct run *run, struct err *err) __attribute__((warn_unused_result));
-/* Drops the coroutine (wherever it stands) and gives the lane back. Never from inside a step of the same run. NULL is a no-op. */
+/* Drops the coroutine (wherever it stands) and gives the lane back. Never from inside a step of the
+ * same run. NULL is a no-op. */
 void run_free(struct run *run);
 struct lane *run_lane(const struct run *run);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The policy runtime as bindings see it. Everything here may raise Lua errors unless it says otherwise.
+ * The policy runtime as bindings see it. Everything here may raise Lua errors unless it says
+ * otherwise.
  */
 #ifndef POLICY_POLICY_LUA_H
 #define POLICY_POLICY_LUA_H
@@ -10,20 +11,23 @@
 
 #include "policy/policy.h"
 
-void *policy_host(lua_State *L);                 /* policy_env.host */
+void *policy_host(lua_State *L); /* policy_env.host */
 struct lane *policy_lane(lua_State *L);
-struct config *policy_config(lua_State *L);      /* borrowed; of the lane's generation */
+struct config *policy_config(lua_State *L); /* borrowed; of the lane's generation */
 const struct log *policy_log(lua_State *L);
-bool policy_loading(lua_State *L);               /* no run is under way: the file is being loaded */
-/* The request of the run under way; raises "… may only be called while a request is handled" when there is none. */
+bool policy_loading(lua_State *L); /* no run is under way: the file is being loaded */
+/* The request of the run under way; raises "… may only be called while a request is handled" when
+ * there is none. */
 void *policy_request(lua_State *L);
 /* Like it, NULL when there is none; does not raise. */
 void *policy_request_or_null(lua_State *L);
 
-/* Charges C-side work to the run under way (one step is about one VM instruction); stops the run like the hook does when the budget is gone. */
+/* Charges C-side work to the run under way (one step is about one VM instruction); stops the run
+ * like the hook does when the budget is gone. */
 void policy_charge(lua_State *L, size_t steps);
 
-/* Replaces the table on top of the stack by a read-only face of it (and of every table in it): indexable, iterable (pairs, ipairs, next, #), raising on assignment. */
+/* Replaces the table on top of the stack by a read-only face of it (and of every table in it):
+ * indexable, iterable (pairs, ipairs, next, #), raising on assignment. */
 void policy_freeze(lua_State *L);
 
 /* In run_entry.push: the run serves this route. Names its policy in messages; does not raise. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A program with a gateway inside: it runs in the program's own libevent loop, and its policy calls a C function of the program to choose a greeting. Serves until SIGTERM or SIGINT.
+ * A program with a gateway inside: it runs in the program's own libevent loop, and its policy calls
+ * a C function of the program to choose a greeting. Serves until SIGTERM or SIGINT.
  */
 #include <event2/event.h>
 #include <signal.h>
@@ -37,7 +38,8 @@ int main(int argc, char **argv) {
     struct moongate_options options = {.config_file = argc > 1 ? argv[1] : "gateway.lua"};
     struct moongate *gateway = moongate_new(&options, &error);
     signal(SIGPIPE, SIG_IGN);
-    if (!base || !gateway || moongate_add_function(gateway, "greeting", greeting, (void *)words, &error) != 0 ||
+    if (!base || !gateway ||
+        moongate_add_function(gateway, "greeting", greeting, (void *)words, &error) != 0 ||
         moongate_attach(gateway, base, &error) != 0) {
         fprintf(stderr, "embed: %s\n", error.text);
         moongate_free(gateway);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the stock policy costs per request when its first target answers: the same attempt made by C alone and by the policy, over a transport that answers at once; the
- * difference is the decision. Prints microseconds of CPU per request as "policy_us VALUE".
+ * What the stock policy costs per request when its first target answers: the same attempt made by C
+ * alone and by the policy, over a transport that answers at once; the difference is the decision.
+ * Prints microseconds of CPU per request as "policy_us VALUE".
  */
 #include <event2/event.h>
 #include <stdio.h>
@@ -21,7 +22,8 @@ struct stub {
     void *ctx;
 };
 
-static struct transfer *stub_start(struct transport *t, const struct transfer_request *r, const struct transfer_events *events, void *ctx) {
+static struct transfer *stub_start(struct transport *t, const struct transfer_request *r,
+                                   const struct transfer_events *events, void *ctx) {
     struct stub *stub = (struct stub *)t;
     (void)r;
     stub->events = *events;
@@ -47,7 +49,8 @@ static void stub_stats(const struct transport *t, struct transport_stats *out) {
     *out = (struct transport_stats){0, 0, 0};
 }
 
-static const struct transport_ops STUB = {stub_start, stub_none, stub_none, stub_none, stub_sent, stub_stats, stub_free};
+static const struct transport_ops STUB = {stub_start, stub_none,  stub_none, stub_none,
+                                          stub_sent,  stub_stats, stub_free};
 
 static void play(struct stub *stub, const struct headers *head, struct str body) {
     struct transfer_result ok = {.outcome = OUTCOME_OK, .sent = SENT_ALL};
@@ -58,7 +61,8 @@ static void play(struct stub *stub, const struct headers *head, struct str body)
 }
 
 static struct http_request *request(void) {
-    static const char body[] = "{\"model\":\"gpt\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}";
+    static const char body[] =
+        "{\"model\":\"gpt\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}";
     struct http_request *r = calloc(1, sizeof(*r));
     if (!r) {
         abort();
@@ -68,7 +72,8 @@ static struct http_request *request(void) {
     r->target = r->path = str_of(r->raw + 5);
     headers_init(&r->headers, MAX_HEADERS, MAX_HEADER_BYTES);
     buf_init(&r->body, MIB(1));
-    if (headers_add(&r->headers, STR("content-type"), STR("application/json")) | buf_adds(&r->body, body)) {
+    if (headers_add(&r->headers, STR("content-type"), STR("application/json")) |
+        buf_adds(&r->body, body)) {
         abort();
     }
     r->started = r->received = clock_now();
@@ -76,7 +81,8 @@ static struct http_request *request(void) {
 }
 
 static struct exchange *exchange(struct worker *w) {
-    struct exchange *x = exchange_new(w, (struct conn *)w, request()); /* never written to: the bench stops before an answer */
+    struct exchange *x = exchange_new(
+        w, (struct conn *)w, request()); /* never written to: the bench stops before an answer */
     struct generation *g = worker_generation(w);
     if (!x) {
         abort();
@@ -88,7 +94,8 @@ static struct exchange *exchange(struct worker *w) {
     return x;
 }
 
-static void by_policy(struct worker *w, struct stub *stub, const struct headers *head, struct str body) {
+static void by_policy(struct worker *w, struct stub *stub, const struct headers *head,
+                      struct str body) {
     struct exchange *x = exchange(w);
     struct err err;
     x->run = run_new(x->lane, &bind_bindings.handle, x);
@@ -107,7 +114,8 @@ static void by_policy(struct worker *w, struct stub *stub, const struct headers 
 
 static void by_c(struct worker *w, struct stub *stub, const struct headers *head, struct str body) {
     struct exchange *x = exchange(w);
-    struct send_options o = {.target = STR("p/gpt-4o"), .total = 60 * USEC_PER_SEC, .idle = 30 * USEC_PER_SEC};
+    struct send_options o = {
+        .target = STR("p/gpt-4o"), .total = 60 * USEC_PER_SEC, .idle = 30 * USEC_PER_SEC};
     struct err err;
     if (!exchange_send(x, &o, &err)) {
         exit(1);
@@ -117,8 +125,9 @@ static void by_c(struct worker *w, struct stub *stub, const struct headers *head
     exchange_finish(x, END_COMPLETE);
 }
 
-static double measure(void (*one)(struct worker *, struct stub *, const struct headers *, struct str), struct worker *w, struct stub *stub,
-                      const struct headers *head, struct str body) {
+static double
+measure(void (*one)(struct worker *, struct stub *, const struct headers *, struct str),
+        struct worker *w, struct stub *stub, const struct headers *head, struct str body) {
     usec from = clock_thread_cpu();
     for (int i = 0; i < REQUESTS; i++) {
         one(w, stub, head, body);
@@ -141,13 +150,16 @@ int main(int argc, char **argv) {
     struct err err;
     struct stub stub = {.base = {&STUB}};
     struct headers head;
-    struct str body = STR("{\"id\":\"x\",\"object\":\"chat.completion\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"hi\"},"
-                          "\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}");
+    struct str body = STR(
+        "{\"id\":\"x\",\"object\":\"chat.completion\",\"choices\":[{\"index\":0,\"message\":{"
+        "\"role\":\"assistant\",\"content\":\"hi\"},"
+        "\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}");
     double with[ROUNDS], without[ROUNDS];
     g.bindings = &bind_bindings;
     g.env = (struct policy_env){.modules = bind_modules, .host = &host, .log = &g.log};
     diags_init(&diags);
-    if (argc < 2 || curl_transport_global_init() || state_init(&g.state) || loader_init(&loader, &g, argv[1], library)) {
+    if (argc < 2 || curl_transport_global_init() || state_init(&g.state) ||
+        loader_init(&loader, &g, argv[1], library)) {
         fprintf(stderr, "usage: bench_policy GATEWAY.LUA [LIBRARY]\n");
         return 2;
     }
@@ -170,7 +182,7 @@ int main(int argc, char **argv) {
     }
     qsort(with, ROUNDS, sizeof(*with), compare);
     qsort(without, ROUNDS, sizeof(*without), compare);
-    printf("policy_us %.2f\npolicy_us_min %.2f\npolicy_us_max %.2f\nattempt_us %.2f\n", with[ROUNDS / 2], with[0], with[ROUNDS - 1],
-           without[ROUNDS / 2]);
+    printf("policy_us %.2f\npolicy_us_min %.2f\npolicy_us_max %.2f\nattempt_us %.2f\n",
+           with[ROUNDS / 2], with[0], with[ROUNDS - 1], without[ROUNDS / 2]);
     return 0;
 }

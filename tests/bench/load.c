@@ -2,11 +2,13 @@
 /*
  * The client of the benchmark. One thread, epoll, keep-alive; loopback only, and it ends by itself.
  *
- *   load PORT plain   CONNS SECONDS BYTES    each connection asks again as soon as it has its answer; BYTES of prompt
- *   load PORT stream  CONNS SECONDS EVENTS   each connection asks for one stream of EVENTS events and reads it to its end
- *   load PORT streams CONNS SECONDS EVENTS   … and asks for the next one then
+ *   load PORT plain   CONNS SECONDS BYTES    each connection asks again as soon as it has its
+ * answer; BYTES of prompt load PORT stream  CONNS SECONDS EVENTS   each connection asks for one
+ * stream of EVENTS events and reads it to its end load PORT streams CONNS SECONDS EVENTS   … and
+ * asks for the next one then
  *
- * Prints one line of JSON: answers, events and errors, and the time to an answer (plain) or to a stream's first event in µs.
+ * Prints one line of JSON: answers, events and errors, and the time to an answer (plain) or to a
+ * stream's first event in µs.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -32,8 +34,8 @@ struct conn {
     char head[HEAD_MAX + 1];
     size_t n_head;
     bool in_body, chunked, seen_event;
-    long left;         /* of a body with a length */
-    char tail[7];      /* the last bytes of a chunked body: "\r\n0\r\n\r\n" ends it */
+    long left;    /* of a body with a length */
+    char tail[7]; /* the last bytes of a chunked body: "\r\n0\r\n\r\n" ends it */
     char last;
     double asked_at;
 };
@@ -177,12 +179,21 @@ static void make_request(int port, long amount) {
     if (!json) {
         exit(1);
     }
-    int n = streams ? sprintf(json, "{\"model\":\"client-model\",\"messages\":[{\"role\":\"user\",\"content\":\"%s\"}],"
-                              "\"stream\":true,\"max_tokens\":%ld}", text, amount)
-                    : sprintf(json, "{\"model\":\"client-model\",\"messages\":[{\"role\":\"user\",\"content\":\"%s\"}]}", text);
-    request_length = (size_t)sprintf(request, "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: "
-                                     "application/json\r\nAccept: application/json\r\nUser-Agent: bench\r\n"
-                                     "Content-Length: %d\r\n\r\n%s", port, n, json);
+    int n = streams ? sprintf(json,
+                              "{\"model\":\"client-model\",\"messages\":[{\"role\":\"user\","
+                              "\"content\":\"%s\"}],"
+                              "\"stream\":true,\"max_tokens\":%ld}",
+                              text, amount)
+                    : sprintf(json,
+                              "{\"model\":\"client-model\",\"messages\":[{\"role\":\"user\","
+                              "\"content\":\"%s\"}]}",
+                              text);
+    request_length =
+        (size_t)sprintf(request,
+                        "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: "
+                        "application/json\r\nAccept: application/json\r\nUser-Agent: bench\r\n"
+                        "Content-Length: %d\r\n\r\n%s",
+                        port, n, json);
     free(json);
     free(text);
 }
@@ -197,12 +208,15 @@ static double percentile(double p) {
 }
 
 static void open_conn(int epoll, int port, struct conn *c) {
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     c->fd = socket(AF_INET, SOCK_STREAM, 0);
     int one = 1;
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    struct epoll_event ev = { .events = EPOLLIN, .data.ptr = c };
-    if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&address, sizeof(address)) < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, c->fd, &ev) < 0) {
+    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
+    if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+        epoll_ctl(epoll, EPOLL_CTL_ADD, c->fd, &ev) < 0) {
         perror("load: connect");
         exit(1);
     }
@@ -242,7 +256,8 @@ int main(int argc, char **argv) {
     }
     double took = now() - start;
     qsort(samples, (size_t)n_samples, sizeof(*samples), by_size);
-    printf("{\"seconds\":%.3f,\"answers\":%ld,\"events\":%ld,\"errors\":%ld,\"p50\":%.1f,\"p99\":%.1f}\n", took, answers, events,
-           errors, percentile(0.5), percentile(0.99));
+    printf("{\"seconds\":%.3f,\"answers\":%ld,\"events\":%ld,\"errors\":%ld,\"p50\":%.1f,\"p99\":%."
+           "1f}\n",
+           took, answers, events, errors, percentile(0.5), percentile(0.99));
     return 0;
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The provider of the benchmark: as fast as it can be, so that what is measured is the proxy in front of it. One thread, epoll,
- * keep-alive. A request with "stream":true gets as many events as its "max_tokens" says: the first at once, the others RATE times a
- * second; any other request gets a small JSON answer at once. Prints its port. Not a server for anything else: it trusts its input.
+ * The provider of the benchmark: as fast as it can be, so that what is measured is the proxy in
+ * front of it. One thread, epoll, keep-alive. A request with "stream":true gets as many events as
+ * its "max_tokens" says: the first at once, the others RATE times a second; any other request gets
+ * a small JSON answer at once. Prints its port. Not a server for anything else: it trusts its
+ * input.
  *
  *   upstream RATE
  */
@@ -27,30 +29,37 @@
 
 struct conn {
     bool used;
-    char in[HEAD_MAX + 1];    /* the head while it is read */
+    char in[HEAD_MAX + 1]; /* the head while it is read */
     size_t n_in;
     bool in_body;
     size_t body_left;
     char kept[KEEP_MAX + 1]; /* the body's last bytes: settings stand behind the prompt there */
     size_t n_kept;
-    int events_left;         /* of the stream under way */
+    int events_left; /* of the stream under way */
 };
 
 static struct conn conns[MAX_CONNS];
 
 static const char JSON_BODY[] =
-    "{\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion\",\"created\":1700000000,\"model\":\"bench\",\"choices\":[{\"index\":0,"
-    "\"message\":{\"role\":\"assistant\",\"content\":\"The quick brown fox jumps over the lazy dog, again and again, until the "
-    "benchmark is over and everybody may go home.\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":12,"
+    "{\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion\",\"created\":1700000000,\"model\":"
+    "\"bench\",\"choices\":[{\"index\":0,"
+    "\"message\":{\"role\":\"assistant\",\"content\":\"The quick brown fox jumps over the lazy "
+    "dog, again and again, until the "
+    "benchmark is over and everybody may go "
+    "home.\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":12,"
     "\"completion_tokens\":24,\"total_tokens\":36}}";
 static const char STREAM_HEAD[] =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
-static const char EVENT[] =
-    "data: {\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":\"bench\","
-    "\"system_fingerprint\":\"fp_bench\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" token\"},\"logprobs\":null,"
-    "\"finish_reason\":null}]}\n\n";
+static const char EVENT[] = "data: "
+                            "{\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion.chunk\","
+                            "\"created\":1700000000,\"model\":\"bench\","
+                            "\"system_fingerprint\":\"fp_bench\",\"choices\":[{\"index\":0,"
+                            "\"delta\":{\"content\":\" token\"},\"logprobs\":null,"
+                            "\"finish_reason\":null}]}\n\n";
 static const char LAST[] =
-    "data: {\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":\"bench\","
+    "data: "
+    "{\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,"
+    "\"model\":\"bench\","
     "\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
 
 static void die(const char *what) {
@@ -96,8 +105,9 @@ static void answer(int fd) {
         return;
     }
     char out[2048];
-    int n = sprintf(out, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-                    sizeof(JSON_BODY) - 1, JSON_BODY);
+    int n = sprintf(
+        out, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+        sizeof(JSON_BODY) - 1, JSON_BODY);
     put(fd, out, (size_t)n);
 }
 
@@ -152,7 +162,8 @@ static void on_readable(int fd) {
         return;
     }
     const char *length = strcasestr(c->in, "\r\ncontent-length:");
-    c->body_left = length && length < end ? strtoul(length + strlen("\r\ncontent-length:"), NULL, 10) : 0;
+    c->body_left =
+        length && length < end ? strtoul(length + strlen("\r\ncontent-length:"), NULL, 10) : 0;
     c->in_body = true;
     c->n_kept = 0;
     size_t head = (size_t)(end + 4 - c->in);
@@ -185,8 +196,8 @@ static void on_accept(int epoll, int listener) {
     }
     int one = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    conns[fd] = (struct conn){ .used = true };
-    struct epoll_event ev = { .events = EPOLLIN, .data.fd = fd };
+    conns[fd] = (struct conn){.used = true};
+    struct epoll_event ev = {.events = EPOLLIN, .data.fd = fd};
     if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &ev) < 0) {
         conn_drop(fd);
     }
@@ -194,20 +205,22 @@ static void on_accept(int epoll, int listener) {
 
 int main(int argc, char **argv) {
     int rate = argc > 1 ? atoi(argv[1]) : 100;
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof(address);
     int listener = socket(AF_INET, SOCK_STREAM, 0);
-    if (rate < 1 || listener < 0 || bind(listener, (struct sockaddr *)&address, length) < 0 || listen(listener, 4096) < 0 ||
+    if (rate < 1 || listener < 0 || bind(listener, (struct sockaddr *)&address, length) < 0 ||
+        listen(listener, 4096) < 0 ||
         getsockname(listener, (struct sockaddr *)&address, &length) < 0) {
         die("upstream");
     }
     int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
     long every = 1000000000L / rate / PHASES;
-    struct itimerspec spec = { .it_interval = { .tv_nsec = every }, .it_value = { .tv_nsec = every } };
+    struct itimerspec spec = {.it_interval = {.tv_nsec = every}, .it_value = {.tv_nsec = every}};
     int epoll = epoll_create1(0);
-    struct epoll_event ev = { .events = EPOLLIN, .data.fd = listener };
-    struct epoll_event tick = { .events = EPOLLIN, .data.fd = timer };
-    if (timer < 0 || timerfd_settime(timer, 0, &spec, NULL) < 0 || epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &ev) < 0 ||
+    struct epoll_event ev = {.events = EPOLLIN, .data.fd = listener};
+    struct epoll_event tick = {.events = EPOLLIN, .data.fd = timer};
+    if (timer < 0 || timerfd_settime(timer, 0, &spec, NULL) < 0 || epoll < 0 ||
+        epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &ev) < 0 ||
         epoll_ctl(epoll, EPOLL_CTL_ADD, timer, &tick) < 0) {
         die("upstream");
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The embedding API: several gateways in one process, functions of the program, an attached loop, errors as values. */
+/* The embedding API: several gateways in one process, functions of the program, an attached loop,
+ * errors as values. */
 #include <arpa/inet.h>
 #include <event2/event.h>
 #include <pthread.h>
@@ -38,10 +39,11 @@ static void make_folder(struct folder *f, const char *name, const char *policy) 
     assert_int_equal(mkdir(f->path, 0700), 0);
     assert_int_equal(mkdir(below, 0700), 0);
     snprintf(f->config, sizeof(f->config), "%s/gateway.lua", f->path);
-    snprintf(text, sizeof(text),
-             "return { listen = '127.0.0.1:0', workers = 2, log = { access = 'off' }, providers = {},\n"
-             "  routes = { { name = '%s', path = '/*', policy = 'own' } } }\n",
-             name);
+    snprintf(
+        text, sizeof(text),
+        "return { listen = '127.0.0.1:0', workers = 2, log = { access = 'off' }, providers = {},\n"
+        "  routes = { { name = '%s', path = '/*', policy = 'own' } } }\n",
+        name);
     write_file(f->path, "gateway.lua", text);
     write_file(f->path, "policies/own.lua", policy);
 }
@@ -61,7 +63,8 @@ static void swallow(void *ctx, enum moongate_level level, const char *line) {
 }
 
 static struct moongate *make(const struct folder *f, int *errors) {
-    struct moongate_options options = {.config_file = f->config, .library = LIBRARY, .log = swallow, .log_ctx = errors};
+    struct moongate_options options = {
+        .config_file = f->config, .library = LIBRARY, .log = swallow, .log_ctx = errors};
     struct moongate_error error;
     struct moongate *gw = moongate_new(&options, &error);
     assert_non_null(gw);
@@ -76,18 +79,22 @@ static void get(const char *address, const char *path, char *out, size_t size) {
     to.sin_port = htons((uint16_t)strtoul(strrchr(address, ':') + 1, NULL, 10));
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
-    int n = snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", path);
+    int n = snprintf(request, sizeof(request),
+                     "GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", path);
     assert_int_equal(send(fd, request, (size_t)n, 0), n);
-    for (ssize_t more = 1; more > 0 && got < size - 1; got += more > 0 ? (size_t)more : 0) {
+    for (ssize_t more = 1; more > 0 && got<size - 1; got += more> 0 ? (size_t)more : 0) {
         more = recv(fd, out + got, size - 1 - got, 0);
     }
     out[got] = '\0';
     close(fd);
 }
 
-#define SAYS(word) "return { name = 'own', settings = {}, handle = function(req) return req:respond { body = '" word "' } end }"
+#define SAYS(word)                                                                                 \
+    "return { name = 'own', settings = {}, handle = function(req) return req:respond { body = "    \
+    "'" word "' } end }"
 
-/* Goal: two gateways live in one process, each with its own configuration, and stop independently. */
+/* Goal: two gateways live in one process, each with its own configuration, and stop independently.
+ */
 static void test_two_gateways(void **state) {
     struct folder one, two;
     struct moongate_error error;
@@ -128,7 +135,8 @@ static int add(struct moongate_call *call, void *ctx) {
     return 0;
 }
 
-/* Goal: a policy calls a function of the program and gets all its results; a failure raises with the function's own words. */
+/* Goal: a policy calls a function of the program and gets all its results; a failure raises with
+ * the function's own words. */
 static void test_functions(void **state) {
     struct folder f;
     struct moongate_error error;
@@ -143,7 +151,8 @@ static void test_functions(void **state) {
                 "    return req:respond { body = tostring(ok) .. ' ' .. why }\n"
                 "  end\n"
                 "  local sum, word, two, none = host.add(40, 2)\n"
-                "  return req:respond { body = ('%d %s %s %s'):format(sum, word, tostring(two), tostring(none)) }\n"
+                "  return req:respond { body = ('%d %s %s %s'):format(sum, word, tostring(two), "
+                "tostring(none)) }\n"
                 "end }\n");
     struct moongate *gw = make(&f, &errors);
     assert_int_equal(moongate_add_function(gw, "2bad", add, NULL, &error), -1);
@@ -179,7 +188,8 @@ static void tick(evutil_socket_t fd, short what, void *arg) {
     (void)arg;
 }
 
-/* Goal: an attached gateway answers from within the caller's loop, reloads from its thread, and leaves the loop usable. */
+/* Goal: an attached gateway answers from within the caller's loop, reloads from its thread, and
+ * leaves the loop usable. */
 static void test_attached(void **state) {
     struct folder f;
     struct moongate_error error;
@@ -207,7 +217,8 @@ static void test_attached(void **state) {
     moongate_stop(gw, 1);
     moongate_free(gw);
     event_free(beat);
-    assert_int_equal(event_base_loop(asker.base, EVLOOP_NONBLOCK), 1); /* nothing of ours is left in it */
+    assert_int_equal(event_base_loop(asker.base, EVLOOP_NONBLOCK),
+                     1); /* nothing of ours is left in it */
     event_base_free(asker.base);
     assert_int_equal(errors, 0);
     remove_folder(&f);
@@ -221,16 +232,22 @@ static void count_errors(void *ctx, const char *file, int line, bool warning, co
     *found += !warning;
 }
 
-/* Goal: a configuration with mistakes starts nothing, tells each through the callback, and the gateway can be freed. */
+/* Goal: a configuration with mistakes starts nothing, tells each through the callback, and the
+ * gateway can be freed. */
 static void test_broken(void **state) {
     struct folder f;
     struct moongate_error error;
     int found = 0;
     (void)state;
     make_folder(&f, "broken", "return 7");
-    write_file(f.path, "gateway.lua", "return { lisen = 1, routes = { { name = 'r', path = '/*', policy = 'own' } } }");
-    struct moongate_options options = {.config_file = f.config, .library = LIBRARY, .log = swallow, .log_ctx = &found,
-                                       .diagnostic = count_errors, .diagnostic_ctx = &found};
+    write_file(f.path, "gateway.lua",
+               "return { lisen = 1, routes = { { name = 'r', path = '/*', policy = 'own' } } }");
+    struct moongate_options options = {.config_file = f.config,
+                                       .library = LIBRARY,
+                                       .log = swallow,
+                                       .log_ctx = &found,
+                                       .diagnostic = count_errors,
+                                       .diagnostic_ctx = &found};
     struct moongate *gw = moongate_new(&options, &error);
     assert_int_equal(moongate_check(gw, &error), -1);
     assert_true(found >= 2); /* the key and the policy */
@@ -243,7 +260,8 @@ static void test_broken(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_two_gateways), cmocka_unit_test(test_functions),
-                                       cmocka_unit_test(test_attached), cmocka_unit_test(test_broken)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_two_gateways), cmocka_unit_test(test_functions),
+        cmocka_unit_test(test_attached), cmocka_unit_test(test_broken)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
