@@ -195,3 +195,12 @@ const char *str_nearest(const char *word, const char *const *names) {
     }
     return best;
 }
+
+void str_copy(char *out, size_t size, struct str s) {
+    size_t n = s.n < size ? s.n : size - 1;
+    while (n && n < s.n && ((unsigned char)s.p[n] & 0xC0) == 0x80) {
+        n--;
+    }
+    memcpy(out, s.p ? s.p : "", n);
+    out[n] = '\0';
+}

@@ -39,6 +39,9 @@ struct str str_trim(struct str s);                   /* without spaces and tabs 
  */
 bool str_split(struct str *rest, char sep, struct str *part);
 
+/* Copies into a terminated array, cut on a UTF-8 boundary where it is too long. size > 0. */
+void str_copy(char *out, size_t size, struct str s);
+
 /* A terminated heap copy, or NULL when memory is short; the caller frees it. */
 char *str_dup(struct str s);
 

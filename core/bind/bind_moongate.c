@@ -195,6 +195,23 @@ static int m_health(lua_State *L) {
     return 1;
 }
 
+/* moongate.usable_in(target) -> seconds until it may be used (0 = now, math.huge = its provider is down), up_since. Of
+ * moongate.health what the usual path needs, without a table. */
+static int m_usable_in(lua_State *L) {
+    struct str target;
+    const struct config_provider *p = check_provider(L, 1, &target);
+    struct targets *targets = gateway(L)->state.targets;
+    usec up_since;
+    if (targets_is_up(targets, str_of(p->name), &up_since)) {
+        usec left = targets_suspended_for(targets, target, str_of(p->quota_group));
+        lua_pushnumber(L, usec_to_seconds(left));
+    } else {
+        lua_pushnumber(L, HUGE_VAL);
+    }
+    lua_pushnumber(L, usec_to_seconds(up_since));
+    return 2;
+}
+
 /* moongate.suspend(target, seconds, reason[, { group = false }]) */
 static int m_suspend(lua_State *L) {
     struct str target;
@@ -237,7 +254,7 @@ int bind_open_moongate(lua_State *L) {
                                          {"metric", m_metric},     {"json", m_json},
                                          {"hash", m_hash},         {"merge", m_merge},
                                          {"store", bind_store},    {"window", bind_window},
-                                         {"bucket", bind_bucket},  {"health", m_health},
+                                         {"bucket", bind_bucket},  {"health", m_health}, {"usable_in", m_usable_in},
                                          {"suspend", m_suspend},   {"resume", m_resume},
                                          {"provider", m_provider}, {NULL, NULL}};
     bind_open_req(L);

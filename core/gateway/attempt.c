@@ -61,7 +61,7 @@ static void report(struct attempt *a) {
 static void report_as(struct attempt *a, enum outcome outcome, const char *message) {
     a->verdict.outcome = outcome;
     a->verdict.status = a->status;
-    buf_copy_text(a->verdict.message, sizeof(a->verdict.message), str_of(message));
+    str_copy(a->verdict.message, sizeof(a->verdict.message), str_of(message));
     report(a);
 }
 
@@ -254,7 +254,7 @@ void attempt_stop(struct attempt *a, enum outcome outcome) {
 
 void attempt_fail(struct attempt *a, enum outcome outcome, struct str message) {
     a->verdict.outcome = outcome;
-    buf_copy_text(a->verdict.message, sizeof(a->verdict.message), message);
+    str_copy(a->verdict.message, sizeof(a->verdict.message), message);
     attempt_account(a);
 }
 
@@ -312,4 +312,20 @@ bool attempt_has_answer(const struct attempt *a) {
     default:
         return false;
     }
+}
+
+void attempt_leave(struct attempt *a) {
+    a->x = NULL;
+    a->provider = NULL; /* of the exchange's configuration */
+    a->answer_bytes = 0;
+    a->ended_at = clock_now();
+    a->next_leftover = a->worker->leftovers;
+    a->worker->leftovers = a;
+    a->armed_for = 0;
+    attempt_resume(a);
+    attempt_arm(a);
+}
+
+double attempt_retry_after(const struct attempt *a) {
+    return a->status ? retry_after_seconds(&a->headers, clock_wall()) : -1;
 }

@@ -161,18 +161,6 @@ struct str attempt_group(const struct attempt *a) {
     return str_of(a->provider->quota_group);
 }
 
-void attempt_leave(struct attempt *a) {
-    a->x = NULL;
-    a->provider = NULL; /* of the exchange's configuration */
-    a->answer_bytes = 0;
-    a->ended_at = clock_now();
-    a->next_leftover = a->worker->leftovers;
-    a->worker->leftovers = a;
-    a->armed_for = 0;
-    attempt_resume(a);
-    attempt_arm(a);
-}
-
 void attempt_forget_leftover(struct attempt *a) {
     struct attempt **at = &a->worker->leftovers;
     while (*at && *at != a) {
@@ -181,17 +169,4 @@ void attempt_forget_leftover(struct attempt *a) {
     if (*at) {
         *at = a->next_leftover;
     }
-}
-
-double attempt_retry_after(const struct attempt *a) {
-    return a->status ? retry_after_seconds(&a->headers, clock_wall()) : -1;
-}
-
-void buf_copy_text(char *out, size_t size, struct str text) {
-    size_t n = text.n < size ? text.n : size - 1;
-    while (n && n < text.n && ((unsigned char)text.p[n] & 0xC0) == 0x80) {
-        n--;
-    }
-    memcpy(out, text.p ? text.p : "", n);
-    out[n] = '\0';
 }

@@ -18,7 +18,4 @@ struct str attempt_group(const struct attempt *a); /* its quota group, empty whe
 /* Takes it off the worker's list of leftovers. */
 void attempt_forget_leftover(struct attempt *a);
 
-/* Copies text into a terminated array, cut on a UTF-8 boundary. */
-void buf_copy_text(char *out, size_t size, struct str text);
-
 #endif

@@ -286,14 +286,6 @@ usec targets_suspended_for(struct targets *t, struct str name, struct str group)
     return left;
 }
 
-static void copy_text(char *out, size_t size, struct str s) {
-    size_t n = s.n < size - 1 ? s.n : size - 1;
-    if (n) {
-        memcpy(out, s.p, n);
-    }
-    out[n] = '\0';
-}
-
 static void fill_entry(const struct target *e, struct target_facts *out) {
     int64_t oldest = clock_now() / USEC_PER_SEC - WINDOW_SECONDS;
     out->inflight = e->inflight;
@@ -301,7 +293,7 @@ static void fill_entry(const struct target *e, struct target_facts *out) {
     out->ewma_total = e->ewma_total;
     out->streak = e->streak;
     out->last_error_at = e->last_error_at;
-    copy_text(out->last_error, sizeof(out->last_error), str_of(e->last_error));
+    str_copy(out->last_error, sizeof(out->last_error), str_of(e->last_error));
     for (int i = 0; i < WINDOW_SECONDS; i++) {
         if (e->seconds[i].number > oldest) {
             out->successes += e->seconds[i].successes;
@@ -317,13 +309,13 @@ static void fill(struct targets *t, struct str name, struct str group, struct ta
     const struct provider_state *p = map_get(t->providers, provider_of(name));
     const struct suspension *s = longest(t, name, group, now);
     memset(out, 0, sizeof(*out));
-    copy_text(out->name, sizeof(out->name), name);
-    copy_text(out->provider, sizeof(out->provider), provider_of(name));
+    str_copy(out->name, sizeof(out->name), name);
+    str_copy(out->provider, sizeof(out->provider), provider_of(name));
     out->up = p ? p->up : true;
     out->up_since = p ? p->up_since : 0;
     if (s) {
         out->suspended_for = s->until - now;
-        copy_text(out->reason, sizeof(out->reason), str_of(s->reason));
+        str_copy(out->reason, sizeof(out->reason), str_of(s->reason));
     }
     if (e) {
         fill_entry(e, out);
@@ -356,10 +348,13 @@ void targets_set_up(struct targets *t, struct str provider, bool up) {
     pthread_mutex_unlock(&t->lock);
 }
 
-bool targets_is_up(struct targets *t, struct str provider) {
+bool targets_is_up(struct targets *t, struct str provider, usec *up_since) {
     pthread_mutex_lock(&t->lock);
     const struct provider_state *p = map_get(t->providers, provider);
     bool up = p ? p->up : true;
+    if (up_since) {
+        *up_since = p ? p->up_since : 0;
+    }
     pthread_mutex_unlock(&t->lock);
     return up;
 }

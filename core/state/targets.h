@@ -63,7 +63,8 @@ usec targets_suspended_for(struct targets *t, struct str name, struct str group)
 void targets_facts(struct targets *t, struct str name, struct str group, struct target_facts *out);
 
 void targets_set_up(struct targets *t, struct str provider, bool up);
-bool targets_is_up(struct targets *t, struct str provider);
+/* *up_since (may be NULL): as in target_facts. */
+bool targets_is_up(struct targets *t, struct str provider, usec *up_since);
 
 /* Calls fn for each entry and each suspended target that has none (a copy), by name, under no lock.
  * 0, or -1: memory. */

@@ -67,29 +67,12 @@ static enum outcome classify(const struct dialect *d, int status, const struct e
     return by_status(d, status);
 }
 
-/* The longest prefix of at most `max` bytes that does not end within a UTF-8 sequence. */
-static size_t cut(struct str s, size_t max) {
-    size_t n = s.n < max ? s.n : max;
-    while (n < s.n && n > 0 && ((unsigned char)s.p[n] & 0xC0) == 0x80) {
-        n--;
-    }
-    return n;
-}
-
-static void copy_text(char *to, size_t size, struct str from) {
-    size_t n = cut(from, size - 1);
-    if (n > 0) {
-        memcpy(to, from.p, n);
-    }
-    to[n] = '\0';
-}
-
 static void copy_facts(struct verdict *out, const struct error_facts *f) {
     unsigned long long number;
     bool numeric = str_to_u64(f->code, &number);
     struct str code = f->code.n > 0 && !(numeric && f->type.n > 0) ? f->code : f->type;
-    copy_text(out->code, sizeof out->code, code);
-    copy_text(out->message, sizeof out->message, buf_str(&f->message));
+    str_copy(out->code, sizeof out->code, code);
+    str_copy(out->message, sizeof out->message, buf_str(&f->message));
 }
 
 static void facts_init(struct error_facts *f) {

@@ -132,6 +132,12 @@ function moongate.bucket(namespace, key, rate, burst) end
 ---@return moongate.Health
 function moongate.health(target) end
 
+---Of the facts what most decisions need, without making a table.
+---@param target string
+---@return number seconds until it may be used: 0 = now, math.huge = its provider is down
+---@return number up_since when a health probe last found the provider up again, 0 = never
+function moongate.usable_in(target) end
+
 ---The later deadline wins. The whole quota group of the provider, unless options.group is false.
 ---@param target string full name
 ---@param seconds number

@@ -9,13 +9,11 @@ local availability = {}
 ---@param name string full name of a target
 ---@param breaker? moongate.Breaker
 ---@return number wait seconds until it may be tried; 0 = now, math.huge = nobody can tell
----@return moongate.Health facts
+---@return number up_since when a probe last found its provider up again
 function availability.wait(name, breaker)
-  local facts = moongate.health(name)
-  local wait = facts.suspended_for or 0
-  if facts.up == false then wait = math.huge end
-  if breaker then wait = math.max(wait, (breaker:wait(name, facts.up_since))) end
-  return wait, facts
+  local wait, up_since = moongate.usable_in(name)
+  if breaker then wait = math.max(wait, (breaker:wait(name, up_since))) end
+  return wait, up_since
 end
 
 return availability

@@ -195,11 +195,11 @@ local function enter(run, entry)
   local name = entry.name or req:name(entry.target)
   if name == run.avoid then return nil end
   if run.force then return name, "forced" end
-  local wait, facts = availability.wait(name, breaker)
+  local wait, up_since = availability.wait(name, breaker)
   local mode = "closed"
   if wait <= 0 and breaker then
     local hold = math.min(req.remaining, run.plan.try_time) + 1
-    mode, wait = breaker:enter(name, facts.up_since, req.id, hold)
+    mode, wait = breaker:enter(name, up_since, req.id, hold)
   end
   if mode and (wait or 0) <= 0 then return name, mode end
   skip(run, wait or UNKNOWN_RECOVERY)

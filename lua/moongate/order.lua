@@ -87,7 +87,8 @@ end
 -- Seconds until an entry may be tried, and the facts of its (best) target.
 local function outlook(ring, req, entry)
   if not entry.ring then
-    return availability.wait(entry.name or req:name(entry.target), ring.breaker)
+    local name = entry.name or req:name(entry.target)
+    return (availability.wait(name, ring.breaker)), moongate.health(name)
   end
   local best, best_facts = math.huge, nil
   for _, member in ipairs(entry.ring.entries) do

@@ -216,6 +216,11 @@ function moongate.health(name)
   }
 end
 
+function moongate.usable_in(name)
+  local facts = moongate.health(name)
+  return facts.up and facts.suspended_for or math.huge, facts.up_since
+end
+
 -- ---------------------------------------------------------------- attempts
 
 local BY_STATUS = {

@@ -170,7 +170,7 @@ static void configure(struct fixture *f, struct config *c, struct config_provide
 }
 
 static bool up(struct fixture *f, const char *name) {
-    return targets_is_up(f->targets, str_of(name));
+    return targets_is_up(f->targets, str_of(name), NULL);
 }
 
 /* Waits for the next question and answers it. */

@@ -168,10 +168,10 @@ static void verdicts(void **state) {
     /* Goal: up before the first verdict; each turn to up has a time of its own. */
     struct targets *t = *state;
     struct target_facts f;
-    assert_true(targets_is_up(t, STR("p")));
+    assert_true(targets_is_up(t, STR("p"), NULL));
     targets_set_up(t, STR("p"), false);
-    assert_false(targets_is_up(t, STR("p")));
-    assert_true(targets_is_up(t, STR("q")));
+    assert_false(targets_is_up(t, STR("p"), NULL));
+    assert_true(targets_is_up(t, STR("q"), NULL));
     targets_facts(t, STR("p/m"), NONE, &f);
     assert_true(!f.up && f.up_since == 0);
     usec before = clock_now();
