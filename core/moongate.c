@@ -39,7 +39,7 @@ struct moongate {
     char admin_address[128];
     char version[256];
     struct event_base *attached; /* borrowed; NULL when on threads of its own */
-    bool running;
+    atomic_bool running;
 };
 
 static int fail(struct moongate_error *out, const char *text) {
@@ -321,13 +321,14 @@ static void announce(struct moongate *gw) {
              gw->gateway.n_workers, gw->gateway.n_workers == 1 ? "" : "s");
 }
 
-static int start(struct moongate *gw, struct moongate_error *error) {
+static int start(struct moongate *gw, struct event_base *base, struct moongate_error *error) {
     struct gateway *g = &gw->gateway;
     struct diags diags;
     struct err err;
     if (gw->running) {
         return fail(error, "the gateway runs already");
     }
+    gw->attached = base;
     diags_init(&diags);
     struct generation *first = loader_stage(&gw->loader, gw->attached ? 1 : 0, &diags);
     if (tell(gw, &diags, error) != 0) {
@@ -357,13 +358,11 @@ static int start(struct moongate *gw, struct moongate_error *error) {
 }
 
 int moongate_start(struct moongate *gw, struct moongate_error *error) {
-    gw->attached = NULL;
-    return start(gw, error);
+    return start(gw, NULL, error);
 }
 
 int moongate_attach(struct moongate *gw, struct event_base *base, struct moongate_error *error) {
-    gw->attached = base;
-    return start(gw, error);
+    return start(gw, base, error);
 }
 
 /* ---- stop ---- */
@@ -393,12 +392,13 @@ static void nothing(evutil_socket_t fd, short what, void *arg) {
 
 /* The embedder's loop, which nobody dispatches while we are asked to stop. */
 static bool run_until(struct worker *w, usec deadline) {
-    while (w->clients && clock_now() < deadline) {
+    int stuck = 0; /* called from inside a callback of that loop: it cannot be run again */
+    while (w->clients && !stuck && clock_now() < deadline) {
         struct timeval soon = {0, 20000};
         event_base_once(w->base, -1, EV_TIMEOUT, nothing, NULL, &soon);
-        event_base_loop(w->base, EVLOOP_ONCE);
+        stuck = event_base_loop(w->base, EVLOOP_ONCE) < 0;
     }
-    return !w->clients;
+    return !w->clients || stuck;
 }
 
 static bool wait_all(struct moongate *gw, usec deadline) {
@@ -426,6 +426,7 @@ void moongate_stop(struct moongate *gw, double drain_seconds) {
     if (!gw->running) {
         return;
     }
+    loader_close(&gw->loader);
     struct generation *now = loader_current(&gw->loader);
     usec drain =
         drain_seconds < 0 ? generation_config(now)->drain_time : usec_from_seconds(drain_seconds);
@@ -464,8 +465,8 @@ unsigned moongate_generation(const struct moongate *gw) {
         return 0;
     }
     struct generation *now = loader_current((struct loader *)(size_t)&gw->loader);
-    unsigned id = generation_id(now);
-    generation_unref(now);
+    unsigned id = now ? generation_id(now) : 0;
+    generation_unref(now); /* NULL is a no-op */
     return id;
 }
 

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The module `moongate`. */
 #include <math.h>
+#include <stdlib.h>
 
 #include "base/hash.h"
 #include "bind/bind_lua.h"
+
+#define MAX_CUSTOM_LABELS 16 /* of one moongate.metric: more than fit in MAX_LABELS */
 
 static struct gateway *gateway(lua_State *L) {
     struct bind_host *host = policy_host(L);
@@ -55,19 +58,34 @@ static void check_name(lua_State *L, int arg, struct str name) {
     luaL_argcheck(L, name.n > 0 && name.n <= 64, arg, "a name has 1 to 64 letters");
 }
 
+static int by_name(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Sorted: a table's own order differs between states, and a series is known by its text. */
 static void add_labels(lua_State *L, int arg, struct buf *labels) {
+    const char *names[MAX_CUSTOM_LABELS];
+    size_t n = 0;
     bind_push_table(L, arg, "metric: labels");
     int table = lua_gettop(L);
     lua_pushnil(L);
     while (lua_next(L, table)) {
         luaL_argcheck(L, lua_type(L, -2) == LUA_TSTRING, arg, "labels have names");
-        const char *label = lua_tostring(L, -2);
-        struct str value;
-        check_name(L, arg, str_of(label));
-        luaL_argcheck(L, strcmp(label, "route") != 0, arg,
+        luaL_argcheck(L, n < MAX_CUSTOM_LABELS, arg, "too many labels");
+        names[n] = lua_tostring(L, -2); /* the table holds it */
+        check_name(L, arg, str_of(names[n]));
+        luaL_argcheck(L, strcmp(names[n], "route") != 0, arg,
                       "the label \"route\" is given by the gateway");
+        n++;
+        lua_pop(L, 1);
+    }
+    qsort(names, n, sizeof(*names), by_name);
+    for (size_t i = 0; i < n; i++) {
+        struct str value;
+        lua_pushstring(L, names[i]);
+        lua_rawget(L, table);
         value.p = luaL_tolstring(L, -1, &value.n);
-        metrics_label(labels, label, value);
+        metrics_label(labels, names[i], value);
         lua_pop(L, 2);
     }
 }
@@ -195,8 +213,8 @@ static int m_health(lua_State *L) {
     return 1;
 }
 
-/* moongate.usable_in(target) -> seconds until it may be used (0 = now, math.huge = its provider is down), up_since. Of
- * moongate.health what the usual path needs, without a table. */
+/* moongate.usable_in(target) -> seconds until it may be used (0 = now, math.huge = its provider is
+ * down), up_since. Of moongate.health what the usual path needs, without a table. */
 static int m_usable_in(lua_State *L) {
     struct str target;
     const struct config_provider *p = check_provider(L, 1, &target);
@@ -249,14 +267,23 @@ static int m_provider(lua_State *L) {
 }
 
 int bind_open_moongate(lua_State *L) {
-    static const luaL_Reg functions[] = {{"now", m_now},           {"wall", m_wall},
-                                         {"random", m_random},     {"log", m_log},
-                                         {"metric", m_metric},     {"json", m_json},
-                                         {"hash", m_hash},         {"merge", m_merge},
-                                         {"store", bind_store},    {"window", bind_window},
-                                         {"bucket", bind_bucket},  {"health", m_health}, {"usable_in", m_usable_in},
-                                         {"suspend", m_suspend},   {"resume", m_resume},
-                                         {"provider", m_provider}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"now", m_now},
+                                         {"wall", m_wall},
+                                         {"random", m_random},
+                                         {"log", m_log},
+                                         {"metric", m_metric},
+                                         {"json", m_json},
+                                         {"hash", m_hash},
+                                         {"merge", m_merge},
+                                         {"store", bind_store},
+                                         {"window", bind_window},
+                                         {"bucket", bind_bucket},
+                                         {"health", m_health},
+                                         {"usable_in", m_usable_in},
+                                         {"suspend", m_suspend},
+                                         {"resume", m_resume},
+                                         {"provider", m_provider},
+                                         {NULL, NULL}};
     bind_open_req(L);
     bind_open_attempt(L);
     bind_open_response(L);

@@ -195,6 +195,9 @@ int bind_take_response(lua_State *L, int index, struct exchange *x, struct err *
     struct decision *d = &x->decision;
     lua_getfield(L, index, "status");
     int status = (int)lua_tointeger(L, -1);
+    if (status < 200 || status > 599) { /* the policy may have changed what it was given */
+        return err_set(err, "the response's status is no number from 200 to 599");
+    }
     struct str code = text_field(L, index, "code");
     struct str message = text_field(L, index, "message");
     int bad = take_headers(L, index, d);

@@ -124,6 +124,10 @@ static void count(const struct exchange *x, enum exchange_end end, usec now) {
     char status[16];
     buf_init(&labels, MAX_LABELS);
     snprintf(status, sizeof(status), "%d", x->status);
+    if (!x->route && end != END_REFUSED) {
+        buf_release(&labels);
+        return; /* the list of models, a HEAD / */
+    }
     if (!x->route) {
         metrics_label(&labels, "status", str_of(status));
         metrics_add(m, METRIC_REFUSED, labels.data, 1);

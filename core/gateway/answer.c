@@ -110,15 +110,13 @@ static int add_once(struct exchange *x, struct map *seen, const char *model, con
 
 /* The models that routes name: those they are limited to, and those of their targets. */
 static int list_models(struct exchange *x, struct map *seen) {
-    struct generation *g = worker_generation(x->worker);
-    struct lane *lane = generation_lane(g, x->worker->index);
     size_t n = 0;
     int bad = buf_adds(&x->decision.body, "{\"object\":\"list\",\"data\":[");
     for (size_t r = 0; r < x->config->n_routes; r++) {
         for (char **m = x->config->routes[r].models; m && *m; m++) {
             bad |= add_once(x, seen, *m, "moongate", &n);
         }
-        for (const char *const *t = lane_targets(lane, r); *t; t++) {
+        for (const char *const *t = lane_targets(x->lane, r); *t; t++) {
             struct str provider, rest = str_of(*t);
             char owner[128];
             str_split(&rest, '/', &provider);

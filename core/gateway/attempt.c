@@ -247,6 +247,7 @@ void attempt_stop(struct attempt *a, enum outcome outcome) {
         report(a);
         return;
     }
+    a->gate_outcome = outcome; /* what is held may be half an answer: it is none any more */
     attempt_account(a);
     cancel_transfer(a);
     a->state = ATTEMPT_OVER;
@@ -256,6 +257,7 @@ void attempt_fail(struct attempt *a, enum outcome outcome, struct str message) {
     a->verdict.outcome = outcome;
     str_copy(a->verdict.message, sizeof(a->verdict.message), message);
     attempt_account(a);
+    release_slot(a); /* the next attempt may need it; the paused answer may still be returned */
 }
 
 void attempt_commit(struct attempt *a) {
@@ -312,6 +314,10 @@ bool attempt_has_answer(const struct attempt *a) {
     default:
         return false;
     }
+}
+
+bool attempt_may_leave(const struct attempt *a) {
+    return a->transfer && a->worker->transport->ops->sent(a->transfer) == SENT_ALL;
 }
 
 void attempt_leave(struct attempt *a) {

@@ -130,6 +130,8 @@ void attempt_pause(struct attempt *a);
 void attempt_resume(struct attempt *a);
 void attempt_progress(struct attempt *a); /* content passed: the idle clock starts anew */
 
+/* Is there a transfer whose request went out whole, so that it borrows nothing of the exchange? */
+bool attempt_may_leave(const struct attempt *a);
 /* After the end marker: lets the transfer run out by itself, within MAX_DRAIN_TIME and
  * MAX_DRAIN_BYTES, so that its connection can be used again. Accounted already; the exchange
  * forgets it. */

@@ -21,8 +21,7 @@ static bool all_refused_our_key(const struct exchange *x) {
         if (!counts(a)) {
             continue;
         }
-        if (a->verdict.outcome != OUTCOME_CREDENTIAL_ERROR ||
-            a->provider->auth == AUTH_PASSTHROUGH) {
+        if (a->gate_outcome != OUTCOME_CREDENTIAL_ERROR || a->provider->auth == AUTH_PASSTHROUGH) {
             return false;
         }
         refused++;
@@ -177,9 +176,8 @@ void exchange_step(struct exchange *x) {
     }
 }
 
-void exchange_decide(struct exchange *x, struct lane *lane) {
-    x->lane = lane;
-    x->run = run_new(lane, &x->worker->gateway->bindings->handle, x);
+void exchange_decide(struct exchange *x) {
+    x->run = run_new(x->lane, &x->worker->gateway->bindings->handle, x);
     if (!x->run) {
         answer_error(x, 500, "gateway_error", "out_of_memory", "The gateway is out of memory.",
                      END_COMPLETE);

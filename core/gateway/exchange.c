@@ -36,6 +36,7 @@ struct exchange *exchange_new(struct worker *w, struct conn *conn, struct http_r
     x->request = request;
     x->config = config_ref(generation_config(g));
     x->generation = generation_id(g);
+    x->lane = generation_lane(g, w->index);
     x->deadline = request->started + MAX_REQUEST_TIME;
     x->dialect = dialect_find(STR("openai"));
     headers_init(&x->decision.headers, MAX_EXTRA_HEADERS + 8, MAX_HEADER_BYTES);
@@ -103,7 +104,7 @@ void exchange_finish(struct exchange *x, enum exchange_end end) {
     exchange_release_policy(x);
     for (size_t i = 0; i < x->n_attempts; i++) {
         struct attempt *a = x->attempts[i];
-        if (a == x->relayed && end == END_COMPLETE && a->transfer) {
+        if (a == x->relayed && end == END_COMPLETE && attempt_may_leave(a)) {
             attempt_leave(a);
         } else {
             attempt_free(a);

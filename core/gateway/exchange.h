@@ -55,7 +55,7 @@ struct exchange {
     struct http_request *request; /* owned */
     struct config *config;        /* a reference: outlives the generation's for log and relay */
     unsigned generation;
-    struct lane *lane; /* borrowed: the run holds it */
+    struct lane *lane; /* of that generation; borrowed, held by the run once there is one */
     const struct config_route *route;
     size_t route_index;
     const struct config_key *key;  /* NULL when no keys are configured */

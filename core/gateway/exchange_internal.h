@@ -23,6 +23,6 @@ void exchange_release_policy(struct exchange *x);
 void exchange_arm(struct exchange *x);
 
 /* decide.c: the policy's first step. May free x. */
-void exchange_decide(struct exchange *x, struct lane *lane);
+void exchange_decide(struct exchange *x);
 
 #endif

@@ -120,5 +120,5 @@ void exchange_begin(struct worker *w, struct conn *conn, struct http_request *re
                "this API key may not use the model that was asked for");
         return;
     }
-    exchange_decide(x, generation_lane(worker_generation(w), w->index));
+    exchange_decide(x);
 }

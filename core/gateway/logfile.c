@@ -13,6 +13,7 @@
 
 #include "base/buf.h"
 
+#define SLICE 4096             /* PIPE_BUF */
 #define CLOSE_PATIENCE_MS 2000 /* for a reader that never reads, when the program ends */
 
 struct logfile {
@@ -36,20 +37,31 @@ static unsigned long count_lines(const char *data, size_t n) {
 }
 
 static bool may_go_on(struct logfile *f) {
-    pthread_mutex_lock(&f->lock);
-    bool closing = f->closing;
-    pthread_mutex_unlock(&f->lock);
     struct pollfd p = {.fd = f->fd, .events = POLLOUT};
-    return poll(&p, 1, closing ? CLOSE_PATIENCE_MS : 1000) > 0 || !closing;
+    bool closing = false;
+    for (;;) {
+        if (poll(&p, 1, closing ? CLOSE_PATIENCE_MS : 1000) > 0) {
+            return true;
+        }
+        if (closing) {
+            return false;
+        }
+        pthread_mutex_lock(&f->lock);
+        closing = f->closing;
+        pthread_mutex_unlock(&f->lock);
+    }
 }
 
 static void write_all(struct logfile *f) {
     size_t done = 0;
     while (done < f->writing.len) {
-        ssize_t put = write(f->fd, f->writing.data + done, f->writing.len - done);
+        /* A pipe that poll calls writable takes this much at once, whatever its mode. */
+        size_t left = f->writing.len - done;
+        bool room = may_go_on(f);
+        ssize_t put = room ? write(f->fd, f->writing.data + done, left < SLICE ? left : SLICE) : -1;
         if (put > 0) {
             done += (size_t)put;
-        } else if (errno == EAGAIN ? !may_go_on(f) : errno != EINTR) {
+        } else if (!room || (errno != EAGAIN && errno != EINTR)) {
             unsigned long lost = count_lines(f->writing.data + done, f->writing.len - done);
             atomic_fetch_add(&f->dropped, lost);
             break;

@@ -227,6 +227,11 @@ void relay_begin(struct exchange *x, struct attempt *a) {
     attempt_commit(a);
     if (a->event_stream) {
         note_content(x, a);
+        if (a->signs & SIGN_END) { /* the gate met the end marker already */
+            conn_body(x->conn, a->held.data, a->scanned);
+            finish(x, END_COMPLETE);
+            return;
+        }
         if (!pass_held(x, a)) {
             return;
         }

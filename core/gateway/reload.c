@@ -98,6 +98,7 @@ static void put_in_force(struct loader *l, struct generation *g) {
 }
 
 void loader_publish_first(struct loader *l, struct generation *g) {
+    l->closed = false;
     put_in_force(l, g);
     atomic_store(&l->gateway->reloads_applied, 0);
 }
@@ -221,7 +222,10 @@ static enum load_result load(struct loader *l, struct diags *diags) {
 
 enum load_result loader_reload(struct loader *l, struct diags *diags) {
     pthread_mutex_lock(&l->one);
-    enum load_result result = load(l, diags);
+    if (l->closed) {
+        diags_error(diags, l->config_file, 0, "the gateway is being stopped");
+    }
+    enum load_result result = l->closed ? refused(l, diags) : load(l, diags);
     pthread_mutex_unlock(&l->one);
     return result;
 }
@@ -229,13 +233,25 @@ enum load_result loader_reload(struct loader *l, struct diags *diags) {
 struct generation *loader_current(struct loader *l) {
     pthread_mutex_lock(
         &l->lock); /* a generation that was replaced is let go of under this lock only */
-    struct generation *g = generation_ref(atomic_load(&l->gateway->current));
+    struct generation *g = atomic_load(&l->gateway->current);
+    if (g) {
+        generation_ref(g);
+    }
     pthread_mutex_unlock(&l->lock);
     return g;
 }
 
+void loader_close(struct loader *l) {
+    pthread_mutex_lock(&l->one);
+    l->closed = true;
+    pthread_mutex_unlock(&l->one);
+}
+
 void loader_finish(struct loader *l) {
+    pthread_mutex_lock(&l->lock); /* loader_current looks and takes its reference under it */
     struct generation *now = atomic_exchange(&l->gateway->current, NULL);
+    pthread_mutex_unlock(&l->lock);
+    l->pending = 0; /* the workers are gone */
     if (l->retiring) {
         generation_unref(l->retiring);
         l->retiring = NULL;

@@ -22,6 +22,7 @@ struct loader {
                       struct config *config); /* told of each new configuration (borrowed) after it
                                                  is in force; may be NULL */
     void *published_ctx;
+    bool closed;          /* under `one`: the gateway stops, nothing is loaded any more */
     pthread_mutex_t one;  /* held for a load */
     pthread_mutex_t lock; /* the three below */
     pthread_cond_t let_go;
@@ -47,8 +48,10 @@ void loader_publish_first(struct loader *l, struct generation *g);
 /* Stages and puts in force while traffic flows. What only a restart can change (listen, workers,
  * admin.listen) is refused. */
 enum load_result loader_reload(struct loader *l, struct diags *diags);
-/* The generation in force, with a reference: for threads that are no worker. */
+/* The generation in force, with a reference: for threads that are no worker. NULL when none is. */
 struct generation *loader_current(struct loader *l);
+/* Waits for a load that is under way; later ones are refused, until the next first publishing. */
+void loader_close(struct loader *l);
 /* Workers that run elsewhere must have let go: at the end. Frees the current generation's last
  * reference. */
 void loader_finish(struct loader *l);

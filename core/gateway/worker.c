@@ -242,6 +242,7 @@ void worker_release(struct worker *w) {
         listener_free(w->listeners[i]);
     }
     if (w->generation) {
+        worker_generation(w); /* a reload may have come after its loop ended */
         lane_retire(generation_lane(w->generation, w->index));
         w->generation = NULL;
     }
