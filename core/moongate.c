@@ -23,6 +23,7 @@
 #endif
 
 #define MAX_FUNCTIONS 64
+#define WAIT_SLICE (USEC_PER_SEC / 20)
 #define KILL_GRACE (2 * USEC_PER_SEC) /* for what was cut to reach its clients */
 
 struct moongate {
@@ -40,6 +41,7 @@ struct moongate {
     char version[256];
     struct event_base *attached; /* borrowed; NULL when on threads of its own */
     atomic_bool running;
+    atomic_bool hurried; /* a stop does not wait for requests in flight any more */
 };
 
 static int fail(struct moongate_error *out, const char *text) {
@@ -156,23 +158,38 @@ int moongate_add_function(struct moongate *gw, const char *name, moongate_functi
 
 /* ---- loading ---- */
 
+/* The first mistake in words, and how many there are. */
+static int summary(const struct diags *diags, struct moongate_error *error) {
+    char text[ERR_TEXT_MAX];
+    const struct diag *first = diags->list;
+    while (first->warning) {
+        first++;
+    }
+    int n = snprintf(text, sizeof(text), "%zu mistake%s in the configuration%s: %s", diags->errors,
+                     diags->errors == 1 ? "" : "s", diags->errors == 1 ? "" : "; the first",
+                     first->file);
+    if (first->line && n < (int)sizeof(text)) {
+        n += snprintf(text + n, sizeof(text) - (size_t)n, ":%d", first->line);
+    }
+    if (n < (int)sizeof(text)) {
+        snprintf(text + n, sizeof(text) - (size_t)n, ": %s", first->message);
+    }
+    return fail(error, text);
+}
+
 static int tell(struct moongate *gw, struct diags *diags, struct moongate_error *error) {
     for (size_t i = 0; gw->options.diagnostic && i < diags->n; i++) {
         const struct diag *d = &diags->list[i];
         gw->options.diagnostic(gw->options.diagnostic_ctx, d->file, d->line, d->warning,
                                d->message);
     }
-    size_t errors = diags->errors, dropped = diags->dropped;
-    diags_release(diags);
-    if (!errors) {
-        return 0;
+    bool told = diags->errors > 0 && diags->n > 0;
+    int result = told ? summary(diags, error) : 0;
+    if (diags->errors && !told) {
+        result = fail(error, "out of memory while the configuration was read");
     }
-    char text[128];
-    snprintf(text, sizeof(text),
-             dropped ? "%zu mistakes in the configuration, of which %zu are not shown"
-                     : "%zu mistakes in the configuration",
-             errors, dropped);
-    return fail(error, errors == 1 ? "1 mistake in the configuration" : text);
+    diags_release(diags);
+    return result;
 }
 
 int moongate_check(struct moongate *gw, struct moongate_error *error) {
@@ -329,6 +346,7 @@ static int start(struct moongate *gw, struct event_base *base, struct moongate_e
         return fail(error, "the gateway runs already");
     }
     gw->attached = base;
+    gw->hurried = false;
     diags_init(&diags);
     struct generation *first = loader_stage(&gw->loader, gw->attached ? 1 : 0, &diags);
     if (tell(gw, &diags, error) != 0) {
@@ -401,12 +419,22 @@ static bool run_until(struct worker *w, usec deadline) {
     return !w->clients || stuck;
 }
 
-static bool wait_all(struct moongate *gw, usec deadline) {
+static bool wait_slice(struct moongate *gw, usec deadline) {
     struct gateway *g = &gw->gateway;
     bool all = true;
     for (size_t i = 0; i < g->n_workers; i++) {
         all &=
             gw->attached ? run_until(g->workers[i], deadline) : join_until(g->workers[i], deadline);
+    }
+    return all;
+}
+
+/* In slices, so that moongate_hurry is heard. */
+static bool wait_all(struct moongate *gw, usec deadline, bool patient) {
+    bool all = false;
+    while (!all && clock_now() < deadline && !(patient && gw->hurried)) {
+        usec slice = clock_now() + WAIT_SLICE;
+        all = wait_slice(gw, slice < deadline ? slice : deadline);
     }
     return all;
 }
@@ -435,16 +463,20 @@ void moongate_stop(struct moongate *gw, double drain_seconds) {
              usec_to_seconds(drain));
     atomic_store(&g->draining, true);
     post_all(gw, offsetof(struct worker, stop_mail));
-    if (!wait_all(gw, clock_now() + drain)) {
+    if (!wait_all(gw, clock_now() + drain, true)) {
         log_warn(&g->log, "drain time is over: requests still in flight are cut");
         post_all(gw, offsetof(struct worker, kill_mail));
-        if (!wait_all(gw, clock_now() + KILL_GRACE)) {
+        if (!wait_all(gw, clock_now() + KILL_GRACE, false)) {
             post_all(gw, offsetof(struct worker, kill_mail));
-            wait_all(gw, USEC_NEVER / 4);
+            wait_all(gw, USEC_NEVER / 4, false);
         }
     }
     log_info(&g->log, "stopped");
     take_down(gw);
+}
+
+void moongate_hurry(struct moongate *gw) {
+    gw->hurried = true;
 }
 
 void moongate_free(struct moongate *gw) {

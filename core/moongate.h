@@ -119,6 +119,9 @@ MOONGATE_API const char *moongate_admin_address(const struct moongate *gw);
  * ended. An attached gateway's loop is run from inside this call while it drains. Idempotent. */
 MOONGATE_API void moongate_stop(struct moongate *gw, double drain_seconds);
 
+/* Any thread, also while moongate_stop runs in another: what is still draining is cut now. */
+MOONGATE_API void moongate_hurry(struct moongate *gw);
+
 /* Frees; stops first when needed. NULL is a no-op. */
 MOONGATE_API void moongate_free(struct moongate *gw);
 

@@ -141,3 +141,17 @@ char *buf_take(struct buf *b) {
     }
     return data;
 }
+
+void buf_replace(struct buf *b, struct str what, struct str with) {
+    size_t from = 0, to = 0;
+    while (what.n && from < b->len) {
+        bool here = b->len - from >= what.n && memcmp(b->data + from, what.p, what.n) == 0;
+        size_t n = here ? with.n : 1;
+        memmove(b->data + to, here ? with.p : b->data + from, n);
+        to += n;
+        from += here ? what.n : 1;
+    }
+    if (what.n) {
+        buf_truncate(b, to);
+    }
+}

@@ -42,6 +42,9 @@ static inline struct str buf_str(const struct buf *b) {
     return (struct str){b->data, b->len};
 }
 
+/* Replaces every occurrence of `what` by `with`, which must not be longer. */
+void buf_replace(struct buf *b, struct str what, struct str with);
+
 /* The storage, terminated; the caller frees it. The buffer is empty after. NULL when memory is
  * short. */
 char *buf_take(struct buf *b);

@@ -11,15 +11,17 @@
 #define MIB(n) ((size_t)(n)*1024 * 1024)
 
 /* Client requests. */
-#define MAX_REQUEST_LINE KIB(8)  /* RFC 9112 section 3 recommends at least 8000 octets */
-#define MAX_HEADER_BYTES KIB(32) /* request head, all lines together */
-#define MAX_HEADERS 100          /* fields in one head, ours or a provider's */
-#define MAX_CHUNK_LINE 256       /* chunk size with its extension */
-#define MAX_CHUNK_DIGITS 15      /* hex digits of a chunk size: below 2^60 */
-#define MAX_TRAILER_BYTES KIB(8) /* read and thrown away */
-#define DEFAULT_BODY_MAX MIB(32) /* limits.body: an image in base64 fits */
-#define MAX_BODY_MAX MIB(512)    /* what limits.body may be set to */
-#define MAX_CONNECTIONS 16384    /* client connections of one worker */
+#define MAX_REQUEST_LINE KIB(8)       /* RFC 9112 section 3 recommends at least 8000 octets */
+#define MAX_HEADER_BYTES KIB(32)      /* request head, all lines together */
+#define MAX_HEADERS 100               /* fields in one head, ours or a provider's */
+#define MAX_CHUNK_LINE 256            /* chunk size with its extension */
+#define MAX_CHUNK_DIGITS 15           /* hex digits of a chunk size: below 2^60 */
+#define MAX_TRAILER_BYTES KIB(8)      /* read and thrown away */
+#define DEFAULT_BODY_MAX MIB(32)      /* limits.body: an image in base64 fits */
+#define MAX_BODY_MAX MIB(512)         /* what limits.body may be set to */
+#define MAX_BODY_OF_STRANGERS KIB(64) /* read before the key is looked at; more needs a key first  \
+                                       */
+#define MAX_CONNECTIONS 16384         /* client connections of one worker */
 
 /* Answers of providers. */
 #define MAX_ANSWER_HEAD KIB(64)  /* all header lines of an answer */
@@ -61,8 +63,9 @@
 #define MAX_SPLICE_BYTES                                                                           \
     MIB(16) /* new bytes of one attempt's body: MAX_SET_FIELDS strings of LUA_STRING_MAX, escaped  \
              */
-#define MAX_SPLICE_PIECES 4096 /* pieces of one attempt's body; only hostile duplicates come near  \
-                                */
+#define MAX_SPLICE_PIECES                                                                          \
+    4096 /* pieces of one attempt's body; only hostile duplicates come near                        \
+          */
 
 /* Shared state. */
 #define MAX_TARGETS 4096     /* provider/model pairs with facts; idle ones are evicted */
@@ -72,17 +75,18 @@
 #define MAX_WINDOWS 8192
 #define MAX_BUCKETS 8192
 #define MAX_SLOTS 1024 /* providers with admission slots, those of past configurations included */
-#define MAX_SUSPENSIONS 8192   /* of targets and groups; when full the one that ends soonest goes */
-#define MAX_STATE_FILE MIB(16) /* suspensions.json: MAX_SUSPENSIONS of the longest names, escaped  \
-                                */
-#define MAX_METRIC_SERIES 1024 /* moongate.metric names with labels, all policies together */
+#define MAX_SUSPENSIONS 8192 /* of targets and groups; when full the one that ends soonest goes */
+#define MAX_STATE_FILE                                                                             \
+    MIB(16) /* suspensions.json: MAX_SUSPENSIONS of the longest names, escaped                     \
+             */
 
 /* Configuration. */
 #define MAX_CONFIG_FILE MIB(1)
 #define MAX_POLICY_FILE KIB(512)
 #define MAX_SNAPSHOT_FILES 512
-#define MAX_SNAPSHOT_DEPTH 8 /* folders below policies/ and lua/; symbolic links may make circles  \
-                              */
+#define MAX_SNAPSHOT_DEPTH                                                                         \
+    8 /* folders below policies/ and lua/; symbolic links may make circles                         \
+       */
 #define MAX_SNAPSHOT_INPUTS                                                                        \
     1024                    /* env() and file() of one load that count in its hash one by one */
 #define MAX_MODULE_NAME 200 /* require "a.b.c" */
@@ -120,10 +124,13 @@
 
 /* Log and metrics. */
 #define MAX_LOG_WAITING MIB(4) /* lines not yet written; more are dropped and counted */
-#define MAX_SERIES 4096        /* series of one worker; more are counted as dropped */
+#define MAX_SERIES 4096        /* series of one family and worker; more are counted as dropped */
 #define MAX_LABELS 512         /* label text of one series */
 
 /* Waits that nothing else bounds. */
+#define PLAN_TOTAL                                                                                 \
+    (60 * USEC_PER_SEC) /* one attempt of the default plan, when the settings do not say */
+#define PLAN_IDLE (30 * USEC_PER_SEC)
 #define MAX_REQUEST_TIME                                                                           \
     (600 * USEC_PER_SEC) /* to commit, whatever the policy says: SDKs give up at 10 minutes */
 #define MAX_DRAIN_TIME                                                                             \

@@ -182,7 +182,7 @@ static int attempt_fail_method(lua_State *L) {
 
 static int attempt_cancel(lua_State *L) {
     struct attempt *a = bind_check_attempt(L, 1);
-    exchange_cancel_attempt(a->x, a);
+    attempt_stop(a, OUTCOME_CANCELLED);
     a->seen = true;
     return 0;
 }

@@ -295,6 +295,7 @@ int bind_push_stream(lua_State *L, void *request) {
     policy_about(L, x->route_index);
     lua_rawgeti(L, LUA_REGISTRYINDEX, x->decision.stream_ref);
     luaL_unref(L, LUA_REGISTRYINDEX, x->decision.stream_ref);
+    x->decision.stream_ref = 0;
     struct req_box *box = lua_newuserdatauv(L, sizeof(*box), 0);
     struct req_box *before = x->lua; /* the handler's request is over */
     box->x = NULL;

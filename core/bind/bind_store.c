@@ -131,7 +131,11 @@ static int push_result(lua_State *L, int result) {
 }
 
 static usec opt_ttl(lua_State *L, int arg) {
-    return lua_isnoneornil(L, arg) ? 0 : bind_check_seconds(L, arg, "ttl");
+    if (lua_isnoneornil(L, arg)) {
+        return 0; /* for ever */
+    }
+    usec ttl = bind_check_seconds(L, arg, "ttl");
+    return ttl ? ttl : 1; /* one that was computed to nothing is over at once */
 }
 
 static int s_get(lua_State *L) {
@@ -236,7 +240,7 @@ static int b_take(lua_State *L) {
         return push_result(L, got);
     }
     lua_pushboolean(L, taken);
-    lua_pushnumber(L, usec_to_seconds(wait));
+    lua_pushnumber(L, n > o->burst ? HUGE_VAL : usec_to_seconds(wait));
     return 2;
 }
 

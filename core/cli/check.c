@@ -15,17 +15,20 @@ static const char HELP[] =
 int cli_check(int argc, char **argv) {
     struct cli_config c;
     struct moongate_error error;
+    int errors = 0;
     int bad = cli_read_config_options(&c, argc, argv);
     if (bad || c.help) {
         fputs(bad ? "" : HELP, stdout);
         return bad;
     }
-    struct moongate_options options = {
-        .config_file = c.file, .library = c.library, .diagnostic = cli_print_diagnostic};
+    struct moongate_options options = {.config_file = c.file,
+                                       .library = c.library,
+                                       .diagnostic = cli_print_diagnostic,
+                                       .diagnostic_ctx = &errors};
     struct moongate *gw = moongate_new(&options, &error);
     bad = !gw || moongate_check(gw, &error) != 0;
     if (bad) {
-        fprintf(stderr, "moongate: %s\n", error.text);
+        cli_print_failure("", errors, &error);
     } else {
         printf("%s: nothing wrong\n", c.file);
     }

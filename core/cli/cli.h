@@ -35,8 +35,12 @@ struct cli_config {
  */
 int cli_read_config_options(struct cli_config *c, int argc, char **argv);
 
-/* Prints a diagnostic as "file:line: error: message", coloured on a terminal. A
- * moongate_diagnostic_fn. */
-void cli_print_diagnostic(void *ctx, const char *file, int line, bool warning, const char *message);
+/* Prints a diagnostic as "file:line: error: message", coloured on a terminal, and counts the errors
+ * in *errors, an int. A moongate_diagnostic_fn. */
+void cli_print_diagnostic(void *errors, const char *file, int line, bool warning,
+                          const char *message);
+
+/* What ends a command that failed: how many mistakes were printed, or, when none was, the error. */
+void cli_print_failure(const char *what, int errors, const struct moongate_error *error);
 
 #endif

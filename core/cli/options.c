@@ -68,10 +68,10 @@ int cli_read_config_options(struct cli_config *c, int argc, char **argv) {
     return CLI_OK;
 }
 
-void cli_print_diagnostic(void *ctx, const char *file, int line, bool warning,
+void cli_print_diagnostic(void *errors, const char *file, int line, bool warning,
                           const char *message) {
     const char *colour = "", *off = "";
-    (void)ctx;
+    *(int *)errors += !warning;
     if (isatty(STDERR_FILENO)) {
         colour = warning ? "\033[33m" : "\033[31m";
         off = "\033[0m";
@@ -81,5 +81,14 @@ void cli_print_diagnostic(void *ctx, const char *file, int line, bool warning,
         fprintf(stderr, "%s:%d: %s%s:%s %s\n", file, line, colour, kind, off, message);
     } else {
         fprintf(stderr, "%s: %s%s:%s %s\n", file, colour, kind, off, message);
+    }
+}
+
+void cli_print_failure(const char *what, int errors, const struct moongate_error *error) {
+    if (errors) {
+        fprintf(stderr, "moongate: %s%d mistake%s in the configuration\n", what, errors,
+                errors == 1 ? "" : "s");
+    } else {
+        fprintf(stderr, "moongate: %s%s\n", what, error->text);
     }
 }

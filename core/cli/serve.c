@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* moongate serve: runs until SIGTERM or SIGINT; SIGHUP reloads. */
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 
@@ -16,50 +17,81 @@ static const char HELP[] =
     "stops now.\n"
     "Exit status: 0 stopped by a signal, 1 the configuration or the start failed, 2 wrong usage.\n";
 
-static void run(struct moongate *gw, const sigset_t *signals) {
+struct serving {
+    struct moongate *gw;
+    sigset_t signals;
+    int errors;   /* found at the start */
+    bool started; /* from here on mistakes of a reload are told by the log alone */
+};
+
+static void print_at_start(void *ctx, const char *file, int line, bool warning,
+                           const char *message) {
+    struct serving *s = ctx;
+    if (!s->started) {
+        cli_print_diagnostic(&s->errors, file, line, warning, message);
+    }
+}
+
+/* Until a signal that ends. */
+static void reload_until_stopped(const struct serving *s) {
     int got = 0;
     while (got != SIGTERM && got != SIGINT) {
-        if (sigwait(signals, &got) != 0) {
+        if (sigwait(&s->signals, &got) != 0) {
             return;
         }
         if (got == SIGHUP) {
-            moongate_reload(gw, NULL); /* what is wrong with it was told and logged */
+            moongate_reload(s->gw, NULL); /* what is wrong with it was logged */
         }
     }
 }
 
-/* From here on a second signal does what it does to every program. */
-static void restore_default(const sigset_t *signals) {
-    signal(SIGTERM, SIG_DFL);
-    signal(SIGINT, SIG_DFL);
-    pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+/* While the gateway drains: a second signal ends the patience. */
+static void *hurry_on_signal(void *arg) {
+    const struct serving *s = arg;
+    int got = SIGHUP;
+    while (got == SIGHUP && sigwait(&s->signals, &got) == 0) {
+    }
+    moongate_hurry(s->gw);
+    return NULL;
+}
+
+static void stop(struct serving *s) {
+    pthread_t thread;
+    bool watched = pthread_create(&thread, NULL, hurry_on_signal, s) == 0;
+    moongate_stop(s->gw, -1);
+    if (watched) {
+        pthread_cancel(thread); /* sigwait is a cancellation point */
+        pthread_join(thread, NULL);
+    }
 }
 
 int cli_serve(int argc, char **argv) {
     struct cli_config c;
     struct moongate_error error;
-    sigset_t signals;
+    struct serving s = {.started = false};
     int bad = cli_read_config_options(&c, argc, argv);
     if (bad || c.help) {
         fputs(bad ? "" : HELP, stdout);
         return bad;
     }
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGHUP);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    struct moongate_options options = {
-        .config_file = c.file, .library = c.library, .diagnostic = cli_print_diagnostic};
-    struct moongate *gw = moongate_new(&options, &error);
-    if (!gw || moongate_start(gw, &error) != 0) {
-        fprintf(stderr, "moongate: not started: %s\n", error.text);
-        moongate_free(gw);
+    sigemptyset(&s.signals);
+    sigaddset(&s.signals, SIGHUP);
+    sigaddset(&s.signals, SIGINT);
+    sigaddset(&s.signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &s.signals, NULL);
+    struct moongate_options options = {.config_file = c.file,
+                                       .library = c.library,
+                                       .diagnostic = print_at_start,
+                                       .diagnostic_ctx = &s};
+    s.gw = moongate_new(&options, &error);
+    if (!s.gw || moongate_start(s.gw, &error) != 0) {
+        cli_print_failure("not started: ", s.errors, &error);
+        moongate_free(s.gw);
         return CLI_FAILED;
     }
-    run(gw, &signals);
-    restore_default(&signals);
-    moongate_stop(gw, -1);
-    moongate_free(gw);
+    s.started = true;
+    reload_until_stopped(&s);
+    stop(&s);
+    moongate_free(s.gw);
     return CLI_OK;
 }

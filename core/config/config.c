@@ -224,3 +224,23 @@ void config_mask(const struct config *c, struct buf *text) {
     }
     buf_truncate(text, to);
 }
+
+/* How much of the secret's beginning stands at the end of the text. */
+static size_t beginning_at_end(const char *secret, struct str text) {
+    size_t n = strlen(secret);
+    for (n = n < text.n ? n : text.n; n >= MIN_MASKED; n--) {
+        if (memcmp(text.p + text.n - n, secret, n) == 0) {
+            return n;
+        }
+    }
+    return 0;
+}
+
+void config_mask_cut(const struct config *c, struct buf *text) {
+    size_t longest = 0;
+    for (size_t i = 0; c->secrets && c->secrets[i]; i++) {
+        size_t n = beginning_at_end(c->secrets[i], buf_str(text));
+        longest = n > longest ? n : longest;
+    }
+    buf_truncate(text, text->len - longest);
+}

@@ -143,6 +143,10 @@ const struct config_provider *config_provider(const struct config *c,
 /* Replaces every occurrence of a secret (of at least 6 bytes) in the buffer by "***". */
 void config_mask(const struct config *c, struct buf *text);
 
+/* For a text that was cut off: also the beginning (of at least 6 bytes) of a secret at its very
+ * end. */
+void config_mask_cut(const struct config *c, struct buf *text);
+
 /* The line of a path such as "routes[1].settings.trigger" in gateway.lua, or of its nearest parent
  * that can be found, or 0. */
 int config_line(const struct snapshot *snapshot, const char *path);

@@ -332,7 +332,7 @@ struct secrets {
     size_t n, cap;
 };
 
-static int add_secret(struct secrets *s, struct str text) {
+static int add_text(struct secrets *s, struct str text) {
     if (text.n == 0) {
         return 0;
     }
@@ -351,6 +351,23 @@ static int add_secret(struct secrets *s, struct str text) {
     }
     s->list[++s->n] = NULL;
     return 0;
+}
+
+/* Also as JSON may write it: with its slashes escaped. */
+static int add_secret(struct secrets *s, struct str text) {
+    struct buf escaped;
+    int rc = add_text(s, text);
+    if (rc || !text.n || !memchr(text.p, '/', text.n)) {
+        return rc;
+    }
+    buf_init(&escaped, text.n * 2);
+    for (size_t i = 0; i < text.n && !rc; i++) {
+        rc = buf_adds(&escaped, text.p[i] == '/' ? "\\" : "");
+        rc = rc ? rc : buf_addc(&escaped, text.p[i]);
+    }
+    rc = rc ? rc : add_text(s, buf_str(&escaped));
+    buf_release(&escaped);
+    return rc;
 }
 
 /* A header such as "authorization = Bearer abc" carries a secret in its last word. */

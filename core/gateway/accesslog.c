@@ -40,7 +40,7 @@ static int attempts(struct buf *line, const struct exchange *x) {
         }
         struct buf one;
         buf_init(&one, KIB(4));
-        enum outcome o = a->verdict.outcome;
+        enum outcome o = attempt_outcome(a);
         bad |= buf_addc(&one, '{');
         bad |= field(&one, "target", str_of(a->name));
         bad |= field(&one, "outcome", str_of(outcome_name(o)));
@@ -92,10 +92,19 @@ static void who(struct buf *line, const struct exchange *x, int *bad) {
     *bad |= field(line, "model", str_of(x->model));
 }
 
+/* Where a client that left had been waiting. */
+static const struct attempt *last_begun(const struct exchange *x) {
+    const struct attempt *last = NULL;
+    for (size_t i = 0; i < x->n_attempts; i++) {
+        last = x->attempts[i]->begun ? x->attempts[i] : last;
+    }
+    return last;
+}
+
 static void write_line(struct buf *line, const struct exchange *x, enum exchange_end end,
                        size_t sent, usec now) {
     const struct http_request *r = x->request;
-    const struct attempt *a = x->relayed;
+    const struct attempt *a = x->relayed || end != END_CLIENT_GONE ? x->relayed : last_begun(x);
     int bad = buf_addc(line, '{');
     who(line, x, &bad);
     bad |= field(line, "target", str_of(a ? a->name : NULL));
@@ -104,7 +113,8 @@ static void write_line(struct buf *line, const struct exchange *x, enum exchange
     bad |= number(line, "status", x->status);
     bad |= field(line, "end", str_of(exchange_end_name(end)));
     bad |= attempts(line, x);
-    bad |= number(line, "queue_ms", a ? ms(a->sent_at, a->admitted_at) : -1);
+    bad |= number(line, "queue_ms",
+                  a ? ms(a->sent_at, a->admitted_at ? a->admitted_at : a->ended_at) : -1);
     bad |= number(line, "first_token_ms", ms(r->started, x->first_content));
     bad |= number(line, "total_ms", ms(r->started, now));
     bad |= number(line, "request_bytes", (double)r->body.len);
@@ -174,16 +184,23 @@ void accesslog_write(struct exchange *x, enum exchange_end end) {
 }
 
 void accesslog_refused(struct worker *w, int status) {
+    static const char rest[] =
+        "\"route\":null,\"policy\":null,\"generation\":null,\"key\":null,\"environment\":null,"
+        "\"method\":null,\"path\":null,\"model\":null,\"target\":null,\"served_model\":null,"
+        "\"stream\":false";
+    static const char tail[] =
+        "\"attempts\":[],\"queue_ms\":null,\"first_token_ms\":null,\"total_ms\":null,"
+        "\"request_bytes\":null,\"response_bytes\":null";
     struct gateway *g = w->gateway;
-    char line[256], now[32], labels[32];
+    char line[1024], now[32], labels[32];
     snprintf(labels, sizeof(labels), "status=\"%d\"", status);
     metrics_add(w->metrics, METRIC_REFUSED, labels, 1);
     if (g->access) {
         clock_format(clock_wall(), now, sizeof(now));
-        int n = snprintf(line, sizeof(line),
-                         "{\"time\":\"%s\",\"id\":\"mg-%016llx\",\"status\":%d,\"end\":\"refused\","
-                         "\"attempts\":[]}",
-                         now, (unsigned long long)rng_next(&w->rng), status);
+        int n = snprintf(
+            line, sizeof(line),
+            "{\"time\":\"%s\",\"id\":\"mg-%016llx\",%s,\"status\":%d,\"end\":\"refused\",%s}", now,
+            (unsigned long long)rng_next(&w->rng), rest, status, tail);
         g->access(g->access_ctx, line, (size_t)n);
     }
 }

@@ -18,7 +18,7 @@ int answer_trail(const struct exchange *x, struct buf *out) {
         }
         usec end = a->ended_at ? a->ended_at : clock_now();
         int bad = buf_addf(out, "%s%s=%s:%d:%lldms", out->len ? "," : "", a->name,
-                           outcome_name(a->verdict.outcome), a->status,
+                           outcome_name(attempt_outcome(a)), a->status,
                            (long long)(end - a->sent_at) / 1000);
         if (bad) {
             break; /* cut at its maximum; the access log has them all */
@@ -83,45 +83,62 @@ void answer_error(struct exchange *x, int status, const char *type, const char *
     send_whole(x, NULL, end);
 }
 
+void answer_refused_credentials(struct exchange *x, const struct attempt *a) {
+    headers_clear(&x->decision.headers);
+    if (exchange_decide_error(
+            x, 502, "upstream_error", "provider_credentials_refused",
+            "The provider refused this gateway's own credentials. Your key is not "
+            "at fault; tell the gateway's operator.") != 0) {
+        conn_abort(x->conn);
+        exchange_finish(x, END_REFUSED);
+        return;
+    }
+    send_whole(x, a, END_COMPLETE);
+}
+
 void answer_response(struct exchange *x) {
     send_whole(x, NULL, END_COMPLETE);
 }
 
-static int add_model(struct buf *out, const char *id, const char *owner, size_t *n) {
-    int bad = buf_adds(out, (*n)++ ? ",{\"id\":" : "{\"id\":");
+static int add_model(struct buf *out, const char *id, const char *owner, size_t n) {
+    int bad = buf_adds(out, n ? ",{\"id\":" : "{\"id\":");
     bad |= json_write_string(out, str_of(id));
     bad |= buf_adds(out, ",\"object\":\"model\",\"created\":0,\"owned_by\":");
     bad |= json_write_string(out, str_of(owner));
     return bad | buf_addc(out, '}');
 }
 
-static bool listed(const struct map *seen, const char *model) {
-    return map_get(seen, str_of(model)) != NULL;
-}
-
-static int add_once(struct exchange *x, struct map *seen, const char *model, const char *owner,
-                    size_t *n) {
-    if (strchr(model, '*') || strchr(model, '?') || listed(seen, model) ||
-        !route_key_allows(x->key, model)) {
+/* A model of one route: listed once, when a request for it would come to some route and the key may
+ * ask for it. */
+static int add_once(struct exchange *x, struct map *seen, size_t route, struct str name,
+                    const char *owner) {
+    const struct config_route *r = &x->config->routes[route];
+    struct route_miss miss;
+    char model[MAX_TARGET_NAME + 1];
+    str_copy(model, sizeof(model), name);
+    bool pattern = strchr(model, '*') || strchr(model, '?');
+    const char *path = r->prefix ? "/v1/chat/completions" : r->path;
+    if (pattern || map_get(seen, name) || !route_key_allows(x->key, model) ||
+        route_find(x->config, STR("POST"), str_of(path), model, &miss) < 0) {
         return 0;
     }
-    return map_set(seen, str_of(model), x) | add_model(&x->decision.body, model, owner, n);
+    size_t n = map_count(seen);
+    return map_set(seen, name, x) | add_model(&x->decision.body, model, owner, n);
 }
 
 /* The models that routes name: those they are limited to, and those of their targets. */
 static int list_models(struct exchange *x, struct map *seen) {
-    size_t n = 0;
     int bad = buf_adds(&x->decision.body, "{\"object\":\"list\",\"data\":[");
     for (size_t r = 0; r < x->config->n_routes; r++) {
         for (char **m = x->config->routes[r].models; m && *m; m++) {
-            bad |= add_once(x, seen, *m, "moongate", &n);
+            bad |= add_once(x, seen, r, str_of(*m), "moongate");
         }
         for (const char *const *t = lane_targets(x->lane, r); *t; t++) {
             struct str provider, rest = str_of(*t);
             char owner[128];
             str_split(&rest, '/', &provider);
-            snprintf(owner, sizeof(owner), "%.*s", (int)provider.n, provider.p);
-            bad |= rest.p ? add_once(x, seen, rest.p, owner, &n) : 0;
+            str_copy(owner, sizeof(owner), provider);
+            bad |= rest.p ? add_once(x, seen, r, rest, owner) : 0;
         }
     }
     return bad | buf_adds(&x->decision.body, "]}");
@@ -141,9 +158,12 @@ void answer_models(struct exchange *x) {
     answer_response(x);
 }
 
+/* 401, 402 and 403 inside a 200 are about our key, not the client's: they stay a bad gateway. */
 static int failure_status(const struct attempt *a) {
-    if (a->verdict.outcome == OUTCOME_ERROR_EVENT && a->verdict.status >= 400) {
-        return a->verdict.status;
+    int status = a->verdict.status;
+    bool ours = status >= 401 && status <= 403 && a->provider->auth != AUTH_PASSTHROUGH;
+    if (a->verdict.outcome == OUTCOME_ERROR_EVENT && status >= 400 && !ours) {
+        return status;
     }
     return outcome_gateway_status(a->verdict.outcome);
 }
@@ -159,12 +179,18 @@ static double failure_hint(struct exchange *x, const struct attempt *a) {
     return hint < 1 ? 1 : hint;
 }
 
+/* Chat completions have it on top, responses inside "response". */
+static bool find_error(struct str text, struct jvalue *error) {
+    return text.n &&
+           ((jscan_find(text, "error", error) == 1 && error->type == JTYPE_OBJECT) ||
+            (jscan_find(text, "response.error", error) == 1 && error->type == JTYPE_OBJECT));
+}
+
 /* The provider's own error object, when an error event brought one. */
 static int own_error(struct exchange *x, struct attempt *a, int status) {
     struct decision *d = &x->decision;
     struct jvalue error;
-    bool has = a->held.len && jscan_find(buf_str(&a->held), "error", &error) == 1 &&
-               error.type == JTYPE_OBJECT;
+    bool has = find_error(buf_str(&a->held), &error);
     if (a->verdict.outcome != OUTCOME_ERROR_EVENT || !has) {
         char message[160];
         snprintf(message, sizeof(message), "The provider gave no usable answer (%s).",
@@ -184,7 +210,6 @@ static int own_error(struct exchange *x, struct attempt *a, int status) {
 void answer_failure(struct exchange *x, struct attempt *a) {
     int status = failure_status(a);
     int bad = own_error(x, a, status);
-    config_mask(x->config, &x->decision.body);
     if (status == 503 || status == 429) {
         char hint[32];
         snprintf(hint, sizeof(hint), "%.0f", ceil(failure_hint(x, a)));
@@ -200,6 +225,8 @@ void answer_failure(struct exchange *x, struct attempt *a) {
 
 static const char *refusal_code(int status) {
     switch (status) {
+    case 401:
+        return "invalid_api_key";
     case 408:
         return "request_timeout";
     case 413:

@@ -20,6 +20,9 @@ int answer_trail(const struct exchange *x, struct buf *out) __attribute__((warn_
 void answer_error(struct exchange *x, int status, const char *type, const char *code,
                   const char *message, enum exchange_end end);
 void answer_models(struct exchange *x);
+/* 502: every attempt failed on the gateway's own credentials. `a` (may be NULL) is the attempt that
+ * stands for them. */
+void answer_refused_credentials(struct exchange *x, const struct attempt *a);
 /* The decision's own response (no stream). */
 void answer_response(struct exchange *x);
 /* For an attempt that has no usable answer: the gateway's status for its outcome. */

@@ -6,6 +6,7 @@
 
 #include "gateway/attempt_build.h"
 #include "gateway/attempt_clock.h"
+#include "gateway/attempt_mask.h"
 #include "gateway/exchange.h"
 #include "gateway/gate.h"
 #include "gateway/relay.h"
@@ -52,6 +53,7 @@ static void report(struct attempt *a) {
         a->state = ATTEMPT_OVER;
     }
     if (a->verdict.outcome != OUTCOME_OK) {
+        attempt_mask(a);
         attempt_account(a);
     }
     attempt_arm(a);
@@ -282,6 +284,12 @@ void attempt_resume(struct attempt *a) {
     }
 }
 
+void attempt_rearm(struct attempt *a) {
+    if (!a->known) {
+        attempt_arm(a);
+    }
+}
+
 void attempt_progress(struct attempt *a) {
     a->last_progress = clock_now();
 }
@@ -334,4 +342,8 @@ void attempt_leave(struct attempt *a) {
 
 double attempt_retry_after(const struct attempt *a) {
     return a->status ? retry_after_seconds(&a->headers, clock_wall()) : -1;
+}
+
+enum outcome attempt_outcome(const struct attempt *a) {
+    return a->known ? a->verdict.outcome : OUTCOME_CANCELLED;
 }

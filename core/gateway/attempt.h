@@ -102,6 +102,8 @@ struct attempt {
     enum outcome done_outcome;
     bool reused;
     enum transfer_sent sent;
+    char *key;                 /* of this send, owned; NULL = the provider's own. SECRET */
+    bool body_cut;             /* held is the beginning of a longer error body */
     struct verdict verdict;    /* outcome, status to show, the provider's code and message */
     enum outcome gate_outcome; /* what the gate itself found, whatever the policy made of it */
     bool known;                /* an outcome was reported */
@@ -128,6 +130,7 @@ void attempt_fail(struct attempt *a, enum outcome outcome, struct str message);
 void attempt_commit(struct attempt *a);
 void attempt_pause(struct attempt *a);
 void attempt_resume(struct attempt *a);
+void attempt_rearm(struct attempt *a);    /* its request's deadline has moved */
 void attempt_progress(struct attempt *a); /* content passed: the idle clock starts anew */
 
 /* Is there a transfer whose request went out whole, so that it borrows nothing of the exchange? */
@@ -141,6 +144,9 @@ void attempt_leave(struct attempt *a);
 void attempt_account(struct attempt *a);
 
 double attempt_retry_after(const struct attempt *a); /* seconds, or -1 */
+
+/* Its outcome as told to people: what never came to one was cancelled. */
+enum outcome attempt_outcome(const struct attempt *a);
 
 /* True when the answer may be handed to the client as it came. */
 bool attempt_has_answer(const struct attempt *a);

@@ -41,7 +41,7 @@ void attempt_account(struct attempt *a) {
     }
     usec now = clock_now();
     a->ended_at = now;
-    enum outcome o = a->known || a->verdict.outcome ? a->verdict.outcome : OUTCOME_CANCELLED;
+    enum outcome o = attempt_outcome(a);
     char error[64];
     snprintf(error, sizeof(error), a->status ? "%s %d" : "%s", outcome_name(o), a->status);
     struct target_end end = {

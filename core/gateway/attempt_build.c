@@ -131,10 +131,11 @@ struct attempt *attempt_build(struct exchange *x, const struct send_options *o, 
         return NULL;
     }
     set_limits(a, o);
+    a->key = o->key.n ? str_dup(o->key) : NULL;
     a->facts = target_get(x->worker->gateway->state.targets, str_of(a->name), attempt_group(a));
     struct http_request *r = x->request;
-    if (!a->facts || attempt_clock_init(a) != 0 || build_headers(a, o) != 0 ||
-        build_body(a, o) != 0 ||
+    if (!a->facts || (o->key.n && !a->key) || attempt_clock_init(a) != 0 ||
+        build_headers(a, o) != 0 || build_body(a, o) != 0 ||
         outbound_url(a->provider, &(struct outbound){r->path, r->query, o->key}, &a->url) != 0) {
         err_set(err, "target \"%s\": out of memory, or what is to be sent is too large", a->name);
         attempt_release(a);
@@ -148,6 +149,7 @@ void attempt_release(struct attempt *a) {
     target_put(a->facts);
     free(a->name);
     free(a->served_model);
+    free(a->key);
     buf_release(&a->url);
     buf_release(&a->held);
     headers_release(&a->out);

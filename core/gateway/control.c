@@ -2,8 +2,9 @@
 #include "gateway/control.h"
 
 #include <event2/event.h>
-#include <signal.h>
 #include <stdlib.h>
+
+#include "base/thread.h"
 
 #define SAVE_SECONDS 1 /* how soon after a change suspensions are on disk */
 #define PROBE_CONNECTIONS 64
@@ -83,12 +84,8 @@ static void *run(void *arg) {
 
 int control_start(struct control *c, struct err *err) {
     struct timeval each = {SAVE_SECONDS, 0};
-    sigset_t all, before;
     event_add(c->save_timer, &each);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    c->running = pthread_create(&c->thread, NULL, run, c) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    c->running = thread_start(&c->thread, run, c) == 0;
     return c->running ? 0 : err_set(err, "control thread: no thread could be started");
 }
 

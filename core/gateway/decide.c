@@ -2,6 +2,7 @@
 /* The policy's turn: its steps, what it decided, what happens when it fails, and streams that it
  * writes itself. */
 #include "gateway/answer.h"
+#include "gateway/attempt_build.h"
 #include "gateway/exchange_internal.h"
 #include "gateway/relay.h"
 
@@ -14,6 +15,8 @@ static bool counts(const struct attempt *a) {
     return a && a->verdict.outcome != OUTCOME_SUSPENDED;
 }
 
+/* Did every attempt fail on the gateway's own credentials? A key that was passed through is the
+ * client's own. */
 static bool all_refused_our_key(const struct exchange *x) {
     size_t refused = 0;
     for (size_t i = 0; i < x->n_attempts; i++) {
@@ -21,22 +24,19 @@ static bool all_refused_our_key(const struct exchange *x) {
         if (!counts(a)) {
             continue;
         }
-        if (a->gate_outcome != OUTCOME_CREDENTIAL_ERROR || a->provider->auth == AUTH_PASSTHROUGH) {
+        if (a->gate_outcome != OUTCOME_CREDENTIAL_ERROR) {
             return false;
         }
-        refused++;
+        refused += a->provider->auth != AUTH_PASSTHROUGH;
     }
     return refused > 0;
 }
 
 static void hand_over(struct exchange *x, struct attempt *a) {
+    bool own_key = a->provider->auth == AUTH_PASSTHROUGH;
     x->relayed = a;
-    if (all_refused_our_key(x)) {
-        answer_error(x, 502, "upstream_error", "provider_credentials_refused",
-                     "The provider refused this gateway's own credentials. Your key is not at "
-                     "fault; tell the "
-                     "gateway's operator.",
-                     END_COMPLETE);
+    if (!own_key && all_refused_our_key(x)) {
+        answer_refused_credentials(x, a);
     } else if (attempt_has_answer(a)) {
         relay_begin(x, a);
     } else {
@@ -45,8 +45,36 @@ static void hand_over(struct exchange *x, struct attempt *a) {
 }
 
 static void policy_broken(struct exchange *x) {
+    if (all_refused_our_key(x)) {
+        answer_refused_credentials(x, NULL);
+        return;
+    }
     answer_error(x, 500, "gateway_error", "policy_failed",
                  "The gateway's policy for this route failed.", END_COMPLETE);
+}
+
+/* What the settings say, where they say it in the stock policy's words; an attempt is never without
+ * a clock. */
+static struct send_options plan_options(const struct exchange *x, const char *target) {
+    return (struct send_options){
+        .target = str_of(target),
+        .first_token = lane_seconds(x->lane, x->route_index, "first_packet_timeout", 0),
+        .idle = lane_seconds(x->lane, x->route_index, "idle_timeout", PLAN_IDLE),
+        .total = lane_seconds(x->lane, x->route_index, "request_timeout", PLAN_TOTAL),
+    };
+}
+
+/* Of two attempts in vain the one to show: a real failure, else the suspension that ends soonest.
+ */
+static struct attempt *plan_better(struct exchange *x, struct attempt *a, struct attempt *b) {
+    struct targets *targets = x->worker->gateway->state.targets;
+    if (!a || !b || counts(b) || counts(a)) {
+        return !b || (a && counts(a) && !counts(b)) ? a : b;
+    }
+    return targets_suspended_for(targets, str_of(a->name), attempt_group(a)) <=
+                   targets_suspended_for(targets, str_of(b->name), attempt_group(b))
+               ? a
+               : b;
 }
 
 /* The default plan: the route's targets in order, once each. */
@@ -55,11 +83,13 @@ static void plan_step(struct exchange *x) {
     struct attempt *last = x->n_attempts ? x->attempts[x->n_attempts - 1] : NULL;
     while (!last || (last->known && last->verdict.outcome != OUTCOME_OK)) {
         const char *target = targets[x->plan_next];
+        x->plan_best = plan_better(x, x->plan_best, last);
         if (!target) {
+            last = x->plan_best;
             break;
         }
         x->plan_next++;
-        struct send_options options = {.target = str_of(target)};
+        struct send_options options = plan_options(x, target);
         struct err err;
         struct attempt *next = exchange_send(x, &options, &err);
         last = next ? next : last;
@@ -119,6 +149,7 @@ static void local_finish(struct exchange *x) {
 static void local_begin(struct exchange *x) {
     struct lane *lane = x->lane;
     struct run *deciding = x->run;
+    exchange_stop_others(x);
     int bad = answer_headers(x, NULL, x->decision.status, &x->decision.headers);
     x->run = bad ? NULL : run_new(lane, &x->worker->gateway->bindings->stream, x);
     run_free(deciding);
@@ -138,6 +169,8 @@ static void decided(struct exchange *x) {
     struct decision *d = &x->decision;
     if (d->kind == DECIDED_ATTEMPT) {
         hand_over(x, d->attempt);
+    } else if (d->status >= 400 && all_refused_our_key(x)) {
+        answer_refused_credentials(x, NULL);
     } else if (x->deadline_set && exchange_remaining(x) == 0) {
         answer_error(x, 504, "gateway_error", "deadline_exceeded",
                      "The request's deadline passed before there was an answer.", END_COMPLETE);
@@ -169,7 +202,10 @@ void exchange_step(struct exchange *x) {
         return;
     }
     enum run_status status = run_step(x->run, &err);
-    if (status == RUN_DONE) {
+    if (x->revoked && status != RUN_WAITING) {
+        answer_error(x, 401, "invalid_request_error", "invalid_api_key",
+                     "The API key was taken away while the request was handled.", END_REFUSED);
+    } else if (status == RUN_DONE) {
         decided(x);
     } else if (status != RUN_WAITING) {
         policy_failed(x, status);

@@ -10,14 +10,21 @@
 #include "gateway/route.h"
 #include "upstream/outbound.h"
 
+static bool wait_is_over(const struct exchange *x);
+
 static void on_timer(evutil_socket_t fd, short what, void *arg) {
     struct exchange *x = arg;
     (void)fd;
     (void)what;
-    if (x->wait.kind == WAIT_SLEEP || x->wait.kind == WAIT_ANY) {
-        x->wait.kind = WAIT_NOTHING;
-        worker_ready(x->worker, x);
+    if (x->wait.kind != WAIT_SLEEP && x->wait.kind != WAIT_ANY) {
+        return;
     }
+    if (!wait_is_over(x)) {
+        exchange_arm(x); /* libevent's clock is coarser than ours and may fire a little early */
+        return;
+    }
+    x->wait.kind = WAIT_NOTHING;
+    worker_ready(x->worker, x);
 }
 
 struct exchange *exchange_new(struct worker *w, struct conn *conn, struct http_request *request) {
@@ -70,12 +77,20 @@ static void unlist(struct exchange *x) {
     }
 }
 
-void exchange_release_policy(struct exchange *x) {
-    x->wait.kind = WAIT_NOTHING;
+void exchange_stop_others(struct exchange *x) {
     for (size_t i = 0; i < x->n_attempts; i++) {
         if (x->attempts[i] != x->relayed) {
             attempt_stop(x->attempts[i], OUTCOME_CANCELLED);
         }
+    }
+}
+
+void exchange_release_policy(struct exchange *x) {
+    x->wait.kind = WAIT_NOTHING;
+    exchange_stop_others(x);
+    if (x->decision.stream_ref) { /* a local stream that was decided on and never began */
+        lane_drop_ref(x->lane, x->decision.stream_ref);
+        x->decision.stream_ref = 0;
     }
     x->worker->gateway->bindings->detach(x);
     run_free(x->run);
@@ -202,17 +217,9 @@ void exchange_set_deadline(struct exchange *x, usec after_start) {
     usec asked = x->request->started + after_start;
     x->deadline_set = true;
     x->deadline = asked < latest ? asked : latest;
-}
-
-bool exchange_target_name(struct exchange *x, struct str target, struct str model,
-                          struct buf *out) {
-    struct str provider, rest = target;
-    str_split(&rest, '/', &provider);
-    struct str sent = model.n ? model : rest.p ? rest : str_of(x->model);
-    if (!config_provider(x->config, provider) || buf_add_str(out, provider) != BUF_OK) {
-        return false;
+    for (size_t i = 0; i < x->n_attempts; i++) {
+        attempt_rearm(x->attempts[i]);
     }
-    return !sent.n || (buf_addc(out, '/') == BUF_OK && buf_add_str(out, sent) == BUF_OK);
 }
 
 /* A key that a reload took away makes no further attempts. */
@@ -232,13 +239,9 @@ struct attempt *exchange_send(struct exchange *x, const struct send_options *opt
         return NULL;
     }
     if (!still_authorised(x)) {
-        err_set(err, "send: the client's key is no longer valid");
+        x->revoked = true;
+        err_set(err, "send: the client's key was taken away by a reload");
         return NULL;
     }
     return attempt_new(x, options, err);
-}
-
-void exchange_cancel_attempt(struct exchange *x, struct attempt *a) {
-    (void)x;
-    attempt_stop(a, OUTCOME_CANCELLED);
 }

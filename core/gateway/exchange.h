@@ -42,7 +42,7 @@ struct decision {
     int status;              /* DECIDED_RESPONSE: an answer of the policy's own */
     struct headers headers;
     struct buf body;
-    bool stream;    /* a local stream follows; stream_ref is the function */
+    bool stream;    /* a local stream follows; stream_ref is its function, 0 = none */
     int stream_ref; /* the bindings' */
 };
 
@@ -72,17 +72,19 @@ struct exchange {
     struct decision decision;
     struct attempt *attempts[MAX_ATTEMPTS];
     size_t n_attempts;
-    size_t plan_next;        /* next target of the default plan */
-    bool plan;               /* the default plan decides, the policy failed */
-    struct event *timer;     /* sleep, wait or deadline, whichever is first */
-    usec deadline;           /* monotonic; never USEC_NEVER */
-    bool deadline_set;       /* by the policy */
-    struct attempt *relayed; /* the attempt committed to */
-    bool answered;           /* the head is out */
-    int status;              /* what the client got */
-    size_t bytes_out;        /* of the body, once the connection is gone */
-    bool local_aborted;      /* a local stream ends as if it had broken */
-    usec first_content;      /* when the first content went to the client; 0 = none yet */
+    struct attempt *plan_best; /* of those in vain, the one to show */
+    size_t plan_next;          /* next target of the default plan */
+    bool plan;                 /* the default plan decides, the policy failed */
+    struct event *timer;       /* sleep, wait or deadline, whichever is first */
+    usec deadline;             /* monotonic; never USEC_NEVER */
+    bool deadline_set;         /* by the policy */
+    struct attempt *relayed;   /* the attempt committed to */
+    bool answered;             /* the head is out */
+    int status;                /* what the client got */
+    size_t bytes_out;          /* of the body, once the connection is gone */
+    bool revoked;              /* its key was taken away meanwhile: answered with a 401 */
+    bool local_aborted;        /* a local stream ends as if it had broken */
+    usec first_content;        /* when the first content went to the client; 0 = none yet */
 };
 
 /* A whole request from a client: taken. Answers by itself what needs no policy. */
@@ -105,15 +107,10 @@ bool exchange_wait(struct exchange *x, struct wait wait);
 usec exchange_remaining(
     const struct exchange *x); /* to the deadline, >= 0; USEC_NEVER when the policy set none */
 void exchange_set_deadline(struct exchange *x, usec after_start);
-/* "provider/model" as it would be sent for this request; false when the provider does not exist.
- * Appends to out. */
-bool exchange_target_name(struct exchange *x, struct str target, struct str model, struct buf *out);
 /* Starts an attempt; see attempt.h. NULL with err: unknown provider, too many attempts (a fault of
  * the policy). */
 struct attempt *exchange_send(struct exchange *x, const struct send_options *options,
                               struct err *err);
-/* An attempt that a later one makes needless. Its outcome becomes cancelled. */
-void exchange_cancel_attempt(struct exchange *x, struct attempt *a);
 /* Fills the decision with an error of the gateway's own in the client's dialect. -1: memory. */
 int exchange_decide_error(struct exchange *x, int status, const char *type, const char *code,
                           const char *message);

@@ -19,6 +19,9 @@ void exchange_finish(struct exchange *x, enum exchange_end end);
 /* Lets go of run and generation, cancels the attempts that are not relayed. */
 void exchange_release_policy(struct exchange *x);
 
+/* Cancels the attempts that are not relayed. */
+void exchange_stop_others(struct exchange *x);
+
 /* Sets the timer for what the run waits for. */
 void exchange_arm(struct exchange *x);
 

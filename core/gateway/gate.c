@@ -119,6 +119,7 @@ enum gate_result gate_data(struct attempt *a, struct str data) {
         if (buf_add_str(&a->held, data) != BUF_OK) {
             return fail(a, OUTCOME_LIMIT_EXCEEDED, "out of memory for the answer");
         }
+        a->body_cut = true;
         return judge(a); /* the rest of an over-long error page interests nobody */
     }
     if (buf_add_str(&a->held, data) != BUF_OK) {

@@ -13,11 +13,17 @@ static void refuse(struct exchange *x, int status, const char *code, const char 
 }
 
 static bool is_json(const struct http_request *r) {
-    struct str type;
+    struct str type, media;
     if (!r->body.len) {
         return false;
     }
-    return !headers_get(&r->headers, "content-type", &type) || str_case_has(type, "json");
+    if (!headers_get(&r->headers, "content-type", &type)) {
+        return true;
+    }
+    str_split(&type, ';', &media);
+    media = str_trim(media);
+    struct str tail = media.n > 5 ? str_make(media.p + media.n - 5, 5) : media;
+    return str_case_eq(tail, STR("/json")) || str_case_eq(tail, STR("+json"));
 }
 
 /* Finds model and stream. False: refused, the exchange is gone. */
@@ -91,6 +97,11 @@ static bool find_route(struct exchange *x) {
     return false;
 }
 
+/* A request without a body asks for no model. One whose body hides it is not let through. */
+static bool may_use_model(const struct exchange *x) {
+    return (!x->model && !x->request->body.len) || route_key_allows(x->key, x->model);
+}
+
 void exchange_begin(struct worker *w, struct conn *conn, struct http_request *request) {
     struct exchange *x = exchange_new(w, conn, request);
     if (!x) {
@@ -115,9 +126,11 @@ void exchange_begin(struct worker *w, struct conn *conn, struct http_request *re
     if (!scan_body(x) || !find_route(x)) {
         return;
     }
-    if (!route_key_allows(x->key, x->model)) {
+    if (!may_use_model(x)) {
         refuse(x, 403, "model_not_allowed",
-               "this API key may not use the model that was asked for");
+               x->model ? "this API key may not use the model that was asked for"
+                        : "this API key is limited to some models, and the request names none that "
+                          "can be read");
         return;
     }
     exchange_decide(x);

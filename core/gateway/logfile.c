@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/thread.h"
 
 #define SLICE 4096             /* PIPE_BUF */
 #define CLOSE_PATIENCE_MS 2000 /* for a reader that never reads, when the program ends */
@@ -118,7 +119,7 @@ struct logfile *logfile_open(const char *where, struct err *err) {
     }
     pthread_mutex_init(&f->lock, NULL);
     pthread_cond_init(&f->wake, NULL);
-    if (pthread_create(&f->thread, NULL, writer, f) != 0) {
+    if (thread_start(&f->thread, writer, f) != 0) {
         err_set(err, "no thread for log file %s", where);
         if (f->own_fd) {
             close(f->fd);

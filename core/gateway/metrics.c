@@ -47,7 +47,6 @@ struct series {
 struct metrics {
     pthread_mutex_t lock;
     struct map *series[METRIC_COUNT];
-    size_t total;
     unsigned long dropped;
 };
 

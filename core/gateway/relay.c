@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "gateway/answer.h"
+#include "gateway/attempt_mask.h"
 #include "gateway/exchange_internal.h"
 #include "upstream/outbound.h"
 
@@ -50,10 +51,10 @@ static void note_content(struct exchange *x, struct attempt *a) {
 
 enum pump_result { PUMP_MORE, PUMP_END, PUMP_ERROR, PUMP_TOO_LONG };
 
-/* Scans bytes[fed..] for whole events; *whole says how many bytes they are. Stops after the end
- * marker or an error event. */
+/* Scans bytes[fed..] for whole events; *whole says how many bytes they are, an error event not
+ * counted in. Stops after the end marker or an error event. */
 static enum pump_result pump(struct exchange *x, struct attempt *a, struct str bytes, size_t fed,
-                             size_t *whole) {
+                             size_t *whole, struct str *error) {
     while (fed < bytes.n) {
         struct sse_event event;
         size_t used = 0;
@@ -66,27 +67,40 @@ static enum pump_result pump(struct exchange *x, struct attempt *a, struct str b
         if (got != SSE_EVENT) {
             return PUMP_TOO_LONG;
         }
-        *whole = fed;
         unsigned signs = dialect_event(a->dialect, &event, &a->usage);
         a->signs |= signs;
+        if (signs & SIGN_ERROR) {
+            *error = str_make(bytes.p + *whole, fed - *whole);
+            return PUMP_ERROR;
+        }
+        *whole = fed;
         if (signs & SIGN_CONTENT) {
             note_content(x, a);
         }
         if (signs & SIGN_END) {
             return PUMP_END;
         }
-        if (signs & SIGN_ERROR) {
-            return PUMP_ERROR;
-        }
     }
     return PUMP_MORE;
+}
+
+/* The provider's own words, without our keys; nothing is added. */
+static void pass_error(struct exchange *x, const struct attempt *a, struct str event) {
+    struct buf words;
+    buf_init(&words, MAX_EVENT + KIB(64));
+    if (buf_add_str(&words, event) == BUF_OK) {
+        attempt_mask_text(a, &words);
+        conn_body(x->conn, words.data, words.len);
+    }
+    buf_release(&words);
 }
 
 /* Passes on whole events of `bytes`, of which `fed` were scanned before. False: the exchange is
  * over. */
 static bool pass_events(struct exchange *x, struct attempt *a, struct str bytes, size_t fed,
                         size_t *whole) {
-    enum pump_result result = pump(x, a, bytes, fed, whole);
+    struct str error = {NULL, 0};
+    enum pump_result result = pump(x, a, bytes, fed, whole, &error);
     if (*whole) {
         conn_body(x->conn, bytes.p, *whole);
     }
@@ -100,7 +114,8 @@ static bool pass_events(struct exchange *x, struct attempt *a, struct str bytes,
         }
         finish(x, END_COMPLETE);
         return false;
-    case PUMP_ERROR: /* the provider's own words were passed on; nothing is added */
+    case PUMP_ERROR:
+        pass_error(x, a, error);
         a->verdict.outcome = OUTCOME_ERROR_EVENT;
         finish(x, END_UPSTREAM_CUT);
         return false;
@@ -216,9 +231,6 @@ void relay_begin(struct exchange *x, struct attempt *a) {
     x->state = EXCHANGE_RELAYING;
     x->relayed = a;
     exchange_release_policy(x);
-    if (a->status >= 400) {
-        config_mask(x->config, &a->held);
-    }
     if (write_head(x, a) != 0) {
         answer_error(x, 502, "upstream_error", "invalid_response", "the answer's head is too large",
                      END_REFUSED);

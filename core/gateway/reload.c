@@ -130,6 +130,10 @@ static void check_fixed(const struct config *now, const struct config *next, str
     if (!same_text(now->admin_listen, next->admin_listen)) {
         diags_error(d, next->file, 0, "admin.listen %s", HOW);
     }
+    if (!same_text(now->log.access, next->log.access) ||
+        !same_text(now->log.error, next->log.error)) {
+        diags_error(d, next->file, 0, "log.access or log.error %s", HOW);
+    }
     if (!same_text(now->state_dir, next->state_dir)) {
         diags_error(d, next->file, 0, "state_dir %s", HOW);
     }
@@ -178,16 +182,24 @@ static void swap(struct loader *l, struct generation *next) {
     }
 }
 
-static enum load_result refused(struct loader *l, const struct diags *diags) {
-    const char *first = "";
+static void log_warnings(struct loader *l, const struct diags *diags) {
     for (size_t i = 0; i < diags->n; i++) {
         const struct diag *d = &diags->list[i];
-        if (!d->warning) {
-            first = *first ? first : d->message;
-            log_error(&l->gateway->log, "reload refused: %s:%d: %s", d->file, d->line, d->message);
+        if (d->warning) {
+            log_warn(&l->gateway->log, "reload: %s:%d: %s", d->file, d->line, d->message);
         }
     }
-    snprintf(l->last_refusal, sizeof(l->last_refusal), "%s", first);
+}
+
+static enum load_result refused(struct loader *l, const struct diags *diags) {
+    for (size_t i = 0; i < diags->n; i++) {
+        const struct diag *d = &diags->list[i];
+        if (!d->warning && d->line) {
+            log_error(&l->gateway->log, "reload refused: %s:%d: %s", d->file, d->line, d->message);
+        } else if (!d->warning) {
+            log_error(&l->gateway->log, "reload refused: %s: %s", d->file, d->message);
+        }
+    }
     atomic_fetch_add(&l->gateway->reloads_refused, 1);
     return LOAD_REFUSED;
 }
@@ -213,7 +225,7 @@ static enum load_result load(struct loader *l, struct diags *diags) {
         loader_discard(next, g->n_workers);
         return refused(l, diags);
     }
-    l->last_refusal[0] = '\0';
+    log_warnings(l, diags);
     unsigned id = generation_id(next);
     swap(l, next);
     log_info(&g->log, "reload: generation %u is in force", id);

@@ -29,9 +29,7 @@ struct loader {
     size_t pending; /* workers that may still use the generation before */
     struct generation *retiring;
     unsigned next_id;
-    usec loaded_at;         /* wall time of the last load that was applied */
-    char last_refusal[512]; /* first diagnostic of the last refused load, empty when the last one
-                               was applied */
+    _Atomic usec loaded_at; /* wall time of the last load that was applied */
 };
 
 int loader_init(struct loader *l, struct gateway *g, const char *config_file,

@@ -56,5 +56,5 @@ const struct config_key *route_key(const struct config *c, struct str secret) {
 }
 
 bool route_key_allows(const struct config_key *key, const char *model) {
-    return !key || !model || model_fits(key->models, model);
+    return !key || !key->models || (model && model_fits(key->models, model));
 }

@@ -18,7 +18,7 @@ int route_find(const struct config *c, struct str method, struct str path, const
 /* The configured key of that secret, compared in constant time over all keys; NULL when it is none.
  */
 const struct config_key *route_key(const struct config *c, struct str secret);
-/* May the key ask for the model? (NULL model or a key without list: yes.) */
+/* May the key ask for the model? A key without a list may ask for any. */
 bool route_key_allows(const struct config_key *key, const char *model);
 
 #endif

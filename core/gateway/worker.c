@@ -2,14 +2,15 @@
 #include "gateway/worker.h"
 
 #include <event2/event.h>
-#include <event2/thread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/thread.h"
 #include "gateway/accesslog.h"
 #include "gateway/answer.h"
 #include "gateway/exchange.h"
+#include "gateway/route.h"
+#include "upstream/outbound.h"
 
 #define IDLE_UPSTREAM_CONNECTIONS 512 /* kept per worker */
 
@@ -65,7 +66,19 @@ static void on_closed(void *ctx, struct conn *conn) {
     end_if_empty(w);
 }
 
-static const struct conn_ops CONN_OPS = {on_request, NULL,       on_refuse,
+/* A large body of somebody without a key is not taken in. Small ones are: their refusal is logged
+ * whole. */
+static int on_head(void *ctx, const struct http_head *head, const struct headers *headers) {
+    struct client *client = ctx;
+    const struct config *c = generation_config(worker_generation(client->worker));
+    bool large = head->body == HTTP_BODY_CHUNKED || head->content_length > MAX_BODY_OF_STRANGERS;
+    if (!c->n_keys || head->body == HTTP_BODY_NONE || !large) {
+        return 0;
+    }
+    return route_key(c, client_key(headers)) ? 0 : 401;
+}
+
+static const struct conn_ops CONN_OPS = {on_request, on_head,    on_refuse,
                                          on_gone,    on_drained, on_closed};
 
 static void on_accept(void *ctx, int fd) {
@@ -219,13 +232,8 @@ static void *run(void *arg) {
 }
 
 int worker_start(struct worker *w, struct err *err) {
-    sigset_t all, before; /* signals are the program's: its own threads get them */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&w->thread, NULL, run, w);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    w->thread_started = failed == 0;
-    return failed ? err_set(err, "worker %zu: no thread could be started", w->index) : 0;
+    w->thread_started = thread_start(&w->thread, run, w) == 0;
+    return w->thread_started ? 0 : err_set(err, "worker %zu: no thread could be started", w->index);
 }
 
 void worker_release(struct worker *w) {

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "config/luavalue.h"
 #include "policy/policy_lua.h"
@@ -158,6 +159,21 @@ const char *const *lane_targets(const struct lane *lane, size_t route) {
     return targets ? (const char *const *)targets : none;
 }
 
+usec lane_seconds(const struct lane *lane, size_t route, const char *name, usec otherwise) {
+    double seconds;
+
+    if (!value_number(value_field(&lane->gen->routes[route].settings, name), &seconds)) {
+        return otherwise;
+    }
+    return usec_from_seconds(seconds);
+}
+
+void lane_drop_ref(struct lane *lane, int ref) {
+    if (lane->box) {
+        luaL_unref(lane->box->L, LUA_REGISTRYINDEX, ref);
+    }
+}
+
 const char *lane_policy_file(const struct lane *lane, size_t route) {
     return lane->gen->policies[lane->gen->routes[route].policy].label;
 }
@@ -229,6 +245,19 @@ int lane_load(struct lane *lane, struct diags *diags, struct err *err) {
     return 0;
 }
 
+/* Where the route's handler, on top of the stack, begins; once, while the generation is staged. */
+static void note_line(lua_State *L, struct generation *g, size_t route) {
+    struct policy_route *r = &g->routes[route];
+    lua_Debug info;
+
+    if (r->line) {
+        return;
+    }
+    lua_pushvalue(L, -1);
+    lua_getinfo(L, ">S", &info);
+    r->line = strcmp(info.short_src, g->policies[r->policy].label) == 0 ? info.linedefined : 1;
+}
+
 static int bind_routes(lua_State *L) {
     struct lane *lane = box_arg(L);
     struct generation *g = lane->gen;
@@ -237,6 +266,7 @@ static int bind_routes(lua_State *L) {
     for (i = 0; i < g->config->n_routes; i++) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, lane->refs.policy[g->routes[i].policy]);
         lua_getfield(L, -1, "handle");
+        note_line(L, g, i);
         lane->refs.handler[i] = luaL_ref(L, LUA_REGISTRYINDEX);
         lua_pop(L, 1);
         value_to_lua(L, &g->routes[i].settings);

@@ -24,6 +24,7 @@ struct policy_file {
 /* What a route has beside its configuration. */
 struct policy_route {
     size_t policy;         /* index of its policy_file */
+    int line;              /* where its handler begins in that file */
     struct value settings; /* completed by the schema */
     char **targets;        /* default plan, NULL-terminated */
     size_t n_targets;

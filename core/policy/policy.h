@@ -82,6 +82,11 @@ void generation_stats(const struct generation *g, struct lane_stats *sum);
 /* The default plan of a route: its targets in order, as strings, groups flattened. NULL-terminated,
  * borrowed; empty when the settings name none. */
 const char *const *lane_targets(const struct lane *lane, size_t route);
+/* A number of seconds in the route's completed settings; `otherwise` when there is none of that
+ * name. */
+usec lane_seconds(const struct lane *lane, size_t route, const char *name, usec otherwise);
+/* Lets go of a registry reference that a binding took and nobody used. Cannot fail. */
+void lane_drop_ref(struct lane *lane, int ref);
 const char *lane_policy_file(const struct lane *lane,
                              size_t route); /* "policies/failover.lua", for messages */
 
@@ -111,6 +116,5 @@ enum run_status run_step(struct run *run, struct err *err) __attribute__((warn_u
 /* Drops the coroutine (wherever it stands) and gives the lane back. Never from inside a step of the
  * same run. NULL is a no-op. */
 void run_free(struct run *run);
-struct lane *run_lane(const struct run *run);
 
 #endif

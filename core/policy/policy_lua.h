@@ -35,6 +35,4 @@ void policy_about(lua_State *L, size_t route);
 /* Pushes the handler of the route and its completed, frozen settings: two values. */
 void policy_push_handler(lua_State *L, size_t route);
 
-/* "policies/x.lua:12: " position of the caller `level` levels up, for log lines. */
-
 #endif

@@ -17,6 +17,7 @@ struct run {
     void *request;                 /* borrowed */
     lua_State *co;                 /* NULL: to be made */
     usec born, used;               /* CPU time used so far */
+    int line;                      /* of that route's handler */
     const char *label;             /* "policies/failover.lua", NULL until a handler was pushed */
     bool started, over;
     struct run *next; /* in the free list */
@@ -91,6 +92,7 @@ struct run *run_new(struct lane *lane, const struct run_entry *entry, void *requ
     run->entry = entry;
     run->request = request;
     run->label = NULL;
+    run->line = 0;
     run->born = 0;
     run->used = 0;
     run->started = false;
@@ -127,10 +129,6 @@ void run_free(struct run *run) {
     } else if (lane->worn) {
         lane_renew(lane);
     }
-}
-
-struct lane *run_lane(const struct run *run) {
-    return run->lane;
 }
 
 bool policy_loading(lua_State *L) {
@@ -331,7 +329,8 @@ static void account(struct run *run, enum run_status status, const struct err *e
     atomic_fetch_add_explicit(status == RUN_TIMEOUT ? &lane->kills : &lane->errors, 1,
                               memory_order_relaxed);
     if (log) {
-        log_error(log, "%s: policy %s (generation %u): %s", run->label ? run->label : "policies", names[status], lane->gen->id, err->text);
+        log_error(log, "%s:%d: policy %s (generation %u): %s", run->label ? run->label : "policies",
+                  run->line, names[status], lane->gen->id, err->text);
     }
 }
 
@@ -366,6 +365,7 @@ void policy_about(lua_State *L, size_t route) {
     const struct generation *g = policy_lane(L)->gen;
 
     policy_lane(L)->current->label = g->policies[g->routes[route].policy].label;
+    policy_lane(L)->current->line = g->routes[route].line;
 }
 
 void policy_push_handler(lua_State *L, size_t route) {

@@ -39,8 +39,8 @@ enum transfer_sent { SENT_NOTHING, SENT_PARTIAL, SENT_ALL };
 struct transfer_result {
     enum outcome outcome;    /* OUTCOME_OK: a complete answer was delivered. Else dns, connect, tls,
                               * stale_connection, invalid_response (lying framing), empty_response
-                              * (closed without a byte of answer on a fresh connection), stream_broken
-                              * (short body or reset after the head) */
+                              * (closed without a byte of answer on a fresh connection),
+                              * stream_broken (short body or reset after the head) */
     enum transfer_sent sent; /* how much of the request went out */
     const char *detail;      /* for the log; borrowed for the callback; names no key */
 };

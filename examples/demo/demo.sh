@@ -52,6 +52,7 @@ listening() {
 start() {
     name=$1 config=$root/examples/$2/gateway.lua
     shift 2
+    : >"$dir/$name.err" # there before the first look at it
     env LISTEN=127.0.0.1:0 "$@" "$moongate" serve -c "$config" >"$dir/$name.out" 2>"$dir/$name.err" &
     pid=$!
     pids="$pids $pid"

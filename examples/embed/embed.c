@@ -43,6 +43,7 @@ int main(int argc, char **argv) {
         moongate_attach(gateway, base, &error) != 0) {
         fprintf(stderr, "embed: %s\n", error.text);
         moongate_free(gateway);
+        event_base_free(base);
         return 1;
     }
     printf("embed: http://%s/hello/9\n", moongate_address(gateway, 0));

@@ -35,7 +35,6 @@ function stream:abort() end
 ---@field json? any
 ---@field body? string
 ---@field stream? fun(out: moongate.Stream)
----@field attempt? moongate.Attempt
 
 ---@class moongate.Request
 ---@field id string

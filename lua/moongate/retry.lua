@@ -18,7 +18,7 @@ function retry.backoff(backoff, n)
   local jitter = backoff.jitter
   if jitter == "full" then return wait * moongate.random() end
   if jitter == "none" then return wait end
-  return wait * (1 + jitter * (2 * moongate.random() - 1))
+  return math.min(backoff.cap, wait * (1 + jitter * (2 * moongate.random() - 1)))
 end
 
 ---The provider's hint, when it is to be honoured.

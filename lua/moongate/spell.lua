@@ -27,7 +27,7 @@ end
 ---@return string|nil
 function spell.nearest(word, names)
   if type(word) ~= "string" or #word > MAX then return nil end
-  local best, best_distance = nil, math.max(1, #word // 3) + 1
+  local best, best_distance = nil, math.max(2, #word // 3) + 1
   for name in pairs(names) do
     if type(name) == "string" and #name <= MAX then
       local d = distance(word:lower(), name:lower())

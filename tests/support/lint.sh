@@ -26,6 +26,11 @@ grep -rl 'cJSON\.h' core | grep -v '^core/base/json\.c$' | breach cjson-in-one-f
 grep -rnE '(^|[^a-z_])(strcpy|strcat|sprintf|vsprintf|gets|strtok|atoi|atol|atof|exit|abort|_exit|system|rand|srand|strerror_r|setenv|putenv)\(' core --include='*.c' |
     grep -v 'core/main.c' | breach banned-function
 
+# 100 columns.
+git ls-files -co --exclude-standard 'core/*.[ch]' | while read -r file; do
+    [ ! -f "$file" ] || LC_ALL=C.UTF-8 grep -HnE '^.{101,}$' "$file"
+done | breach line-over-100
+
 # Every file says what it is.
 for file in $(git ls-files -co --exclude-standard 'core/*.[ch]' 'tests/*.c' 'lua/*.lua' 'policies/*.lua'); do
     [ -f "$file" ] || continue

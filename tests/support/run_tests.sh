@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Runs what `make test` built: C unit tests, policy tests in Lua, end-to-end tests. Closes with "N passed, N failed, N skipped". Exit status 1 when
-# anything failed, and in CI (CI=true) when anything was skipped.
+# anything failed, when one of the three ran no test, and in CI (CI=true) when anything was skipped.
 set -u
 cd "$(dirname "$0")/../.."
 logs=build/test-logs
@@ -17,8 +17,9 @@ for test in build/asan/tests/test_*; do
     case $test in *.d) continue ;; esac
     name=${test##*/}
     log=$logs/$name.log
-    if timeout 300 "$test" >"$log" 2>&1; then
-        add "$(number 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$log")"
+    if timeout 300 "$test" >"$log" 2>&1 </dev/null && grep -q '^\[  PASSED  \] [1-9]' "$log"; then
+        add "$(number 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$log")" 0 \
+            "$(number 's/^\[  SKIPPED \] \([0-9]*\) test.*/\1/p' "$log")"
     else
         add "$(number 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$log")" \
             "$(n=$(number 's/^\[  FAILED  \] \([0-9]*\) test.*/\1/p' "$log"); echo "${n:-1}")"
@@ -30,7 +31,7 @@ echo "   $passed passed, $failed failed"
 
 echo "== policy tests (Lua)"
 log=$logs/lua.log
-if lua5.4 tests/lua/run.lua >"$log" 2>&1; then
+if lua5.4 tests/lua/run.lua >"$log" 2>&1 </dev/null && grep -q '^ok' "$log"; then
     add "$(grep -c '^ok' "$log")"
 else
     bad=$(grep -c '^not ok' "$log")
@@ -43,8 +44,10 @@ echo "   $(grep -c '^ok' "$log") passed, $(grep -c '^not ok' "$log") failed"
 echo "== end-to-end tests (Python, real sockets)"
 log=$logs/pytest.log
 tests/support/venv.sh || exit 1
+# The tests speak to the loopback only; the ones about proxies set their own.
+unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY PYTEST_ADDOPTS
 # Colours and progress are for people; the log keeps all of it.
-if build/venv/bin/python -m pytest -c tests/pytest.ini tests/e2e -n "${PYTEST_WORKERS:-4}" -q "$@" >"$log" 2>&1; then
+if build/venv/bin/python -m pytest -c tests/pytest.ini tests/e2e -n "${PYTEST_WORKERS:-4}" -q --color=no "$@" >"$log" 2>&1 </dev/null; then
     tail -n 3 "$log"
     status=0
 else
@@ -55,9 +58,16 @@ last=$(grep -E '[0-9]+ (passed|failed|error)' "$log" | tail -n 1)
 of() { echo "$last" | sed -n "s/.*[^0-9]\([0-9][0-9]*\) $1.*/\1/p;s/^\([0-9][0-9]*\) $1.*/\1/p" | head -n 1; }
 bad=$(($(of failed || true) + $(of error || true) + 0))
 [ "$status" = 0 ] || [ "$bad" -gt 0 ] || bad=1
-add "$(of passed)" "$bad" "$(of skipped)"
+add "$(of passed)" "$bad" "$(($(of skipped || true) + $(of xfailed || true) + 0))"
 
 echo
+if [ "$skipped" -gt 0 ] && [ "${CI:-}" = true ]; then
+    echo "in CI a skipped test counts as failed: $skipped skipped"
+    failed=$((failed + skipped)) skipped=0
+fi
+if [ $((passed + failed)) = 0 ]; then
+    echo "no test was run"
+    failed=1
+fi
 echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" = 0 ] || exit 1
-[ "$skipped" = 0 ] || [ "${CI:-}" != true ] || { echo "in CI a skipped test counts as failed"; exit 1; }
+[ "$failed" = 0 ]

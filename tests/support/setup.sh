@@ -11,12 +11,12 @@ packages_of() {
         test) echo "$build lua5.4 libcmocka-dev python3 python3-venv" ;;
         clients) echo "$build"; node_is_there || echo "nodejs npm" ;;
         bench) echo "$build haproxy python3" ;;
-        fuzz) echo "$build clang" ;;
+        fuzz) echo "$build clang libclang-rt-dev" ;; # the runtime is only recommended by clang
         *) echo "setup.sh: unknown group '$1': build, test, clients, bench or fuzz is expected" >&2; exit 2 ;;
     esac
 }
 
-# Node may come from elsewhere than Debian.
+# Node may come from elsewhere than Debian. Debian's runs npm and is too old for the clients themselves: tests/clients/run.sh sees to that.
 node_is_there() {
     command -v npm >/dev/null 2>&1 || return 1
     major=$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null) && [ "${major:-0}" -ge 18 ]
@@ -66,11 +66,17 @@ if [ "$(id -u)" != 0 ]; then
     as_root=sudo
 fi
 echo "Installing: $missing"
-export DEBIAN_FRONTEND=noninteractive
-install() { $as_root apt-get install -y -qq --no-install-recommends $missing >"$log" 2>&1; }
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-install || { $as_root apt-get update -qq >"$log" 2>&1 && install; } || {
+# Through env, because sudo drops the environment. A new machine may be busy with its first upgrade: that lock is waited for.
+apt() { # COMMAND, then its words
+    command=$1
+    shift
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get "$command" -qq -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 "$@" </dev/null >>"$log" 2>&1
+}
+install() { apt install -y --no-install-recommends $missing; }
+# An update that could not reach every source may still have brought what is needed here.
+install || { : >"$log"; apt update || true; install; } || {
     cat "$log" >&2
     echo "setup.sh: apt could not install: $missing" >&2
     exit 1

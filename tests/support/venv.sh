@@ -23,5 +23,6 @@ echo "Making $venv"
 mkdir -p "$root/build"
 rm -rf "$venv"
 "$python" -m venv "$venv"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$root/tests/requirements.txt"
+fetch() { "$venv/bin/python" -m pip install --quiet --no-input --disable-pip-version-check --retries 10 -r "$root/tests/requirements.txt" </dev/null; }
+fetch || fetch # once more: an index can fail for a moment
 echo "$wanted" >"$venv/made-from"
