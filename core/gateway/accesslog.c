@@ -151,8 +151,7 @@ static void count(const struct exchange *x, enum exchange_end end, usec now) {
     const struct attempt *a = x->relayed;
     if (a) {
         buf_clear(&labels);
-        metrics_label(&labels, "gen_ai_provider_name", str_of(a->provider->name));
-        metrics_label(&labels, "gen_ai_request_model", str_of(a->served_model));
+        attempt_labels(a, &labels);
         metrics_add(m, METRIC_OPERATION, labels.data, usec_to_seconds(now - x->request->started));
         size_t common = labels.len;
         const struct usage *u = &a->usage;

@@ -140,6 +140,10 @@ bool attempt_may_leave(const struct attempt *a);
  * forgets it. */
 void attempt_leave(struct attempt *a);
 
+/* The labels that OpenTelemetry's GenAI conventions ask for. */
+struct buf;
+void attempt_labels(const struct attempt *a, struct buf *labels);
+
 /* Counts the attempt into target facts and metrics, once. */
 void attempt_account(struct attempt *a);
 

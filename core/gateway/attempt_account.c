@@ -9,6 +9,28 @@ static double seconds(usec from, usec to) {
     return from && to > from ? usec_to_seconds(to - from) : 0;
 }
 
+/* gen_ai.operation.name of the conventions, by the client's path. */
+static struct str operation(struct str path) {
+    static const struct {
+        const char *end, *name;
+    } known[] = {{"/chat/completions", "chat"},
+                 {"/responses", "chat"},
+                 {"/completions", "text_completion"},
+                 {"/embeddings", "embeddings"}};
+    for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++) {
+        if (str_ends(path, known[i].end)) {
+            return str_of(known[i].name);
+        }
+    }
+    return STR("other");
+}
+
+void attempt_labels(const struct attempt *a, struct buf *labels) {
+    metrics_label(labels, "gen_ai_operation_name", operation(a->x->request->path));
+    metrics_label(labels, "gen_ai_provider_name", str_of(a->provider->name));
+    metrics_label(labels, "gen_ai_request_model", str_of(a->served_model));
+}
+
 static void count(struct attempt *a, usec now) {
     struct metrics *m = a->worker->metrics;
     enum outcome o = a->verdict.outcome;
@@ -19,8 +41,7 @@ static void count(struct attempt *a, usec now) {
     metrics_label(&labels, "class", str_of(class_name(outcome_class(o))));
     metrics_add(m, METRIC_ATTEMPTS, labels.data, 1);
     buf_clear(&labels);
-    metrics_label(&labels, "gen_ai_provider_name", str_of(a->provider->name));
-    metrics_label(&labels, "gen_ai_request_model", str_of(a->served_model));
+    attempt_labels(a, &labels);
     if (a->content_at && o == OUTCOME_OK) {
         metrics_add(m, METRIC_FIRST_TOKEN, labels.data, seconds(a->sent_at, a->content_at));
     }

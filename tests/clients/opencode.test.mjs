@@ -8,7 +8,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { CLIENTS, ended, failing, need, startGateway, startProvider } from "./support.mjs";
+import { CLIENTS, ended, failing, need, startGateway, startProvider, waitUntil } from "./support.mjs";
 
 const { LLMock } = need("@copilotkit/aimock");
 
@@ -21,9 +21,9 @@ function configuration(baseURL) {
   };
 }
 
-async function opencode(t, baseURL, prompt, patience = 90_000) {
+/** Starts it. `.end(patience)` waits until it has ended, by itself or after so many milliseconds, and tells how. */
+function opencode(t, baseURL, prompt) {
   const home = mkdtempSync(join(tmpdir(), "opencode-"));
-  t.after(() => rmSync(home, { recursive: true, force: true }));
   const folder = join(home, "project");
   mkdirSync(folder);
   const off = ["AUTOUPDATE", "MODELS_FETCH", "DEFAULT_PLUGINS", "LSP_DOWNLOAD", "SHARE", "PROJECT_CONFIG", "CLAUDE_CODE"];
@@ -36,15 +36,23 @@ async function opencode(t, baseURL, prompt, patience = 90_000) {
   };
   const child = spawn(join(CLIENTS, "node_modules/.bin/opencode"), ["run", "--format", "json", prompt],
     { cwd: folder, env, stdio: ["ignore", "pipe", "pipe"] });
+  t.after(async () => {
+    child.kill("SIGKILL");
+    await ended(child);
+    rmSync(home, { recursive: true, force: true });
+  });
   let stdout = "", stderr = "";
   child.stdout.on("data", (d) => { stdout += d; });
   child.stderr.on("data", (d) => { stderr += d; });
-  const status = await ended(child, patience);
-  const said = stdout.split("\n").filter(Boolean).map((line) => JSON.parse(line));
-  return { status, said, stderr, text: said.filter((e) => e.type === "text").map((e) => e.part.text).join("") };
+  async function end(patience) {
+    const status = await ended(child, patience);
+    const said = stdout.split("\n").filter(Boolean).map((line) => JSON.parse(line));
+    return { status, said, stderr, text: said.filter((e) => e.type === "text").map((e) => e.part.text).join("") };
+  }
+  return { child, end };
 }
 
-test("one turn completes while the primary answers 429", { timeout: 120_000 }, async (t) => {
+test("one turn completes while the primary answers 429", { timeout: 240_000 }, async (t) => {
   const main = await startProvider(t, failing(429, "rate_limit_exceeded"));
   const spare = new LLMock({ port: 0 });
   spare.on({ predicate: () => true }, { content: "The moon gate is open." });
@@ -52,7 +60,7 @@ test("one turn completes while the primary answers 429", { timeout: 120_000 }, a
   t.after(() => spare.stop());
   const gateway = await startGateway(t, { main: main.baseURL, spare: `${spare.url}/v1` });
 
-  const run = await opencode(t, gateway.baseURL, "Say something about the gate.");
+  const run = await opencode(t, gateway.baseURL, "Say something about the gate.").end(150_000);
   assert.equal(run.status, 0, run.stderr);
   assert.equal(run.text, "The moon gate is open.");
   assert.ok(main.requests.length >= 1);
@@ -62,7 +70,7 @@ test("one turn completes while the primary answers 429", { timeout: 120_000 }, a
 });
 
 // E03: opencode made over 600 calls in 40 s against a stream that ended cleanly without an end marker.
-test("E03 a stream without an end marker does not make it loop", { timeout: 120_000 }, async (t) => {
+test("E03 a stream without an end marker does not make it loop", { timeout: 240_000 }, async (t) => {
   const chunk = (delta) => `data: ${JSON.stringify({ id: "c", object: "chat.completion.chunk", created: 1, model: "m",
     choices: [{ index: 0, delta, finish_reason: null }] })}\n\n`;
   const main = await startProvider(t, (_, response) => {
@@ -70,7 +78,9 @@ test("E03 a stream without an end marker does not make it loop", { timeout: 120_
     response.end(chunk({ role: "assistant" }) + chunk({ content: "half" }) + chunk({ content: " of it" }));
   });
   const gateway = await startGateway(t, { main: main.baseURL });
-  const run = await opencode(t, gateway.baseURL, "Say something.", 20_000);
+  const agent = opencode(t, gateway.baseURL, "Say something.");
+  await waitUntil(() => main.requests.length > 0 || agent.child.exitCode !== null, "opencode to call", 150_000);
+  const run = await agent.end(20_000);
   t.diagnostic(`${main.requests.length} calls, exit status ${run.status ?? "none, ended after 20 s"}`);
   assert.ok(main.requests.length > 0 && main.requests.length < 20, `${main.requests.length} calls`);
 });

@@ -18,12 +18,12 @@ const BINARY = process.env.MOONGATE_BIN
   || ["build/asan/moongate", "build/moongate"].map((p) => join(ROOT, p)).find(existsSync);
 const PATIENCE = 30_000;
 
-export async function waitUntil(condition, what) {
-  const end = Date.now() + PATIENCE;
+export async function waitUntil(condition, what, patience = PATIENCE) {
+  const end = Date.now() + patience;
   for (;;) {
     const value = await condition();
     if (value) return value;
-    if (Date.now() > end) throw new Error(`waited ${PATIENCE / 1000} s in vain for ${what}`);
+    if (Date.now() > end) throw new Error(`waited ${patience / 1000} s in vain for ${what}`);
     await new Promise((go) => setTimeout(go, 20));
   }
 }
