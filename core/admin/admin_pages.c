@@ -226,9 +226,7 @@ static int list_configured(struct target_list *list, struct targets *targets,
     for (size_t r = 0; r < c->n_routes; r++) {
         for (const char *const *t = lane_targets(generation_lane(g, 0), r); *t; t++) {
             struct target_facts f;
-            struct str provider, rest = str_of(*t);
-            str_split(&rest, '/', &provider);
-            const struct config_provider *p = config_provider(c, provider);
+            const struct config_provider *p = config_provider(c, target_split(str_of(*t)).provider);
             if (p && !map_get(list->seen, str_of(*t))) {
                 targets_facts(targets, str_of(*t), str_of(p->quota_group), &f);
                 list_target(list, &f);

@@ -174,9 +174,9 @@ static int m_merge(lua_State *L) {
 
 /* The provider of a target, checked; raises when there is none of that name. */
 static const struct config_provider *check_provider(lua_State *L, int arg, struct str *target) {
-    struct str provider, rest = *target = bind_check_str(L, arg, MAX_TARGET_NAME);
-    str_split(&rest, '/', &provider);
-    const struct config_provider *p = config_provider(policy_config(L), provider);
+    *target = bind_check_str(L, arg, MAX_TARGET_NAME);
+    const struct config_provider *p =
+        config_provider(policy_config(L), target_split(*target).provider);
     if (!p) {
         luaL_error(L, "target \"%s\": there is no such provider", target->p);
     }
@@ -259,10 +259,9 @@ static int m_resume(lua_State *L) {
 
 /* moongate.provider(target) -> provider name, model or nil */
 static int m_provider(lua_State *L) {
-    struct str provider, rest = bind_check_str(L, 1, MAX_TARGET_NAME);
-    str_split(&rest, '/', &provider);
-    bind_push_str(L, provider);
-    bind_push_str(L, rest);
+    struct target_name target = target_split(bind_check_str(L, 1, MAX_TARGET_NAME));
+    bind_push_str(L, target.provider);
+    bind_push_str(L, target.model);
     return 2;
 }
 

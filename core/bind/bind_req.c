@@ -212,16 +212,13 @@ static int req_sleep(lua_State *L) {
 
 static int req_name(lua_State *L) {
     struct exchange *x = bind_check_req(L, 1);
-    struct str target = bind_check_str(L, 2, MAX_TARGET_NAME);
-    char room[MAX_TARGET_NAME + 1];
-    struct str provider, rest = target;
-    str_split(&rest, '/', &provider);
-    if (rest.p || !x->model) {
-        lua_pushlstring(L, target.p, target.n);
-        return 1;
+    struct target_name target = target_split(bind_check_str(L, 2, MAX_TARGET_NAME));
+    lua_settop(L, 2);
+    if (!target.model.p && x->model) {
+        lua_pushliteral(L, "/");
+        lua_pushstring(L, x->model);
+        lua_concat(L, 3);
     }
-    int n = snprintf(room, sizeof(room), "%.*s/%s", (int)provider.n, provider.p, x->model);
-    lua_pushlstring(L, room, n < (int)sizeof(room) ? (size_t)n : sizeof(room) - 1);
     return 1;
 }
 

@@ -134,11 +134,10 @@ static int list_models(struct exchange *x, struct map *seen) {
             bad |= add_once(x, seen, r, str_of(*m), "moongate");
         }
         for (const char *const *t = lane_targets(x->lane, r); *t; t++) {
-            struct str provider, rest = str_of(*t);
+            struct target_name target = target_split(str_of(*t));
             char owner[128];
-            str_split(&rest, '/', &provider);
-            str_copy(owner, sizeof(owner), provider);
-            bad |= rest.p ? add_once(x, seen, r, rest, owner) : 0;
+            str_copy(owner, sizeof(owner), target.provider);
+            bad |= target.model.p ? add_once(x, seen, r, target.model, owner) : 0;
         }
     }
     return bad | buf_adds(&x->decision.body, "]}");

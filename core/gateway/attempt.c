@@ -271,6 +271,7 @@ void attempt_commit(struct attempt *a) {
 void attempt_pause(struct attempt *a) {
     if (a->transfer && !a->paused) {
         a->paused = true;
+        a->paused_since = clock_now();
         a->worker->transport->ops->pause(a->transfer);
     }
 }
@@ -279,6 +280,7 @@ void attempt_resume(struct attempt *a) {
     if (a->transfer && a->paused) {
         a->paused = false;
         a->last_progress = clock_now();
+        a->paused_for += a->last_progress - a->paused_since;
         attempt_arm(a);
         a->worker->transport->ops->resume(a->transfer);
     }

@@ -83,8 +83,9 @@ struct attempt {
     } limit; /* durations; 0 = off */
     usec queue_deadline;
     usec sent_at, admitted_at, connected_at, head_at, content_at, ended_at; /* 0 = not reached */
-    usec last_progress; /* last content (streams) or bytes (plain answers) */
-    bool paused;        /* the transfer is held back: idle does not run */
+    usec last_progress;            /* last content (streams) or bytes (plain answers) */
+    bool paused;                   /* the transfer is held back: idle does not run */
+    usec paused_since, paused_for; /* a slow client's time is not the provider's */
     unsigned long long max_bytes, answer_bytes;
 
     int status;             /* 0 = no answer */

@@ -69,7 +69,7 @@ void attempt_account(struct attempt *a) {
         .succeeded = o == OUTCOME_OK,
         .failed = outcome_blames_target(o),
         .first_token = o == OUTCOME_OK ? seconds(a->admitted_at, a->content_at) : 0,
-        .total = o == OUTCOME_OK ? seconds(a->admitted_at, now) : 0,
+        .total = o == OUTCOME_OK ? seconds(a->admitted_at + a->paused_for, now) : 0,
         .error = outcome_blames_target(o) ? error : NULL,
     };
     target_done(a->facts, &end);

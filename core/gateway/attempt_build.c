@@ -31,15 +31,14 @@ static void set_limits(struct attempt *a, const struct send_options *o) {
 /* Finds provider and model of the target; the names are kept in the attempt. */
 static int resolve(struct attempt *a, const struct send_options *o, struct err *err) {
     struct exchange *x = a->x;
-    struct str provider, rest = o->target;
-    str_split(&rest, '/', &provider);
-    a->provider = config_provider(x->config, provider);
+    struct target_name target = target_split(o->target);
+    a->provider = config_provider(x->config, target.provider);
     if (!a->provider) {
         return err_set(err, "target \"%.*s\": there is no provider \"%.*s\"", (int)o->target.n,
-                       o->target.p, (int)provider.n, provider.p);
+                       o->target.p, (int)target.provider.n, target.provider.p);
     }
     a->dialect = dialect_find(str_of(a->provider->dialect));
-    struct str model = o->model.n ? o->model : rest.p ? rest : str_of(x->model);
+    struct str model = o->model.n ? o->model : target.model.p ? target.model : str_of(x->model);
     struct buf name;
     buf_init(&name, MAX_TARGET_NAME);
     int bad = buf_adds(&name, a->provider->name);

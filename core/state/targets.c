@@ -93,9 +93,14 @@ static struct str name_of(const struct target *e) {
     return str_make(e->name, e->name_len);
 }
 
-static struct str provider_of(struct str name) {
+struct target_name target_split(struct str name) {
+    struct target_name split = {name, {NULL, 0}};
     const char *slash = name.n ? memchr(name.p, '/', name.n) : NULL;
-    return slash ? str_make(name.p, (size_t)(slash - name.p)) : name;
+    if (slash) {
+        split.provider = str_make(name.p, (size_t)(slash - name.p));
+        split.model = str_make(slash + 1, name.n - split.provider.n - 1);
+    }
+    return split;
 }
 
 static void idle_unlink(struct targets *t, struct target *e) {
@@ -306,11 +311,11 @@ static void fill_entry(const struct target *e, struct target_facts *out) {
 static void fill(struct targets *t, struct str name, struct str group, struct target_facts *out) {
     usec now = clock_now();
     const struct target *e = map_get(t->entries, name);
-    const struct provider_state *p = map_get(t->providers, provider_of(name));
+    const struct provider_state *p = map_get(t->providers, target_split(name).provider);
     const struct suspension *s = longest(t, name, group, now);
     memset(out, 0, sizeof(*out));
     str_copy(out->name, sizeof(out->name), name);
-    str_copy(out->provider, sizeof(out->provider), provider_of(name));
+    str_copy(out->provider, sizeof(out->provider), target_split(name).provider);
     out->up = p ? p->up : true;
     out->up_since = p ? p->up_since : 0;
     if (s) {

@@ -33,6 +33,13 @@ struct target_facts {
     usec last_error_at;   /* wall time, 0 when none */
 };
 
+/* A target's name, split at its first slash. model.p is NULL when there is none: the client's model
+ * passes through. */
+struct target_name {
+    struct str provider, model;
+};
+struct target_name target_split(struct str name);
+
 struct targets *targets_new(size_t max); /* NULL: memory */
 void targets_free(struct targets *t);
 
