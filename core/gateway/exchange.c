@@ -48,7 +48,9 @@ struct exchange *exchange_new(struct worker *w, struct conn *conn, struct http_r
     x->dialect = dialect_find(STR("openai"));
     headers_init(&x->decision.headers, MAX_EXTRA_HEADERS + 8, MAX_HEADER_BYTES);
     buf_init(&x->decision.body, LUA_BODY_MAX);
-    snprintf(x->id, sizeof(x->id), "mg-%016llx", (unsigned long long)rng_next(&w->rng));
+    uint64_t number = rng_next(&w->rng);
+    memcpy(x->id, "mg-", 3);
+    hash_hex((const unsigned char *)&number, sizeof(number), x->id + 3);
     x->next = w->exchanges;
     if (x->next) {
         x->next->prev = x;

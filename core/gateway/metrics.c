@@ -129,18 +129,21 @@ void metrics_add_policy(struct metrics *m, struct str name, const char *labels, 
     buf_release(&key);
 }
 
+#define MAX_LABEL_VALUE 128
+
+/* No formatted printing here: it runs a dozen times a request. */
 void metrics_label(struct buf *labels, const char *name, struct str value) {
-    size_t before = labels->len;
-    int bad = buf_addf(labels, "%s%s=\"", before ? "," : "", name);
-    for (size_t i = 0; i < value.n && i < 128 && !bad; i++) {
+    char text[2 * MAX_LABEL_VALUE];
+    size_t before = labels->len, n = 0;
+    for (size_t i = 0; i < value.n && i < MAX_LABEL_VALUE; i++) {
         unsigned char c = (unsigned char)value.p[i];
         if (c == '"' || c == '\\') {
-            bad = buf_addc(labels, '\\') | buf_addc(labels, (char)c);
-        } else {
-            bad = buf_addc(labels, c < 0x20 || c == 0x7f ? '?' : (char)c);
+            text[n++] = '\\';
         }
+        text[n++] = c < 0x20 || c == 0x7f ? '?' : (char)c;
     }
-    if (bad || buf_addc(labels, '"') != BUF_OK) {
+    if ((before && buf_addc(labels, ',')) || buf_adds(labels, name) || buf_adds(labels, "=\"") ||
+        buf_add(labels, text, n) || buf_addc(labels, '"')) {
         buf_truncate(labels, before);
     }
 }
