@@ -105,6 +105,9 @@ static void judge_event(const struct dialect *d, struct str data, struct verdict
         }
     }
     enum outcome o = classify(d, f.status, &f);
+    if (o == OUTCOME_CREDENTIAL_ERROR && status == 400) {
+        status = 401; /* OpenAI files a bad key under invalid_request_error */
+    }
     out->outcome = OUTCOME_ERROR_EVENT;
     out->status = status ? status : stands_for[o] ? stands_for[o] : 500;
     copy_facts(out, &f);
