@@ -11,7 +11,7 @@ static const char *const END_NAMES[] = {[END_COMPLETE] = "complete",
                                         [END_LIMIT] = "limit",
                                         [END_REFUSED] = "refused"};
 
-const char *exchange_end_name(enum exchange_end end) {
+static const char *end_name(enum exchange_end end) {
     return END_NAMES[end];
 }
 
@@ -111,7 +111,7 @@ static void write_line(struct buf *line, const struct exchange *x, enum exchange
     bad |= field(line, "served_model", str_of(a ? a->served_model : NULL));
     bad |= buf_adds(line, x->stream ? ",\"stream\":true" : ",\"stream\":false");
     bad |= number(line, "status", x->status);
-    bad |= field(line, "end", str_of(exchange_end_name(end)));
+    bad |= field(line, "end", str_of(end_name(end)));
     bad |= attempts(line, x);
     bad |= number(line, "queue_ms",
                   a ? ms(a->sent_at, a->admitted_at ? a->admitted_at : a->ended_at) : -1);
@@ -124,7 +124,7 @@ static void write_line(struct buf *line, const struct exchange *x, enum exchange
     if (bad) { /* longer than a line may be: says so with what identifies it */
         buf_clear(line);
         bad = buf_addf(line, "{\"id\":\"%s\",\"status\":%d,\"end\":\"%s\",\"truncated\":true}",
-                       x->id, x->status, exchange_end_name(end));
+                       x->id, x->status, end_name(end));
     }
 }
 
@@ -146,7 +146,7 @@ static void count(const struct exchange *x, enum exchange_end end, usec now) {
     }
     metrics_label(&labels, "route", str_of(x->route->name));
     metrics_label(&labels, "status", str_of(status));
-    metrics_label(&labels, "end", str_of(exchange_end_name(end)));
+    metrics_label(&labels, "end", str_of(end_name(end)));
     metrics_add(m, METRIC_REQUESTS, labels.data, 1);
     const struct attempt *a = x->relayed;
     if (a) {

@@ -8,7 +8,6 @@
 
 #include "gateway/exchange.h"
 
-const char *exchange_end_name(enum exchange_end end);
 void accesslog_write(struct exchange *x, enum exchange_end end);
 /* A request that never became an exchange (refused by the connection). */
 void accesslog_refused(struct worker *w, int status);

@@ -73,27 +73,33 @@ static void send_whole(struct exchange *x, const struct attempt *about, enum exc
     exchange_finish(x, end);
 }
 
-void answer_error(struct exchange *x, int status, const char *type, const char *code,
-                  const char *message, enum exchange_end end) {
-    if (exchange_decide_error(x, status, type, code, message) != 0) {
+struct own_words {
+    int status;
+    const char *type, *code, *message;
+};
+
+static void send_error(struct exchange *x, const struct attempt *about, struct own_words w,
+                       enum exchange_end end) {
+    if (exchange_decide_error(x, w.status, w.type, w.code, w.message) != 0) {
         conn_abort(x->conn);
         exchange_finish(x, END_REFUSED);
         return;
     }
-    send_whole(x, NULL, end);
+    send_whole(x, about, end);
+}
+
+void answer_error(struct exchange *x, int status, const char *type, const char *code,
+                  const char *message, enum exchange_end end) {
+    send_error(x, NULL, (struct own_words){status, type, code, message}, end);
 }
 
 void answer_refused_credentials(struct exchange *x, const struct attempt *a) {
+    static const struct own_words words = {
+        502, "upstream_error", "provider_credentials_refused",
+        "The provider refused this gateway's own credentials. Your key is not "
+        "at fault; tell the gateway's operator."};
     headers_clear(&x->decision.headers);
-    if (exchange_decide_error(
-            x, 502, "upstream_error", "provider_credentials_refused",
-            "The provider refused this gateway's own credentials. Your key is not "
-            "at fault; tell the gateway's operator.") != 0) {
-        conn_abort(x->conn);
-        exchange_finish(x, END_REFUSED);
-        return;
-    }
-    send_whole(x, a, END_COMPLETE);
+    send_error(x, a, words, END_COMPLETE);
 }
 
 void answer_response(struct exchange *x) {

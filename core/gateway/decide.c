@@ -64,17 +64,21 @@ static struct send_options plan_options(const struct exchange *x, const char *ta
     };
 }
 
-/* Of two attempts in vain the one to show: a real failure, else the suspension that ends soonest.
- */
-static struct attempt *plan_better(struct exchange *x, struct attempt *a, struct attempt *b) {
+static usec suspended_for(struct exchange *x, const struct attempt *a) {
     struct targets *targets = x->worker->gateway->state.targets;
-    if (!a || !b || counts(b) || counts(a)) {
-        return !b || (a && counts(a) && !counts(b)) ? a : b;
+    return targets_suspended_for(targets, str_of(a->name), attempt_group(a));
+}
+
+/* Of two attempts in vain (either may be NULL) the one to show: the later real failure, else the
+ * suspension that ends soonest. */
+static struct attempt *plan_better(struct exchange *x, struct attempt *a, struct attempt *b) {
+    if (!a || !b) {
+        return a ? a : b;
     }
-    return targets_suspended_for(targets, str_of(a->name), attempt_group(a)) <=
-                   targets_suspended_for(targets, str_of(b->name), attempt_group(b))
-               ? a
-               : b;
+    if (counts(a) || counts(b)) {
+        return counts(b) ? b : a;
+    }
+    return suspended_for(x, a) <= suspended_for(x, b) ? a : b;
 }
 
 /* The default plan: the route's targets in order, once each. */

@@ -12,6 +12,18 @@
 
 static bool wait_is_over(const struct exchange *x);
 
+/* Sets the timer for what the run waits for. */
+static void arm(struct exchange *x) {
+    usec until =
+        x->wait.kind == WAIT_SLEEP || x->wait.kind == WAIT_ANY ? x->wait.until : USEC_NEVER;
+    if (until == USEC_NEVER) {
+        evtimer_del(x->timer);
+        return;
+    }
+    struct timeval in = usec_to_timeval(until - clock_now());
+    evtimer_add(x->timer, &in);
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *arg) {
     struct exchange *x = arg;
     (void)fd;
@@ -20,7 +32,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg) {
         return;
     }
     if (!wait_is_over(x)) {
-        exchange_arm(x); /* libevent's clock is coarser than ours and may fire a little early */
+        arm(x); /* libevent's clock is coarser than ours and may fire a little early */
         return;
     }
     x->wait.kind = WAIT_NOTHING;
@@ -152,17 +164,6 @@ void exchange_drained(struct exchange *x) {
     }
 }
 
-void exchange_arm(struct exchange *x) {
-    usec until =
-        x->wait.kind == WAIT_SLEEP || x->wait.kind == WAIT_ANY ? x->wait.until : USEC_NEVER;
-    if (until == USEC_NEVER) {
-        evtimer_del(x->timer);
-        return;
-    }
-    struct timeval in = usec_to_timeval(until - clock_now());
-    evtimer_add(x->timer, &in);
-}
-
 static bool is_news(const struct attempt *a) {
     return a->known && !a->seen;
 }
@@ -197,7 +198,7 @@ bool exchange_wait(struct exchange *x, struct wait wait) {
         x->wait.kind = WAIT_NOTHING;
         return false;
     }
-    exchange_arm(x);
+    arm(x);
     return true;
 }
 

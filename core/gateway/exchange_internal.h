@@ -22,9 +22,6 @@ void exchange_release_policy(struct exchange *x);
 /* Cancels the attempts that are not relayed. */
 void exchange_stop_others(struct exchange *x);
 
-/* Sets the timer for what the run waits for. */
-void exchange_arm(struct exchange *x);
-
 /* decide.c: the policy's first step. May free x. */
 void exchange_decide(struct exchange *x);
 
