@@ -22,8 +22,8 @@ static void cancel_transfer(struct attempt *a) {
     struct transfer *transfer = a->transfer;
     if (transfer) {
         a->transfer = NULL;
-        a->sent = a->worker->transport->ops->sent(transfer);
-        a->worker->transport->ops->cancel(transfer);
+        a->sent = transfer_sent(transfer);
+        transfer_cancel(transfer);
     }
     release_slot(a);
 }
@@ -272,7 +272,7 @@ void attempt_pause(struct attempt *a) {
     if (a->transfer && !a->paused) {
         a->paused = true;
         a->paused_since = clock_now();
-        a->worker->transport->ops->pause(a->transfer);
+        transfer_pause(a->transfer);
     }
 }
 
@@ -282,7 +282,7 @@ void attempt_resume(struct attempt *a) {
         a->last_progress = clock_now();
         a->paused_for += a->last_progress - a->paused_since;
         attempt_arm(a);
-        a->worker->transport->ops->resume(a->transfer);
+        transfer_resume(a->transfer);
     }
 }
 
@@ -327,7 +327,7 @@ bool attempt_has_answer(const struct attempt *a) {
 }
 
 bool attempt_may_leave(const struct attempt *a) {
-    return a->transfer && a->worker->transport->ops->sent(a->transfer) == SENT_ALL;
+    return a->transfer && transfer_sent(a->transfer) == SENT_ALL;
 }
 
 void attempt_leave(struct attempt *a) {

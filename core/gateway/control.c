@@ -60,7 +60,7 @@ int control_init(struct control *c, struct gateway *g, const struct config *conf
         return err_set(err, "control thread: no event loop could be made");
     }
     c->save_timer = event_new(c->base, -1, EV_PERSIST, on_save_timer, c);
-    c->transport = curl_transport_new(c->base, PROBE_CONNECTIONS, err);
+    c->transport = transport_new(c->base, PROBE_CONNECTIONS, err);
     if (!c->transport) {
         return -1;
     }

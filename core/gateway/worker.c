@@ -212,7 +212,7 @@ int worker_init(struct worker *w, struct gateway *g, size_t index, struct event_
     if (!w->turn || !w->metrics) {
         return err_set(err, "worker %zu: out of memory", index);
     }
-    w->transport = curl_transport_new(w->base, IDLE_UPSTREAM_CONNECTIONS, err);
+    w->transport = transport_new(w->base, IDLE_UPSTREAM_CONNECTIONS, err);
     return w->transport ? 0 : -1;
 }
 

@@ -28,11 +28,12 @@
 
 enum { WANT_ADD = 1, WANT_RESUME = 2, WANT_REMOVE = 4 };
 
-struct transfer {
+struct curl_transfer {
+    struct transfer base; /* first */
     struct curl_transport *owner;
     CURL *easy;
-    TAILQ_ENTRY(transfer) link;     /* in owner->active or owner->spare */
-    TAILQ_ENTRY(transfer) deferred; /* in owner->deferred while `want` is not 0 */
+    TAILQ_ENTRY(curl_transfer) link;     /* in owner->active or owner->spare */
+    TAILQ_ENTRY(curl_transfer) deferred; /* in owner->deferred while `want` is not 0 */
     unsigned want;
     struct transfer_events events;
     void *ctx;
@@ -50,7 +51,7 @@ struct transfer {
     char error[CURL_ERROR_SIZE];
 };
 
-TAILQ_HEAD(transfer_list, transfer);
+TAILQ_HEAD(transfer_list, curl_transfer);
 
 struct curl_transport {
     struct transport base;
@@ -73,9 +74,11 @@ struct watch {
     struct event *event;
 };
 
+static const struct transport_ops OPS;
+
 static void settle(struct curl_transport *t);
 
-static void want(struct transfer *x, unsigned what) {
+static void want(struct curl_transfer *x, unsigned what) {
     if (x->want == 0) {
         TAILQ_INSERT_TAIL(&x->owner->deferred, x, deferred);
     }
@@ -85,7 +88,7 @@ static void want(struct transfer *x, unsigned what) {
     }
 }
 
-static void unwant(struct transfer *x) {
+static void unwant(struct curl_transfer *x) {
     if (x->want != 0) {
         TAILQ_REMOVE(&x->owner->deferred, x, deferred);
         x->want = 0;
@@ -96,7 +99,7 @@ static void unwant(struct transfer *x) {
 
 static curl_socket_t on_socket_open(void *arg, curlsocktype purpose,
                                     struct curl_sockaddr *address) {
-    struct transfer *x = arg;
+    struct curl_transfer *x = arg;
     (void)purpose;
     if (x->ready) {
         x->resent = true;
@@ -118,7 +121,7 @@ static int on_socket_close(void *arg, curl_socket_t fd) {
 }
 
 static int on_ready(void *arg, char *remote, char *local, int remote_port, int local_port) {
-    struct transfer *x = arg;
+    struct curl_transfer *x = arg;
     (void)remote, (void)local, (void)remote_port, (void)local_port;
     if (x->dropped || x->ready) {
         x->resent = x->ready;
@@ -135,7 +138,7 @@ static int on_ready(void *arg, char *remote, char *local, int remote_port, int l
 }
 
 static size_t on_read(char *to, size_t size, size_t count, void *arg) {
-    struct transfer *x = arg;
+    struct curl_transfer *x = arg;
     if (x->dropped) {
         return CURL_READFUNC_ABORT; /* the body's bytes may be gone */
     }
@@ -143,7 +146,7 @@ static size_t on_read(char *to, size_t size, size_t count, void *arg) {
 }
 
 static size_t on_header(char *data, size_t size, size_t count, void *arg) {
-    struct transfer *x = arg;
+    struct curl_transfer *x = arg;
     size_t n = size * count;
     if (x->dropped) {
         return 0;
@@ -160,7 +163,7 @@ static size_t on_header(char *data, size_t size, size_t count, void *arg) {
 }
 
 static size_t on_body(char *data, size_t size, size_t count, void *arg) {
-    struct transfer *x = arg;
+    struct curl_transfer *x = arg;
     size_t n = size * count;
     if (x->dropped || x->answer.phase != ANSWER_BODY) {
         return CURL_WRITEFUNC_ERROR;
@@ -254,7 +257,7 @@ static int on_timer(CURLM *multi, long ms, void *arg) {
 
 /* The header lines as libcurl wants them: one without a value must end in ';' to be sent at all,
  * and "Name:" takes away a field of libcurl's own that the request does not have. */
-static struct curl_slist *make_list(struct transfer *x, const struct headers *headers) {
+static struct curl_slist *make_list(struct curl_transfer *x, const struct headers *headers) {
     static const char *const own[][2] = {{"Expect", "Expect:"},
                                          {"Accept", "Accept:"},
                                          {"Content-Type", "Content-Type:"},
@@ -284,7 +287,7 @@ static struct curl_slist *make_list(struct transfer *x, const struct headers *he
     return list;
 }
 
-static int set_method(struct transfer *x, const struct transfer_request *r) {
+static int set_method(struct curl_transfer *x, const struct transfer_request *r) {
     CURLcode code = CURLE_OK;
     curl_easy_setopt(x->easy, CURLOPT_HTTPGET,
                      1L); /* takes back what the handle's last request set */
@@ -307,7 +310,7 @@ static int set_method(struct transfer *x, const struct transfer_request *r) {
     return code == CURLE_OK ? 0 : -1;
 }
 
-static int set_request(struct transfer *x, const struct transfer_request *r) {
+static int set_request(struct curl_transfer *x, const struct transfer_request *r) {
     if (outgoing_init(&x->out, r) != 0) {
         return -1;
     }
@@ -323,7 +326,7 @@ static int set_request(struct transfer *x, const struct transfer_request *r) {
 }
 
 /* What is the same for every request of a handle. */
-static void set_constants(struct transfer *x) {
+static void set_constants(struct curl_transfer *x) {
     CURL *e = x->easy;
     curl_easy_setopt(e, CURLOPT_PRIVATE, x);
     curl_easy_setopt(e, CURLOPT_ERRORBUFFER, x->error);
@@ -358,8 +361,8 @@ static void set_constants(struct transfer *x) {
 
 /* ---- Life of a transfer ---- */
 
-static struct transfer *transfer_new(struct curl_transport *t) {
-    struct transfer *x = TAILQ_FIRST(&t->spare);
+static struct curl_transfer *transfer_new(struct curl_transport *t) {
+    struct curl_transfer *x = TAILQ_FIRST(&t->spare);
     if (x) {
         TAILQ_REMOVE(&t->spare, x, link);
         t->n_spare--;
@@ -369,6 +372,7 @@ static struct transfer *transfer_new(struct curl_transport *t) {
     if (!x) {
         return NULL;
     }
+    x->base.ops = &OPS;
     x->owner = t;
     x->easy = curl_easy_init();
     if (!x->easy) {
@@ -380,13 +384,13 @@ static struct transfer *transfer_new(struct curl_transport *t) {
     return x;
 }
 
-static void drop_request(struct transfer *x) {
+static void drop_request(struct curl_transfer *x) {
     outgoing_release(&x->out);
     free(x->list);
     x->list = NULL;
 }
 
-static void transfer_free(struct transfer *x) {
+static void transfer_free(struct curl_transfer *x) {
     curl_easy_cleanup(x->easy);
     answer_release(&x->answer);
     drop_request(x);
@@ -396,7 +400,7 @@ static void transfer_free(struct transfer *x) {
 /* Out of the multi handle and of every list. Kept for the next request if it came to a good end: a
  * handle that failed carries libcurl's retry count and its wish to rewind the body into its next
  * transfer, and fails that too. */
-static void retire(struct transfer *x) {
+static void retire(struct curl_transfer *x) {
     struct curl_transport *t = x->owner;
     unwant(x);
     if (x->added) {
@@ -418,7 +422,8 @@ static void retire(struct transfer *x) {
     }
 }
 
-static enum transfer_sent sent(const struct transfer *x) {
+static enum transfer_sent op_sent(const struct transfer *base) {
+    const struct curl_transfer *x = (const struct curl_transfer *)base;
     long bytes = 0;
     curl_off_t uploaded = 0;
     curl_easy_getinfo(x->easy, CURLINFO_REQUEST_SIZE, &bytes);
@@ -432,7 +437,7 @@ static enum transfer_sent sent(const struct transfer *x) {
     return out >= x->out.body_size || (x->resent && x->out.joined) ? SENT_ALL : SENT_PARTIAL;
 }
 
-static enum outcome before_head(const struct transfer *x, CURLcode code) {
+static enum outcome before_head(const struct curl_transfer *x, CURLcode code) {
     switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:
         return OUTCOME_DNS_ERROR;
@@ -462,7 +467,7 @@ static enum outcome before_head(const struct transfer *x, CURLcode code) {
     return x->opened ? OUTCOME_EMPTY_RESPONSE : OUTCOME_STALE_CONNECTION;
 }
 
-static enum outcome classify(const struct transfer *x, CURLcode code) {
+static enum outcome classify(const struct curl_transfer *x, CURLcode code) {
     if (x->answer.fault) {
         return OUTCOME_INVALID_RESPONSE;
     }
@@ -479,8 +484,8 @@ static enum outcome classify(const struct transfer *x, CURLcode code) {
     }
 }
 
-static void finish(struct transfer *x, CURLcode code) {
-    struct transfer_result result = {.outcome = classify(x, code), .sent = sent(x)};
+static void finish(struct curl_transfer *x, CURLcode code) {
+    struct transfer_result result = {.outcome = classify(x, code), .sent = op_sent(&x->base)};
     result.detail = x->answer.fault ? x->answer.fault
                     : x->resent     ? "the idle connection was closed by the other side"
                                     : x->error;
@@ -500,7 +505,7 @@ static void finish(struct transfer *x, CURLcode code) {
     retire(x);
 }
 
-static void add(struct transfer *x) {
+static void add(struct curl_transfer *x) {
     struct curl_transport *t = x->owner;
     CURLMcode code = curl_multi_add_handle(t->multi, x->easy);
     if (code == CURLM_OK) {
@@ -510,7 +515,7 @@ static void add(struct transfer *x) {
     }
 }
 
-static void resume(struct transfer *x) {
+static void resume(struct curl_transfer *x) {
     if (x->paused || !x->held || !x->added) {
         return;
     }
@@ -527,7 +532,7 @@ static void resume(struct transfer *x) {
 static void settle(struct curl_transport *t) {
     int left;
     for (;;) {
-        struct transfer *x = TAILQ_FIRST(&t->deferred);
+        struct curl_transfer *x = TAILQ_FIRST(&t->deferred);
         if (x) {
             unsigned what = x->want;
             unwant(x);
@@ -561,7 +566,7 @@ static struct transfer *op_start(struct transport *base, const struct transfer_r
     if (!str_starts(url, "http://") && !str_starts(url, "https://")) {
         return NULL;
     }
-    struct transfer *x = transfer_new(t);
+    struct curl_transfer *x = transfer_new(t);
     if (!x || set_request(x, r) != 0) {
         if (x) {
             transfer_free(x);
@@ -580,7 +585,7 @@ static struct transfer *op_start(struct transport *base, const struct transfer_r
     TAILQ_INSERT_TAIL(&t->active, x, link);
     if (t->inside > 0) {
         want(x, WANT_ADD);
-        return x;
+        return &x->base;
     }
     /* libcurl counts busy connections too, so its maximum moves with them; the default would let a
      * dip in traffic close warm ones. */
@@ -590,21 +595,24 @@ static struct transfer *op_start(struct transport *base, const struct transfer_r
         return NULL;
     }
     x->added = true;
-    return x;
+    return &x->base;
 }
 
-static void op_pause(struct transfer *x) {
+static void op_pause(struct transfer *base) {
+    struct curl_transfer *x = (struct curl_transfer *)base;
     x->paused = true;
 }
 
-static void op_resume(struct transfer *x) {
+static void op_resume(struct transfer *base) {
+    struct curl_transfer *x = (struct curl_transfer *)base;
     x->paused = false;
     if (x->held && !x->dropped) {
         want(x, WANT_RESUME);
     }
 }
 
-static void op_cancel(struct transfer *x) {
+static void op_cancel(struct transfer *base) {
+    struct curl_transfer *x = (struct curl_transfer *)base;
     if (x->dropped) {
         return;
     }
@@ -624,7 +632,7 @@ static void op_stats(const struct transport *base, struct transport_stats *out) 
 
 static void op_free(struct transport *base) {
     struct curl_transport *t = (struct curl_transport *)base;
-    struct transfer *x;
+    struct curl_transfer *x;
     while ((x = TAILQ_FIRST(&t->active))) {
         x->dropped = true;
         retire(x);
@@ -645,8 +653,8 @@ static void op_free(struct transport *base) {
     free(t);
 }
 
-static const struct transport_ops ops = {op_start, op_pause, op_resume, op_cancel,
-                                         sent,     op_stats, op_free};
+static const struct transport_ops OPS = {op_start, op_pause, op_resume, op_cancel,
+                                         op_sent,  op_stats, op_free};
 
 struct transport *curl_transport_new(struct event_base *base, size_t idle_max, struct err *err) {
     struct curl_transport *t = calloc(1, sizeof *t);
@@ -654,7 +662,7 @@ struct transport *curl_transport_new(struct event_base *base, size_t idle_max, s
         err_set(err, "out of memory for the upstream transport");
         return NULL;
     }
-    t->base.ops = &ops;
+    t->base.ops = &OPS;
     t->events = base;
     t->idle_max = idle_max;
     TAILQ_INIT(&t->active);

@@ -15,6 +15,10 @@ static bool transports_own(struct str name) {
            str_case_is(name, "Connection") || str_case_is(name, "Expect");
 }
 
+bool outgoing_field_ok(struct header h) {
+    return !transports_own(h.name) && header_name_ok(h.name) && header_value_ok(h.value);
+}
+
 static char *put(char *to, const char *from, size_t n) {
     if (n > 0) {
         memcpy(to, from, n);
@@ -60,7 +64,7 @@ int outgoing_init(struct outgoing *o, const struct transfer_request *r) {
     o->line = (char **)(o->block + pieces);
     for (size_t i = 0; i < r->headers->n; i++) {
         struct header h = headers_at(r->headers, i);
-        if (!transports_own(h.name) && header_name_ok(h.name) && header_value_ok(h.value)) {
+        if (outgoing_field_ok(h)) {
             to = add_line(o, to, h);
         }
     }

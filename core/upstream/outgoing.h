@@ -24,6 +24,10 @@ struct outgoing {
     size_t body_read;
 };
 
+/* May the field go out as given? Not if it is the transport's own (Host, framing …) or not valid.
+ */
+bool outgoing_field_ok(struct header h);
+
 /* Copies what the contract of transfer_request says is copied. Fields that are the transport's, and
  * those that would not be valid, are left out. -1: memory. */
 int outgoing_init(struct outgoing *o, const struct transfer_request *request)

@@ -112,7 +112,7 @@ static void on_data(void *ctx, const char *data, size_t n) {
     (void)data;
     p->bytes += n;
     if (p->bytes > MAX_PLAIN_BODY) {
-        p->all->transport->ops->cancel(p->transfer);
+        transfer_cancel(p->transfer);
         p->transfer = NULL;
         verdict(p, status_listed(p->provider->health.status, p->status), "status");
     }
@@ -195,7 +195,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg) {
     struct probe *p = arg;
     (void)fd, (void)what;
     if (p->transfer) {
-        p->all->transport->ops->cancel(p->transfer);
+        transfer_cancel(p->transfer);
         p->transfer = NULL;
         verdict(p, false, "no answer in time");
     }
@@ -205,7 +205,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg) {
 
 static void probe_free(struct probe *p) {
     if (p->transfer) {
-        p->all->transport->ops->cancel(p->transfer);
+        transfer_cancel(p->transfer);
     }
     if (p->timer) {
         event_free(p->timer);

@@ -32,7 +32,13 @@
 #include "upstream/outcome.h"
 
 struct transport;
-struct transfer; /* one exchange; owned by the transport, valid until `done` or transfer_cancel */
+struct transport_ops;
+
+/* One exchange; owned by the transport, valid until `done` or transfer_cancel. What follows in
+ * memory is its implementation's. */
+struct transfer {
+    const struct transport_ops *ops;
+};
 
 enum transfer_sent { SENT_NOTHING, SENT_PARTIAL, SENT_ALL };
 
@@ -46,7 +52,7 @@ struct transfer_result {
 };
 
 struct transfer_events {
-    /* The connection (with TLS) is ready, nothing is sent yet. */
+    /* The connection (with TLS) is ready, nothing is sent yet. May be NULL. */
     void (*connected)(void *ctx, bool reused);
     /* Final status only, 1xx are skipped; headers borrowed for the call. */
     void (*head)(void *ctx, int status, const struct headers *headers);
@@ -99,9 +105,31 @@ static inline struct transfer *transfer_start(struct transport *t,
     return t->ops->start(t, request, events, ctx);
 }
 
+static inline void transfer_pause(struct transfer *transfer) {
+    transfer->ops->pause(transfer);
+}
+static inline void transfer_resume(struct transfer *transfer) {
+    transfer->ops->resume(transfer);
+}
+static inline void transfer_cancel(struct transfer *transfer) {
+    transfer->ops->cancel(transfer);
+}
+static inline enum transfer_sent transfer_sent(const struct transfer *transfer) {
+    return transfer->ops->sent(transfer);
+}
+
 struct event_base;
-/* libcurl: HTTP/1.1, one multi handle, one pool of idle connections (at most `idle_max`, none older
- * than 60 s idle). NULL: memory. */
+
+/* What workers use: native for the URLs that it speaks, libcurl for all others, which is set up
+ * when the first of them comes. `idle_max` counts for each of the two. NULL: memory. */
+struct transport *transport_new(struct event_base *base, size_t idle_max, struct err *err);
+
+/* Our own: HTTP/1.1 in plain text to a numeric address or localhost. At most `idle_max` idle
+ * connections, none older than 60 s idle. NULL: memory. */
+struct transport *native_transport_new(struct event_base *base, size_t idle_max, struct err *err);
+bool native_transport_speaks(const char *url);
+
+/* libcurl: HTTP/1.1, one multi handle, one pool of idle connections as above. NULL: memory. */
 struct transport *curl_transport_new(struct event_base *base, size_t idle_max, struct err *err);
 /* Once per process, before any thread is started and after the last: counts its users. 0 or -1. */
 int curl_transport_global_init(void);

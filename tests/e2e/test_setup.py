@@ -44,7 +44,7 @@ def machine(tmp_path):
 
 
 BUILD = ("gcc libc6-dev make pkg-config liblua5.4-dev libcurl4-openssl-dev libevent-dev libcjson-dev libssl-dev "
-         "ca-certificates curl").split()
+         "zlib1g-dev ca-certificates curl").split()
 
 
 def test_nothing_missing_is_silent(machine):

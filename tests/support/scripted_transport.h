@@ -19,6 +19,7 @@
 #define SCRIPTED_MAX 256
 
 struct scripted_transfer {
+    struct transfer base; /* first */
     struct scripted *of;
     struct transfer_events events;
     void *ctx;
@@ -52,6 +53,7 @@ static struct transfer *scripted_start(struct transport *t, const struct transfe
     assert_true(s->n < SCRIPTED_MAX);
     struct scripted_transfer *it = calloc(1, sizeof(*it));
     assert_non_null(it);
+    it->base.ops = t->ops;
     it->of = s;
     it->events = *events;
     it->ctx = ctx;
@@ -78,7 +80,7 @@ static struct transfer *scripted_start(struct transport *t, const struct transfe
     it->started = clock_now();
     s->list[s->n++] = it;
     s->live++;
-    return (struct transfer *)it;
+    return &it->base;
 }
 
 static struct scripted_transfer *scripted_of(const struct transfer *transfer) {

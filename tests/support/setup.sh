@@ -5,7 +5,7 @@
 set -eu
 
 packages_of() {
-    build='gcc libc6-dev make pkg-config liblua5.4-dev libcurl4-openssl-dev libevent-dev libcjson-dev libssl-dev ca-certificates curl'
+    build='gcc libc6-dev make pkg-config liblua5.4-dev libcurl4-openssl-dev libevent-dev libcjson-dev libssl-dev zlib1g-dev ca-certificates curl'
     case $1 in
         build) echo "$build" ;;
         test) echo "$build lua5.4 libcmocka-dev python3 python3-venv" ;;

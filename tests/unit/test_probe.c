@@ -22,7 +22,8 @@
 
 /* ---- The scripted transport: keeps what it was asked, answers when told ---- */
 
-struct transfer {
+struct asked {
+    struct transfer base; /* first */
     struct transfer_events events;
     void *ctx;
     char url[200];
@@ -34,10 +35,10 @@ struct transfer {
 
 struct fake {
     struct transport base;
-    struct transfer *open[8];
+    struct asked *open[8];
     size_t n_open;
     int started, cancelled;
-    struct transfer last; /* a copy of what was asked last */
+    struct asked last; /* a copy of what was asked last */
 };
 
 static struct fake *the_fake; /* ops have no other way from a transfer to its transport */
@@ -45,9 +46,10 @@ static struct fake *the_fake; /* ops have no other way from a transfer to its tr
 static struct transfer *fake_start(struct transport *t, const struct transfer_request *r,
                                    const struct transfer_events *events, void *ctx) {
     struct fake *f = (struct fake *)t;
-    struct transfer *x = calloc(1, sizeof *x);
+    struct asked *x = calloc(1, sizeof *x);
     struct str value;
     assert_true(f->n_open < 8);
+    x->base.ops = t->ops;
     x->events = *events;
     x->ctx = ctx;
     x->fresh = r->fresh;
@@ -62,10 +64,10 @@ static struct transfer *fake_start(struct transport *t, const struct transfer_re
     f->open[f->n_open++] = x;
     f->last = *x;
     f->started++;
-    return x;
+    return &x->base;
 }
 
-static void drop(struct transfer *x) {
+static void drop(struct asked *x) {
     struct fake *f = the_fake;
     for (size_t i = 0; i < f->n_open; i++) {
         if (f->open[i] == x) {
@@ -79,7 +81,7 @@ static void drop(struct transfer *x) {
 
 static void fake_cancel(struct transfer *x) {
     the_fake->cancelled++;
-    drop(x);
+    drop((struct asked *)x);
 }
 
 static const struct transport_ops fake_ops = {.start = fake_start, .cancel = fake_cancel};
@@ -88,7 +90,7 @@ static const struct transport_ops fake_ops = {.start = fake_start, .cancel = fak
 static void answer(struct fake *f, int status, enum outcome outcome) {
     struct transfer_result result = {.outcome = outcome, .detail = ""};
     assert_true(f->n_open > 0);
-    struct transfer *x = f->open[0], copy = *x;
+    struct asked *x = f->open[0], copy = *x;
     if (status) {
         struct headers none;
         headers_init(&none, 1, 1);

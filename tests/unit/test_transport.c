@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The libcurl transport: what goes out, what comes back, and pausing, cancelling and starting at
- * every moment. Faults are in test_transport_faults.c.
+ * Both transports, libcurl and our own: what goes out, what comes back, and pausing, cancelling and
+ * starting at every moment. Faults are in test_transport_faults.c.
  */
 #include "../support/scripted_server.h"
 
@@ -201,7 +201,7 @@ static void test_shapes(void **state) {
         f->transport->ops->free(f->transport);
         server_join(&s);
         assert_int_equal(s.requests, 2);
-        f->transport = curl_transport_new(f->base, 8, NULL);
+        f->transport = f->make(f->base, 8, NULL);
     }
 }
 
@@ -284,9 +284,9 @@ static void test_pause(void **state) {
         assert_true(c.total <= 16384);
         assert_int_equal(c.dones, 0);
         c.pause_at = AT_NONE;
-        f->transport->ops->resume(c.transfer);
-        f->transport->ops->pause(c.transfer); /* a change of mind before anything moved */
-        f->transport->ops->resume(c.transfer);
+        transfer_resume(c.transfer);
+        transfer_pause(c.transfer); /* a change of mind before anything moved */
+        transfer_resume(c.transfer);
         RUN_UNTIL(f, c.dones == 1);
         assert_int_equal(c.result.outcome, OUTCOME_OK);
         assert_int_equal(c.total, BULK);
@@ -305,12 +305,12 @@ static void test_pause_often(void **state) {
     for (int i = 0; i < 50; i++) {
         int before = c.datas;
         RUN_UNTIL(f, c.datas > before);
-        f->transport->ops->resume(c.transfer);
+        transfer_resume(c.transfer);
     }
     int before = c.datas;
     RUN_UNTIL(f, c.datas > before);
-    f->transport->ops->resume(c.transfer);
-    f->transport->ops->cancel(c.transfer);
+    transfer_resume(c.transfer);
+    transfer_cancel(c.transfer);
     c.transfer = NULL;
     RUN_UNTIL(f, s.closed == 1);
     assert_int_equal(c.dones, 0);
@@ -352,7 +352,7 @@ static void test_cancel_at_once(void **state) {
     struct transport_stats stats;
     server_start(&s, script_serve, OK_HEAD "Content-Length: 2" CRLF CRLF "ok");
     client_start(&c, "POST", url_of(&s), "{}");
-    f->transport->ops->cancel(c.transfer);
+    transfer_cancel(c.transfer);
     c.transfer = NULL;
     f->transport->ops->stats(f->transport, &stats);
     assert_int_equal(stats.active, 0);
@@ -399,10 +399,10 @@ static void test_sent(void **state) {
         struct extra extra = {.pieces = &piece, .n_pieces = 1};
         server_start(&s, script_silent, NULL);
         client_start_with(&c, "POST", url_of(&s), NULL, &extra);
-        assert_int_equal(f->transport->ops->sent(c.transfer), SENT_NOTHING);
+        assert_int_equal(transfer_sent(c.transfer), SENT_NOTHING);
         RUN_UNTIL(f, s.requests == 1);
-        assert_int_equal(f->transport->ops->sent(c.transfer), SENT_ALL);
-        f->transport->ops->cancel(c.transfer);
+        assert_int_equal(transfer_sent(c.transfer), SENT_ALL);
+        transfer_cancel(c.transfer);
         c.transfer = NULL;
         RUN_UNTIL(f, s.closed == 1);
         server_join(&s);
@@ -498,7 +498,7 @@ static void test_start_inside(void **state) {
         f->transport->ops->free(f->transport);
         f->transport = NULL;
         server_join(&s);
-        f->transport = curl_transport_new(f->base, 8, NULL);
+        f->transport = f->make(f->base, 8, NULL);
         assert_non_null(f->transport);
     }
 }
@@ -559,7 +559,9 @@ static void test_free_all(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name)                                                                                    \
+    cmocka_unit_test_setup_teardown(name, setup_curl, teardown),                                   \
+        cmocka_unit_test_setup_teardown(name, setup_native, teardown)
         T(test_reuse),       T(test_fresh),         T(test_request_bytes),  T(test_methods),
         T(test_pieces),      T(test_shapes),        T(test_encoding),       T(test_pause),
         T(test_pause_often), T(test_cancel),        T(test_cancel_at_once), T(test_sent),
