@@ -18,7 +18,7 @@ ifeq ($(SANITIZE),1)
 OPT = -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 endif
 
-PARTS    := base net config state upstream policy gateway bind admin
+PARTS    := base net config state upstream policy gateway bind sim admin
 LIB_SRC  := $(sort $(wildcard $(PARTS:%=core/%/*.c))) core/moongate.c core/moongate_call.c
 CLI_SRC  := core/main.c $(sort $(wildcard core/cli/*.c))
 LIB_OBJ  := $(LIB_SRC:core/%.c=$(BUILD)/obj/%.o)

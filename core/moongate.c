@@ -251,7 +251,7 @@ static int make_workers(struct moongate *gw, size_t n, struct err *err) {
             return err_set(err, "out of memory");
         }
         g->n_workers = i + 1;
-        if (worker_init(g->workers[i], g, i, gw->attached, err) != 0) {
+        if (worker_init(g->workers[i], g, i, gw->attached, NULL, err) != 0) {
             return -1;
         }
     }

@@ -169,7 +169,11 @@ static void on_closed(void *ctx, struct conn *conn) {
     free(client);
 }
 
-static const struct conn_ops OPS = {on_request, NULL, on_refuse, on_gone, on_gone, on_closed};
+static const struct conn_ops OPS = {.request = on_request,
+                                    .refuse = on_refuse,
+                                    .gone = on_gone,
+                                    .drained = on_gone,
+                                    .closed = on_closed};
 
 static void on_accept(void *ctx, int fd) {
     struct admin *a = ctx;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Clocks, and dates as text. Calendar arithmetic is our own (proleptic Gregorian, UTC): the C
- * library's reads the time zone under a lock and its parsers follow the locale.
+ * library's reads the time zone under a lock and its parsers follow the locale. Holds one value per
+ * thread: the virtual clock in use, set around a turn of a simulated gateway and put back after it.
  */
 #include "base/clock.h"
 
@@ -20,7 +21,19 @@ static usec read_clock(clockid_t id) {
     return (usec)ts.tv_sec * USEC_PER_SEC + ts.tv_nsec / 1000;
 }
 
+static _Thread_local struct clock_virtual *in_use;
+
+struct clock_virtual *clock_use(struct clock_virtual *clock) {
+    struct clock_virtual *before = in_use;
+    in_use = clock;
+    return before;
+}
+
 usec clock_now(void) {
+    return in_use ? in_use->now : read_clock(CLOCK_MONOTONIC);
+}
+
+usec clock_steady(void) {
     return read_clock(CLOCK_MONOTONIC);
 }
 
@@ -29,7 +42,7 @@ usec clock_thread_cpu(void) {
 }
 
 usec clock_wall(void) {
-    return read_clock(CLOCK_REALTIME);
+    return in_use ? in_use->wall : read_clock(CLOCK_REALTIME);
 }
 
 usec usec_from_seconds(double s) {

@@ -15,9 +15,20 @@ typedef int64_t usec;
 #define USEC_PER_SEC INT64_C(1000000)
 #define USEC_NEVER INT64_MAX
 
-usec clock_now(void);        /* CLOCK_MONOTONIC */
+/* A clock that its owner moves: what a simulated gateway lives by. Both times move together. */
+struct clock_virtual {
+    usec now;  /* as clock_now tells it */
+    usec wall; /* as clock_wall tells it */
+};
+
+/* The clock of the calling thread from here on, borrowed; NULL: the real one. Returns the one
+ * before, for the caller to put back. */
+struct clock_virtual *clock_use(struct clock_virtual *clock);
+
+usec clock_now(void);        /* CLOCK_MONOTONIC, or the clock in use */
+usec clock_wall(void);       /* CLOCK_REALTIME since the epoch, or the clock in use */
+usec clock_steady(void);     /* CLOCK_MONOTONIC, whatever clock is in use: for what code costs */
 usec clock_thread_cpu(void); /* CLOCK_THREAD_CPUTIME_ID */
-usec clock_wall(void);       /* CLOCK_REALTIME, since the epoch */
 
 /* Seconds to microseconds, clamped to [0, 10 years]; NaN is 0. */
 usec usec_from_seconds(double s);

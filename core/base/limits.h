@@ -11,17 +11,18 @@
 #define MIB(n) ((size_t)(n)*1024 * 1024)
 
 /* Client requests. */
-#define MAX_REQUEST_LINE KIB(8)       /* RFC 9112 section 3 recommends at least 8000 octets */
-#define MAX_HEADER_BYTES KIB(32)      /* request head, all lines together */
-#define MAX_HEADERS 100               /* fields in one head, ours or a provider's */
-#define MAX_CHUNK_LINE 256            /* chunk size with its extension */
-#define MAX_CHUNK_DIGITS 15           /* hex digits of a chunk size: below 2^60 */
-#define MAX_TRAILER_BYTES KIB(8)      /* read and thrown away */
-#define DEFAULT_BODY_MAX MIB(32)      /* limits.body: an image in base64 fits */
-#define MAX_BODY_MAX MIB(512)         /* what limits.body may be set to */
-#define MAX_BODY_OF_STRANGERS KIB(64) /* read before the key is looked at; more needs a key first  \
-                                       */
-#define MAX_CONNECTIONS 16384         /* client connections of one worker */
+#define MAX_REQUEST_LINE KIB(8)  /* RFC 9112 section 3 recommends at least 8000 octets */
+#define MAX_HEADER_BYTES KIB(32) /* request head, all lines together */
+#define MAX_HEADERS 100          /* fields in one head, ours or a provider's */
+#define MAX_CHUNK_LINE 256       /* chunk size with its extension */
+#define MAX_CHUNK_DIGITS 15      /* hex digits of a chunk size: below 2^60 */
+#define MAX_TRAILER_BYTES KIB(8) /* read and thrown away */
+#define DEFAULT_BODY_MAX MIB(32) /* limits.body: an image in base64 fits */
+#define MAX_BODY_MAX MIB(512)    /* what limits.body may be set to */
+#define MAX_BODY_OF_STRANGERS                                                                      \
+    KIB(64)                   /* read before the key is looked at; more needs a key first          \
+                               */
+#define MAX_CONNECTIONS 16384 /* client connections of one worker */
 
 /* Answers of providers. */
 #define MAX_ANSWER_HEAD KIB(64)  /* all header lines of an answer */
@@ -66,6 +67,9 @@
 #define MAX_SPLICE_PIECES                                                                          \
     4096 /* pieces of one attempt's body; only hostile duplicates come near                        \
           */
+
+#define MAX_NOTES 64 /* notes that a policy makes on one request, when somebody listens */
+#define MAX_NOTE 200 /* bytes of one */
 
 /* Shared state. */
 #define MAX_TARGETS 4096     /* provider/model pairs with facts; idle ones are evicted */
@@ -136,6 +140,19 @@
 #define MAX_DRAIN_TIME                                                                             \
     USEC_PER_SEC /* an answer that goes on after its end marker, for the connection's sake */
 #define MAX_DRAIN_BYTES KIB(64)
+
+/* Simulated gateways (core/sim): a test's own mistakes are to end with a message, not with the
+ * machine's memory. */
+#define SIM_STATE_BYTES MIB(256)           /* the Lua state that tests run in */
+#define SIM_CPU (600 * USEC_PER_SEC)       /* one run of tests, its worlds included */
+#define MAX_SIM_WORLDS 64                  /* alive at once, about 1 MiB each */
+#define MAX_SIM_CLIENTS 4096               /* requests under way in one world */
+#define MAX_SIM_SCRIPT MIB(64)             /* what providers have still to say in one world */
+#define MAX_SIM_STEPS 100000               /* steps given at once */
+#define MAX_SIM_ANSWER MIB(64)             /* one answer as its client got it */
+#define MAX_SIM_LOG MIB(4)                 /* log lines of one world; later ones are dropped */
+#define MAX_SIM_REQUEST (MIB(4) + KIB(64)) /* bytes of one request */
+#define MAX_SIM_TURNS 10000                /* between two looks at the CPU budget of the tests */
 
 /* Admin. */
 #define MAX_ADMIN_BODY KIB(256)

@@ -71,6 +71,13 @@ int bind_take_response(lua_State *L, int index, struct exchange *x, struct err *
 int bind_push_stream(lua_State *L, void *request);
 int bind_take_stream(lua_State *L, int n, void *request, struct err *err);
 
+/* A table of a target's facts, as moongate.health gives it. */
+void bind_push_facts(lua_State *L, const struct target_facts *f);
+
+/* Values of the store. check raises on what cannot be stored; push makes nil of STORE_NONE. */
+void bind_check_value(lua_State *L, int arg, struct store_value *v);
+int bind_push_value(lua_State *L, const struct store_value *v); /* 1 */
+
 void bind_open_store(lua_State *L); /* registers the classes */
 int bind_store(lua_State *L);       /* moongate.store(ns) */
 int bind_window(lua_State *L);

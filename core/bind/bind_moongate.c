@@ -188,28 +188,32 @@ static void set_number(lua_State *L, const char *name, double n) {
     lua_setfield(L, -2, name);
 }
 
+void bind_push_facts(lua_State *L, const struct target_facts *f) {
+    lua_createtable(L, 0, 12);
+    set_number(L, "suspended_for", usec_to_seconds(f->suspended_for));
+    lua_pushstring(L, f->reason);
+    lua_setfield(L, -2, "reason");
+    lua_pushboolean(L, f->up);
+    lua_setfield(L, -2, "up");
+    set_number(L, "up_since", usec_to_seconds(f->up_since));
+    lua_pushinteger(L, f->inflight);
+    lua_setfield(L, -2, "inflight");
+    set_number(L, "ewma_first_token", f->ewma_first_token);
+    set_number(L, "ewma_total", f->ewma_total);
+    lua_pushinteger(L, f->successes);
+    lua_setfield(L, -2, "successes");
+    lua_pushinteger(L, f->failures);
+    lua_setfield(L, -2, "failures");
+    lua_pushinteger(L, f->streak);
+    lua_setfield(L, -2, "streak");
+}
+
 static int m_health(lua_State *L) {
     struct str target;
     const struct config_provider *p = check_provider(L, 1, &target);
     struct target_facts f;
     targets_facts(gateway(L)->state.targets, target, str_of(p->quota_group), &f);
-    lua_createtable(L, 0, 12);
-    set_number(L, "suspended_for", usec_to_seconds(f.suspended_for));
-    lua_pushstring(L, f.reason);
-    lua_setfield(L, -2, "reason");
-    lua_pushboolean(L, f.up);
-    lua_setfield(L, -2, "up");
-    set_number(L, "up_since", usec_to_seconds(f.up_since));
-    lua_pushinteger(L, f.inflight);
-    lua_setfield(L, -2, "inflight");
-    set_number(L, "ewma_first_token", f.ewma_first_token);
-    set_number(L, "ewma_total", f.ewma_total);
-    lua_pushinteger(L, f.successes);
-    lua_setfield(L, -2, "successes");
-    lua_pushinteger(L, f.failures);
-    lua_setfield(L, -2, "failures");
-    lua_pushinteger(L, f.streak);
-    lua_setfield(L, -2, "streak");
+    bind_push_facts(L, &f);
     return 1;
 }
 

@@ -18,7 +18,8 @@ enum {
     F_ELAPSED,
     F_REMAINING,
     F_ATTEMPTS,
-    F_CTX
+    F_CTX,
+    F_EXPLAINING
 };
 
 static const struct bind_field FIELDS[] = {{"id", F_ID},
@@ -33,6 +34,7 @@ static const struct bind_field FIELDS[] = {{"id", F_ID},
                                            {"remaining", F_REMAINING},
                                            {"attempts", F_ATTEMPTS},
                                            {"ctx", F_CTX},
+                                           {"explaining", F_EXPLAINING},
                                            {NULL, 0}};
 
 struct exchange *bind_check_req(lua_State *L, int arg) {
@@ -101,6 +103,9 @@ static int get_field(lua_State *L, int id) {
         return push_attempts(L, x);
     case F_CTX:
         return push_ctx(L);
+    case F_EXPLAINING:
+        lua_pushboolean(L, exchange_explaining(x));
+        break;
     }
     return 1;
 }
@@ -228,6 +233,14 @@ static int req_deadline(lua_State *L) {
     return 0;
 }
 
+static int req_note(lua_State *L) {
+    struct exchange *x = bind_check_req(L, 1);
+    struct str text;
+    text.p = luaL_checklstring(L, 2, &text.n);
+    exchange_note(x, text);
+    return 0;
+}
+
 static int race_done(lua_State *L, int status, lua_KContext ctx) {
     (void)status;
     (void)ctx;
@@ -256,6 +269,7 @@ static const luaL_Reg METHODS[] = {{"header", req_header},
                                    {"sleep", req_sleep},
                                    {"name", req_name},
                                    {"deadline", req_deadline},
+                                   {"note", req_note},
                                    {"race", req_race},
                                    {"respond", bind_respond},
                                    {"fail", bind_fail},

@@ -67,7 +67,7 @@ int bind_bucket(lua_State *L) {
     return 1;
 }
 
-static void check_value(lua_State *L, int arg, struct store_value *v) {
+void bind_check_value(lua_State *L, int arg, struct store_value *v) {
     const char *text;
     switch (lua_type(L, arg)) {
     case LUA_TNIL:
@@ -96,7 +96,7 @@ static void check_value(lua_State *L, int arg, struct store_value *v) {
     }
 }
 
-static int push_value(lua_State *L, const struct store_value *v) {
+int bind_push_value(lua_State *L, const struct store_value *v) {
     switch (v->type) {
     case STORE_BOOL:
         lua_pushboolean(L, v->as.b);
@@ -143,14 +143,14 @@ static int s_get(lua_State *L) {
     struct store_value v;
     int found = store_get(shared(L), ns_of(o), bind_check_str(L, 2, MAX_STORE_KEY), &v);
     v.type = found == STORE_OK ? v.type : STORE_NONE;
-    return push_value(L, &v);
+    return bind_push_value(L, &v);
 }
 
 static int s_set(lua_State *L) {
     struct named *o = luaL_checkudata(L, 1, STORE_CLASS);
     struct str key = bind_check_str(L, 2, MAX_STORE_KEY);
     struct store_value v;
-    check_value(L, 3, &v);
+    bind_check_value(L, 3, &v);
     if (v.type == STORE_NONE) {
         store_del(shared(L), ns_of(o), key);
         return push_result(L, STORE_OK);
@@ -162,7 +162,7 @@ static int s_add(lua_State *L) {
     struct named *o = luaL_checkudata(L, 1, STORE_CLASS);
     struct str key = bind_check_str(L, 2, MAX_STORE_KEY);
     struct store_value v;
-    check_value(L, 3, &v);
+    bind_check_value(L, 3, &v);
     luaL_argcheck(L, v.type != STORE_NONE, 3, "a value is expected");
     return push_result(L, store_add(shared(L), ns_of(o), key, &v, opt_ttl(L, 4)));
 }
@@ -187,8 +187,8 @@ static int s_cas(lua_State *L) {
     struct named *o = luaL_checkudata(L, 1, STORE_CLASS);
     struct str key = bind_check_str(L, 2, MAX_STORE_KEY);
     struct store_value before, after;
-    check_value(L, 3, &before);
-    check_value(L, 4, &after);
+    bind_check_value(L, 3, &before);
+    bind_check_value(L, 4, &after);
     return push_result(L, store_cas(shared(L), ns_of(o), key, &before, &after, opt_ttl(L, 5)));
 }
 

@@ -27,6 +27,8 @@ struct snapshot {
     char *dir;
     struct snapshot_file *files; /* room for MAX_SNAPSHOT_FILES; [0] is gateway.lua */
     size_t n;
+    struct snapshot_file *tests; /* room for MAX_SNAPSHOT_FILES; the files that end in _test.lua */
+    size_t n_tests;
     unsigned char sources[HASH_SIZE]; /* of all names and texts */
     unsigned char (
         *inputs)[HASH_SIZE]; /* room for MAX_SNAPSHOT_INPUTS; what was mixed in, each once */
@@ -115,15 +117,21 @@ static void file_release(struct snapshot_file *f) {
     *f = (struct snapshot_file){0};
 }
 
+static bool is_test(struct str name) {
+    return str_ends(name, "_test.lua");
+}
+
 /* Takes `path`. */
 static int add_file(struct snapshot *s, const char *name, char *path, size_t max, struct err *err) {
+    bool test = is_test(str_of(name));
+    size_t *n = test ? &s->n_tests : &s->n;
     struct snapshot_file f = {.name = str_dup(str_of(name)), .path = path};
     int rc = -1;
     if (!f.name || !f.path) {
         err_set(err, "%s: memory is short", name);
-    } else if (s->n >= MAX_SNAPSHOT_FILES) {
-        err_set(err, "%s: one more than the %d source files that are allowed", path,
-                MAX_SNAPSHOT_FILES);
+    } else if (*n >= MAX_SNAPSHOT_FILES) {
+        err_set(err, "%s: one more than the %d %s files that are allowed", path, MAX_SNAPSHOT_FILES,
+                test ? "test" : "source");
     } else {
         rc = read_file(&f, max, err);
     }
@@ -131,7 +139,7 @@ static int add_file(struct snapshot *s, const char *name, char *path, size_t max
         file_release(&f);
         return -1;
     }
-    s->files[s->n++] = f;
+    (test ? s->tests : s->files)[(*n)++] = f;
     return 0;
 }
 
@@ -150,8 +158,8 @@ static int walk_entry(struct walk *w, int depth) {
         return walk_dir(w, depth + 1);
     }
     struct str name = str_of(w->name);
-    bool wanted = str_ends(name, ".lua") && !str_ends(name, "_test.lua");
-    if (!wanted || snapshot_find(w->s, w->name)) {
+    if (!str_ends(name, ".lua") || snapshot_find(w->s, w->name) ||
+        snapshot_test_find(w->s, w->name)) {
         free(path);
         return 0;
     }
@@ -237,9 +245,8 @@ static int hash_sources(struct snapshot *s, struct err *err) {
     return rc ? err_set(err, "memory is short") : 0;
 }
 
-static int read_everything(struct snapshot *s, const char *const *library, struct err *err) {
-    char *path = str_dup(str_of(s->config_path));
-    if (add_file(s, CONFIG_NAME, path, MAX_CONFIG_FILE, err) || walk_root(s, s->dir, err)) {
+static int read_folders(struct snapshot *s, const char *const *library, struct err *err) {
+    if (walk_root(s, s->dir, err)) {
         return -1;
     }
     for (; library && *library; library++) {
@@ -250,24 +257,116 @@ static int read_everything(struct snapshot *s, const char *const *library, struc
     return hash_sources(s, err);
 }
 
-struct snapshot *snapshot_read(const char *config_file, const char *const *library,
-                               struct err *err) {
+/* Takes both strings. */
+static struct snapshot *snapshot_new(char *config_path, char *dir, struct err *err) {
     struct snapshot *s = calloc(1, sizeof(*s));
     if (!s) {
+        free(config_path);
+        free(dir);
         err_set(err, "memory is short");
         return NULL;
     }
     atomic_init(&s->refs, 1);
-    s->config_path = str_dup(str_of(config_file));
-    s->dir = dir_of(config_file);
+    s->config_path = config_path;
+    s->dir = dir;
     s->files = calloc(MAX_SNAPSHOT_FILES, sizeof(*s->files));
+    s->tests = calloc(MAX_SNAPSHOT_FILES, sizeof(*s->tests));
     s->inputs = calloc(MAX_SNAPSHOT_INPUTS, sizeof(*s->inputs));
-    if (!s->config_path || !s->dir || !s->files || !s->inputs) {
+    if (!s->config_path || !s->dir || !s->files || !s->tests || !s->inputs) {
         err_set(err, "memory is short");
         snapshot_unref(s);
         return NULL;
     }
-    if (read_everything(s, library, err)) {
+    return s;
+}
+
+/* A file whose text is there already. */
+static int add_text(struct snapshot *s, struct str name, const char *path, struct str text,
+                    size_t max, struct err *err) {
+    if (text.n > max) {
+        return err_set(err, "%.*s: larger than the %zu bytes that are allowed", (int)name.n, name.p,
+                       max);
+    }
+    if (s->n >= MAX_SNAPSHOT_FILES) {
+        return err_set(err, "%.*s: one more than the %d source files that are allowed", (int)name.n,
+                       name.p, MAX_SNAPSHOT_FILES);
+    }
+    struct snapshot_file f = {.name = str_dup(name),
+                              .path = str_dup(path ? str_of(path) : name),
+                              .text = str_dup(text),
+                              .len = text.n};
+    if (!f.name || !f.path || !f.text) {
+        file_release(&f);
+        return err_set(err, "memory is short");
+    }
+    s->files[s->n++] = f;
+    return 0;
+}
+
+struct snapshot *snapshot_read(const char *config_file, const char *const *library,
+                               struct err *err) {
+    struct snapshot *s = snapshot_new(str_dup(str_of(config_file)), dir_of(config_file), err);
+    if (s && (add_file(s, CONFIG_NAME, str_dup(str_of(config_file)), MAX_CONFIG_FILE, err) ||
+              read_folders(s, library, err))) {
+        snapshot_unref(s);
+        return NULL;
+    }
+    return s;
+}
+
+struct snapshot *snapshot_read_folder(const char *dir, const char *const *library,
+                                      struct err *err) {
+    struct snapshot *s = snapshot_new(join(dir, CONFIG_NAME), str_dup(str_of(dir)), err);
+    if (s && (add_text(s, STR(CONFIG_NAME), NULL, STR(""), MAX_CONFIG_FILE, err) ||
+              read_folders(s, library, err))) {
+        snapshot_unref(s);
+        return NULL;
+    }
+    return s;
+}
+
+static bool is_given(const struct snapshot_text *files, size_t n, const char *name) {
+    for (size_t i = 0; i < n; i++) {
+        if (str_is(files[i].name, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int check_name(struct str name, struct err *err) {
+    bool place = str_starts(name, "policies/") || str_starts(name, "lua/");
+    if (place && str_ends(name, ".lua") && name.n < PATH_MAX && !memchr(name.p, '\0', name.n)) {
+        return 0;
+    }
+    return err_set(err,
+                   "\"%.*s\" is no source file's name; expected policies/NAME.lua or lua/NAME.lua",
+                   (int)(name.n < 200 ? name.n : 200), name.p);
+}
+
+static int copy_files(struct snapshot *s, const struct snapshot *from,
+                      const struct snapshot_text *files, size_t n, struct err *err) {
+    for (size_t i = 0; i < n; i++) {
+        if (check_name(files[i].name, err) ||
+            add_text(s, files[i].name, NULL, files[i].text, MAX_POLICY_FILE, err)) {
+            return -1;
+        }
+    }
+    for (size_t i = 1; i < from->n; i++) {
+        const struct snapshot_file *f = &from->files[i];
+        if (!is_given(files, n, f->name) &&
+            add_text(s, str_of(f->name), f->path, str_make(f->text, f->len), f->len, err)) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+struct snapshot *snapshot_derive(const struct snapshot *from, struct str config,
+                                 const struct snapshot_text *files, size_t n, struct err *err) {
+    struct snapshot *s = snapshot_new(str_dup(STR(CONFIG_NAME)), str_dup(str_of(from->dir)), err);
+    if (s && (add_text(s, STR(CONFIG_NAME), NULL, config, MAX_CONFIG_FILE, err) ||
+              copy_files(s, from, files, n, err) || hash_sources(s, err))) {
         snapshot_unref(s);
         return NULL;
     }
@@ -286,20 +385,33 @@ void snapshot_unref(struct snapshot *s) {
     for (size_t i = 0; i < s->n; i++) {
         file_release(&s->files[i]);
     }
+    for (size_t i = 0; i < s->n_tests; i++) {
+        file_release(&s->tests[i]);
+    }
     free(s->inputs);
+    free(s->tests);
     free(s->files);
     free(s->dir);
     free(s->config_path);
     free(s);
 }
 
-const struct snapshot_file *snapshot_find(const struct snapshot *s, const char *name) {
-    for (size_t i = 0; i < s->n; i++) {
-        if (strcmp(s->files[i].name, name) == 0) {
-            return &s->files[i];
+static const struct snapshot_file *find_in(const struct snapshot_file *list, size_t n,
+                                           const char *name) {
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(list[i].name, name) == 0) {
+            return &list[i];
         }
     }
     return NULL;
+}
+
+const struct snapshot_file *snapshot_find(const struct snapshot *s, const char *name) {
+    return find_in(s->files, s->n, name);
+}
+
+const struct snapshot_file *snapshot_test_find(const struct snapshot *s, const char *name) {
+    return find_in(s->tests, s->n_tests, name);
 }
 
 const struct snapshot_file *snapshot_module(const struct snapshot *s, const char *module) {
@@ -331,6 +443,54 @@ size_t snapshot_count(const struct snapshot *s) {
 
 const struct snapshot_file *snapshot_at(const struct snapshot *s, size_t i) {
     return i < s->n ? &s->files[i] : NULL;
+}
+
+size_t snapshot_test_count(const struct snapshot *s) {
+    return s->n_tests;
+}
+
+const struct snapshot_file *snapshot_test_at(const struct snapshot *s, size_t i) {
+    return i < s->n_tests ? &s->tests[i] : NULL;
+}
+
+/* By whatever name it was found: a test is known by its file. */
+static bool has_test(const struct snapshot *s, const char *path) {
+    for (size_t i = 0; i < s->n_tests; i++) {
+        if (strcmp(s->tests[i].path, path) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int snapshot_add_test(struct snapshot *s, const char *path, struct err *err) {
+    if (has_test(s, path)) {
+        return 0;
+    }
+    if (s->n_tests >= MAX_SNAPSHOT_FILES) {
+        return err_set(err, "%s: one more than the %d test files that are allowed", path,
+                       MAX_SNAPSHOT_FILES);
+    }
+    struct snapshot_file f = {.name = str_dup(str_of(path)), .path = str_dup(str_of(path))};
+    if (!f.name || !f.path) {
+        file_release(&f);
+        return err_set(err, "%s: memory is short", path);
+    }
+    if (read_file(&f, MAX_POLICY_FILE, err)) {
+        file_release(&f);
+        return -1;
+    }
+    s->tests[s->n_tests++] = f;
+    return 0;
+}
+
+void snapshot_mix_tests(struct snapshot *s) {
+    for (size_t i = 0; i < s->n_tests; i++) {
+        unsigned char both[2 * HASH_SIZE];
+        hash_sha256(str_of(s->tests[i].name), both);
+        hash_sha256(str_make(s->tests[i].text, s->tests[i].len), both + HASH_SIZE);
+        snapshot_mix(s, str_make((const char *)both, sizeof(both)));
+    }
 }
 
 const char *snapshot_config_path(const struct snapshot *s) {

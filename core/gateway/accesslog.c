@@ -173,6 +173,9 @@ void accesslog_write(struct exchange *x, enum exchange_end end) {
     size_t sent = x->conn && x->answered ? conn_bytes_out(x->conn) : x->bytes_out;
     usec now = clock_now();
     count(x, end, now);
+    if (g->ended) {
+        g->ended(g->ended_ctx, x);
+    }
     if (g->access) {
         struct buf line;
         buf_init(&line, MAX_LINE);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "gateway/attempt.h"
 
-#include <event2/event.h>
 #include <stdlib.h>
 
 #include "gateway/attempt_build.h"
@@ -337,7 +336,7 @@ void attempt_leave(struct attempt *a) {
     a->ended_at = clock_now();
     a->next_leftover = a->worker->leftovers;
     a->worker->leftovers = a;
-    a->armed_for = 0;
+    timer_clear(&a->worker->timers, &a->timer);
     attempt_resume(a);
     attempt_arm(a);
 }

@@ -18,6 +18,7 @@
 #define GATEWAY_ATTEMPT_H
 
 #include "base/jscan.h"
+#include "base/timers.h"
 #include "config/config.h"
 #include "gateway/mailbox.h"
 #include "net/headers.h"
@@ -27,7 +28,6 @@
 #include "upstream/dialect.h"
 #include "upstream/transport.h"
 
-struct event;
 struct exchange;
 struct worker;
 
@@ -76,8 +76,7 @@ struct attempt {
     struct jpieces body; /* of the request, spliced */
     bool fresh;
 
-    struct event *timer;
-    usec armed_for; /* when the timer looks next; 0 = it is not set */
+    struct timer timer; /* looks no later than the next clock runs out */
     struct {
         usec connect, first_byte, first_token, idle, total, max_time;
     } limit; /* durations; 0 = off */

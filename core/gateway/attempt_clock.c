@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "gateway/attempt_clock.h"
 
-#include <event2/event.h>
-
 #include "gateway/exchange.h"
 
 struct due {
@@ -57,11 +55,8 @@ static struct due next_due(const struct attempt *a) {
     return due;
 }
 
-static void on_timer(evutil_socket_t fd, short what, void *arg) {
-    struct attempt *a = arg;
-    (void)fd;
-    (void)what;
-    a->armed_for = 0;
+static void on_timer(void *ctx) {
+    struct attempt *a = ctx;
     struct due due = next_due(a);
     if (due.at <= clock_now()) {
         attempt_expire(a, due.why);
@@ -71,24 +66,17 @@ static void on_timer(evutil_socket_t fd, short what, void *arg) {
 }
 
 int attempt_clock_init(struct attempt *a) {
-    a->timer = evtimer_new(a->worker->base, on_timer, a);
-    return a->timer ? 0 : -1;
+    return timer_join(&a->worker->timers, &a->timer, on_timer, a);
 }
 
 void attempt_clock_release(struct attempt *a) {
-    if (a->timer) {
-        event_free(a->timer);
-        a->timer = NULL;
-    }
+    timer_leave(&a->worker->timers, &a->timer);
 }
 
 void attempt_arm(struct attempt *a) {
     struct due due = next_due(a);
-    if (due.at == USEC_NEVER || (a->armed_for && a->armed_for <= due.at)) {
+    if (due.at == USEC_NEVER || (timer_is_set(&a->timer) && a->timer.at <= due.at)) {
         return; /* nothing runs, or the timer looks again before it is due */
     }
-    struct timeval in = usec_to_timeval(due.at - clock_now());
-    if (evtimer_add(a->timer, &in) == 0) {
-        a->armed_for = due.at;
-    }
+    worker_set_timer(a->worker, &a->timer, due.at);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "gateway/exchange.h"
 
-#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -10,29 +9,20 @@
 #include "gateway/route.h"
 #include "upstream/outbound.h"
 
-static bool wait_is_over(const struct exchange *x);
-
 /* Sets the timer for what the run waits for. */
 static void arm(struct exchange *x) {
     usec until =
         x->wait.kind == WAIT_SLEEP || x->wait.kind == WAIT_ANY ? x->wait.until : USEC_NEVER;
     if (until == USEC_NEVER) {
-        evtimer_del(x->timer);
-        return;
+        timer_clear(&x->worker->timers, &x->timer);
+    } else {
+        worker_set_timer(x->worker, &x->timer, until);
     }
-    struct timeval in = usec_to_timeval(until - clock_now());
-    evtimer_add(x->timer, &in);
 }
 
-static void on_timer(evutil_socket_t fd, short what, void *arg) {
-    struct exchange *x = arg;
-    (void)fd;
-    (void)what;
+static void on_timer(void *ctx) {
+    struct exchange *x = ctx;
     if (x->wait.kind != WAIT_SLEEP && x->wait.kind != WAIT_ANY) {
-        return;
-    }
-    if (!wait_is_over(x)) {
-        arm(x); /* libevent's clock is coarser than ours and may fire a little early */
         return;
     }
     x->wait.kind = WAIT_NOTHING;
@@ -41,10 +31,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg) {
 
 struct exchange *exchange_new(struct worker *w, struct conn *conn, struct http_request *request) {
     struct exchange *x = calloc(1, sizeof(*x));
-    if (x) {
-        x->timer = evtimer_new(w->base, on_timer, x);
-    }
-    if (!x || !x->timer) {
+    if (!x || timer_join(&w->timers, &x->timer, on_timer, x) != 0) {
         free(x);
         http_request_free(request);
         return NULL;
@@ -140,9 +127,10 @@ void exchange_finish(struct exchange *x, enum exchange_end end) {
         }
     }
     unlist(x);
-    event_free(x->timer);
+    timer_leave(&x->worker->timers, &x->timer);
     headers_release(&x->decision.headers);
     buf_release(&x->decision.body);
+    free(x->notes);
     free(x->model);
     http_request_free(x->request);
     config_unref(x->config);
@@ -247,4 +235,26 @@ struct attempt *exchange_send(struct exchange *x, const struct send_options *opt
         return NULL;
     }
     return attempt_new(x, options, err);
+}
+
+bool exchange_explaining(const struct exchange *x) {
+    const struct gateway *g = x->worker->gateway;
+    return g->explain || log_on(&g->log, LOG_LEVEL_DEBUG);
+}
+
+void exchange_note(struct exchange *x, struct str text) {
+    const struct gateway *g = x->worker->gateway;
+    if (!g->explain) {
+        log_debug(&g->log, "policy note: %.*s request=%s",
+                  (int)(text.n < MAX_NOTE ? text.n : MAX_NOTE), text.p, x->id);
+        return;
+    }
+    if (!x->notes) {
+        x->notes = calloc(MAX_NOTES, sizeof(*x->notes));
+    }
+    if (x->notes && x->n_notes < MAX_NOTES) {
+        struct exchange_note *note = &x->notes[x->n_notes++];
+        note->at = clock_now();
+        str_copy(note->text, sizeof(note->text), text);
+    }
 }

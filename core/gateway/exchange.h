@@ -46,6 +46,12 @@ struct decision {
     int stream_ref; /* the bindings' */
 };
 
+/* What a policy tells about its decisions, for `moongate explain`. */
+struct exchange_note {
+    usec at;
+    char text[MAX_NOTE + 1];
+};
+
 struct exchange {
     struct worker *worker;
     struct exchange *next, *prev; /* the worker's list */
@@ -72,19 +78,21 @@ struct exchange {
     struct decision decision;
     struct attempt *attempts[MAX_ATTEMPTS];
     size_t n_attempts;
-    struct attempt *plan_best; /* of those in vain, the one to show */
-    size_t plan_next;          /* next target of the default plan */
-    bool plan;                 /* the default plan decides, the policy failed */
-    struct event *timer;       /* sleep, wait or deadline, whichever is first */
-    usec deadline;             /* monotonic; never USEC_NEVER */
-    bool deadline_set;         /* by the policy */
-    struct attempt *relayed;   /* the attempt committed to */
-    bool answered;             /* the head is out */
-    int status;                /* what the client got */
-    size_t bytes_out;          /* of the body, once the connection is gone */
-    bool revoked;              /* its key was taken away meanwhile: answered with a 401 */
-    bool local_aborted;        /* a local stream ends as if it had broken */
-    usec first_content;        /* when the first content went to the client; 0 = none yet */
+    struct attempt *plan_best;   /* of those in vain, the one to show */
+    size_t plan_next;            /* next target of the default plan */
+    bool plan;                   /* the default plan decides, the policy failed */
+    struct timer timer;          /* sleep, wait or deadline, whichever is first */
+    usec deadline;               /* monotonic; never USEC_NEVER */
+    bool deadline_set;           /* by the policy */
+    struct attempt *relayed;     /* the attempt committed to */
+    bool answered;               /* the head is out */
+    int status;                  /* what the client got */
+    size_t bytes_out;            /* of the body, once the connection is gone */
+    bool revoked;                /* its key was taken away meanwhile: answered with a 401 */
+    bool local_aborted;          /* a local stream ends as if it had broken */
+    usec first_content;          /* when the first content went to the client; 0 = none yet */
+    struct exchange_note *notes; /* owned, room for MAX_NOTES; NULL: none was made */
+    size_t n_notes;
 };
 
 /* A whole request from a client: taken. Answers by itself what needs no policy. */
@@ -114,6 +122,11 @@ struct attempt *exchange_send(struct exchange *x, const struct send_options *opt
 /* Fills the decision with an error of the gateway's own in the client's dialect. -1: memory. */
 int exchange_decide_error(struct exchange *x, int status, const char *type, const char *code,
                           const char *message);
+/* Does anybody hear the notes of this request's policy? */
+bool exchange_explaining(const struct exchange *x);
+/* Keeps the note (gateway->explain; those beyond MAX_NOTES are dropped), or logs it when the level
+ * is debug. Cut to MAX_NOTE bytes. */
+void exchange_note(struct exchange *x, struct str text);
 /* Local streams: writes; conn_full tells when to wait with WAIT_ROOM. */
 void exchange_local_write(struct exchange *x, struct str data);
 void exchange_local_abort(struct exchange *x);

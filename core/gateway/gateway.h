@@ -31,6 +31,11 @@ struct gateway {
     struct log log;
     void (*access)(void *ctx, const char *line, size_t n); /* one access log line; any thread */
     void *access_ctx;
+    /* Told of each request just before it is accounted and freed; NULL: nobody is. Its own thread.
+     */
+    void (*ended)(void *ctx, const struct exchange *x);
+    void *ended_ctx;
+    bool explain; /* exchanges keep the notes of their policies */
     struct state state;
     struct policy_env env;
     const struct gateway_bindings *bindings;

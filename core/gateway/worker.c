@@ -68,9 +68,9 @@ static void on_closed(void *ctx, struct conn *conn) {
 
 /* A large body of somebody without a key is not taken in. Small ones are: their refusal is logged
  * whole. */
-static int on_head(void *ctx, const struct http_head *head, const struct headers *headers) {
-    struct client *client = ctx;
-    const struct config *c = generation_config(worker_generation(client->worker));
+int worker_judge_head(struct worker *w, const struct http_head *head,
+                      const struct headers *headers) {
+    const struct config *c = generation_config(worker_generation(w));
     bool large = head->body == HTTP_BODY_CHUNKED || head->content_length > MAX_BODY_OF_STRANGERS;
     if (!c->n_keys || head->body == HTTP_BODY_NONE || !large) {
         return 0;
@@ -78,8 +78,17 @@ static int on_head(void *ctx, const struct http_head *head, const struct headers
     return route_key(c, client_key(headers)) ? 0 : 401;
 }
 
-static const struct conn_ops CONN_OPS = {on_request, on_head,    on_refuse,
-                                         on_gone,    on_drained, on_closed};
+static int on_head(void *ctx, const struct http_head *head, const struct headers *headers) {
+    struct client *client = ctx;
+    return worker_judge_head(client->worker, head, headers);
+}
+
+static const struct conn_ops CONN_OPS = {.request = on_request,
+                                         .head = on_head,
+                                         .refuse = on_refuse,
+                                         .gone = on_gone,
+                                         .drained = on_drained,
+                                         .closed = on_closed};
 
 static void on_accept(void *ctx, int fd) {
     struct worker *w = ctx;
@@ -119,6 +128,33 @@ static void on_turn(evutil_socket_t fd, short what, void *arg) {
         x->ready_next = NULL;
         exchange_step(x);
     }
+}
+
+/* Sets the loop's timer for the first of ours, unless it looks before that anyway. */
+static void arm_clock(struct worker *w) {
+    usec next = timers_next(&w->timers);
+    if (w->by_hand || next >= w->clock_at) {
+        return;
+    }
+    struct timeval in = usec_to_timeval(next - clock_now());
+    if (event_add(w->clock, &in) == 0) {
+        w->clock_at = next;
+    }
+}
+
+/* The loop's clock is coarser than ours and may be early: ours decides. */
+static void on_clock(evutil_socket_t fd, short what, void *arg) {
+    struct worker *w = arg;
+    (void)fd;
+    (void)what;
+    timers_run(&w->timers, clock_now());
+    w->clock_at = USEC_NEVER;
+    arm_clock(w);
+}
+
+void worker_set_timer(struct worker *w, struct timer *timer, usec at) {
+    timer_set(&w->timers, timer, at);
+    arm_clock(w);
 }
 
 void worker_ready(struct worker *w, struct exchange *x) {
@@ -193,8 +229,11 @@ static void on_kill(struct mail *mail) {
 }
 
 int worker_init(struct worker *w, struct gateway *g, size_t index, struct event_base *base,
-                struct err *err) {
+                struct transport *transport, struct err *err) {
     memset(w, 0, sizeof(*w));
+    w->transport = transport;
+    timers_init(&w->timers);
+    w->clock_at = USEC_NEVER;
     w->gateway = g;
     w->index = index;
     w->mailbox.fd = -1;
@@ -208,11 +247,14 @@ int worker_init(struct worker *w, struct gateway *g, size_t index, struct event_
         return err_set(err, "worker %zu: no event loop could be made", index);
     }
     w->turn = event_new(w->base, -1, 0, on_turn, w);
+    w->clock = event_new(w->base, -1, 0, on_clock, w);
     w->metrics = metrics_new();
-    if (!w->turn || !w->metrics) {
+    if (!w->turn || !w->clock || !w->metrics) {
         return err_set(err, "worker %zu: out of memory", index);
     }
-    w->transport = transport_new(w->base, IDLE_UPSTREAM_CONNECTIONS, err);
+    if (!w->transport) {
+        w->transport = transport_new(w->base, IDLE_UPSTREAM_CONNECTIONS, err);
+    }
     return w->transport ? 0 : -1;
 }
 
@@ -261,6 +303,10 @@ void worker_release(struct worker *w) {
     if (w->turn) {
         event_free(w->turn);
     }
+    if (w->clock) {
+        event_free(w->clock);
+    }
+    timers_release(&w->timers);
     metrics_free(w->metrics);
     if (w->base && !w->attached) {
         event_base_free(w->base);

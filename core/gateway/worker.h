@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "base/hash.h"
+#include "base/timers.h"
 #include "gateway/gateway.h"
 #include "gateway/mailbox.h"
 #include "gateway/metrics.h"
@@ -32,6 +33,10 @@ struct worker {
     struct event_base *base;
     struct mailbox mailbox; /* how other threads reach this one */
     struct transport *transport;
+    struct timers timers; /* of its requests and attempts; set them with worker_set_timer */
+    struct event *clock;  /* runs them: set no later than the next one is due, moved lazily */
+    usec clock_at;        /* when it looks next; USEC_NEVER: it is not set */
+    bool by_hand; /* its owner runs the timers by a clock of its own (a simulated gateway) */
     struct metrics *metrics;
     struct rng rng;
     struct listener *listeners[MAX_LISTENERS];
@@ -58,10 +63,11 @@ struct worker {
     void *swapped_ctx;
 };
 
-/* Makes a worker on `base` (borrowed when given, made when NULL). -1 with err. Any thread, before
- * worker_start. On -1 worker_release still frees what was made. */
+/* Makes a worker on `base` (borrowed when given, made when NULL) that reaches providers over
+ * `transport` (taken, also on -1; NULL: libcurl). -1 with err. Any thread, before worker_start. On
+ * -1 worker_release still frees what was made. */
 int worker_init(struct worker *w, struct gateway *g, size_t index, struct event_base *base,
-                struct err *err);
+                struct transport *transport, struct err *err);
 int worker_listen(struct worker *w, int fd); /* fd is taken; before worker_start. -1: memory */
 int worker_start(struct worker *w, struct err *err); /* starts the thread */
 void worker_release(struct worker *w);               /* after its thread ended */
@@ -69,6 +75,14 @@ void worker_release(struct worker *w);               /* after its thread ended *
 /* Takes the generation that is current now and retires the one before. Called for each new request
  * too, so a swap is seen at once. */
 struct generation *worker_generation(struct worker *w);
+
+/* A client's head was read: 401 when its body is too large for somebody without a key, else 0. */
+int worker_judge_head(struct worker *w, const struct http_head *head,
+                      const struct headers *headers);
+
+/* Sets a timer of w->timers; it is never early. Costs no system call, and the loop's own timer is
+ * touched only when nothing else would have looked in time. */
+void worker_set_timer(struct worker *w, struct timer *timer, usec at);
 
 /* Puts the exchange's policy on the ready list (once). */
 void worker_ready(struct worker *w, struct exchange *x);

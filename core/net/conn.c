@@ -32,7 +32,9 @@ void conn_shut(struct conn *c) {
     event_del(&c->writable);
     event_del(&c->turn);
     event_del(&c->timer);
-    close(c->fd);
+    if (!c->fed) {
+        close(c->fd);
+    }
     c->fd = -1;
 }
 
@@ -43,7 +45,7 @@ void conn_enter(struct conn *c) {
 /* Reading stops while enough input is buffered behind an answer. */
 static void watch_input(struct conn *c) {
     bool want = conn_wants_input(c);
-    if (want == c->reading) {
+    if (want == c->reading || c->fed) {
         return;
     }
     int r = want ? event_add(&c->readable, NULL) : event_del(&c->readable);
@@ -87,7 +89,7 @@ void conn_begin_closing(struct conn *c) {
 static void begin_lingering(struct conn *c) {
     c->state = CONN_LINGERING;
     c->phase_since = clock_now();
-    if (!c->reset && (c->eof || shutdown(c->fd, SHUT_WR) != 0)) {
+    if (c->fed || (!c->reset && (c->eof || shutdown(c->fd, SHUT_WR) != 0))) {
         conn_shut(c);
     }
 }
@@ -170,18 +172,25 @@ static int assign_events(struct conn *c) {
         event_assign(&c->timer, c->base, -1, 0, conn_on_timer, c) != 0) {
         return -1;
     }
-    return event_add(&c->readable, NULL);
+    return c->fed ? 0 : event_add(&c->readable, NULL);
+}
+
+static void dispose(int fd) {
+    if (fd >= 0) {
+        close(fd);
+    }
 }
 
 struct conn *conn_new(struct event_base *base, int fd, const struct conn_ops *ops, void *ctx,
                       const struct conn_limits *limits) {
     struct conn *c = calloc(1, sizeof(*c));
     if (!c) {
-        close(fd);
+        dispose(fd);
         return NULL;
     }
     c->base = base;
     c->fd = fd;
+    c->fed = fd < 0;
     c->ops = ops;
     c->ctx = ctx;
     c->limits = limits;
@@ -190,13 +199,13 @@ struct conn *conn_new(struct event_base *base, int fd, const struct conn_ops *op
     buf_init(&c->in, MAX_HEADER_BYTES + CONN_READ_SIZE);
     buf_init(&c->out, MAX_CONN_OUTPUT);
     if (assign_events(c) != 0) {
-        close(fd);
+        dispose(fd);
         free(c);
         return NULL;
     }
     int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on,
-               sizeof(on)); /* fails on other sockets, where it is not needed */
+               sizeof(on)); /* fails on what is no such socket, where it is not needed */
     name_peer(c);
     conn_begin_head(c, clock_now());
     conn_set_timer(c);

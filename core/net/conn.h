@@ -71,12 +71,24 @@ struct conn_ops {
     void (*drained)(void *ctx, struct conn *conn, void *request_ctx);
     /* The connection is closed and about to be freed (always called, once, last). */
     void (*closed)(void *ctx, struct conn *conn);
+    /* Of a connection without a socket: bytes for the client, which takes them all; borrowed. Must
+     * call nothing of the connection: it may come from inside conn_body. */
+    void (*output)(void *ctx, const char *data, size_t n);
 };
 
 /* Takes fd. `ops` and `limits` are borrowed for the connection's life; ctx is given back in each
  * callback. NULL: memory (fd is closed). */
 struct conn *conn_new(struct event_base *base, int fd, const struct conn_ops *ops, void *ctx,
                       const struct conn_limits *limits);
+/*
+ * With fd -1 the connection has no socket: its owner feeds it, `output` takes what it says, and it
+ * keeps no deadlines (a simulated gateway, whose time is not the loop's). Otherwise it is the same.
+ * Both may call back and free the connection (`closed` was called then), and must not be called
+ * from inside its callbacks. conn_feed returns how many bytes it took: fewer when more requests
+ * than may wait behind an answer are fed.
+ */
+size_t conn_feed(struct conn *conn, const char *data, size_t n);
+void conn_feed_eof(struct conn *conn); /* the client sends no more: it is gone */
 
 /* Shutdown by the owner: an idle connection closes now; one with a request in flight closes after
  * its answer (with Connection: close). */

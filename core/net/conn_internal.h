@@ -35,7 +35,8 @@ struct conn {
     const struct conn_ops *ops; /* borrowed, called with ctx */
     void *ctx;
     const struct conn_limits *limits; /* borrowed */
-    int fd;                           /* -1 once dead */
+    int fd;                           /* -1 once dead, and when there is no socket */
+    bool fed;                         /* there is no socket */
     char peer[64];
 
     struct event readable; /* pending while `reading` */

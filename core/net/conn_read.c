@@ -293,6 +293,38 @@ static bool read_to_input(struct conn *c) {
     return n == sizeof(scratch);
 }
 
+/* One read's worth, as read_to_input takes it. */
+static size_t feed_some(struct conn *c, const char *data, size_t n) {
+    n = n < CONN_READ_SIZE ? n : CONN_READ_SIZE;
+    if (c->state >= CONN_CLOSING) {
+        return n;
+    }
+    if (buf_add(&c->in, data, n) != BUF_OK) {
+        conn_lost(c);
+        return 0;
+    }
+    conn_parse(c);
+    return n;
+}
+
+size_t conn_feed(struct conn *c, const char *data, size_t n) {
+    size_t used = 0;
+    conn_enter(c);
+    while (used < n && !c->dead && conn_wants_input(c)) {
+        used += feed_some(c, data + used, n - used);
+    }
+    conn_leave(c);
+    return used;
+}
+
+void conn_feed_eof(struct conn *c) {
+    conn_enter(c);
+    if (!c->dead && !c->eof) {
+        on_eof(c);
+    }
+    conn_leave(c);
+}
+
 void conn_on_readable(evutil_socket_t fd, short what, void *arg) {
     struct conn *c = arg;
     (void)fd;

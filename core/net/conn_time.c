@@ -60,7 +60,7 @@ static usec state_deadline(const struct conn *c) {
 }
 
 void conn_set_timer(struct conn *c) {
-    usec deadline = sooner(state_deadline(c), stall_deadline(c));
+    usec deadline = c->fed ? USEC_NEVER : sooner(state_deadline(c), stall_deadline(c));
     if (deadline >= c->timer_at) {
         return;
     }

@@ -70,6 +70,10 @@ static void output_sent(struct conn *c) {
 
 void conn_flush(struct conn *c) {
     size_t before = c->out_sent;
+    if (c->fed && conn_pending(c) > 0) {
+        c->ops->output(c->ctx, c->out.data + c->out_sent, conn_pending(c));
+        c->out_sent = c->out.len;
+    }
     while (conn_pending(c) > 0) {
         /* send of one run of bytes; MSG_NOSIGNAL, since an embedding program may not ignore SIGPIPE
          */

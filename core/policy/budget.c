@@ -6,7 +6,7 @@
 
 void budget_arm(struct budget *b, usec allowance) {
     b->allowance = allowance;
-    b->wall0 = clock_now();
+    b->wall0 = clock_steady();
     b->cpu0 = -1;
     b->before = 0;
     b->debt = 0;
@@ -24,7 +24,7 @@ static usec unseen(usec wall) {
 usec budget_disarm(struct budget *b) {
     b->armed = false;
     if (b->cpu0 < 0) {
-        return unseen(clock_now() - b->wall0);
+        return unseen(clock_steady() - b->wall0);
     }
     return b->before + clock_thread_cpu() - b->cpu0;
 }
@@ -35,7 +35,7 @@ bool budget_spent(struct budget *b) {
     if (!b->armed || b->killed) {
         return b->armed;
     }
-    wall = clock_now() - b->wall0;
+    wall = clock_steady() - b->wall0;
     if (b->cpu0 < 0) {
         b->cpu0 = clock_thread_cpu();
         b->before = unseen(wall);

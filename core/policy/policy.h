@@ -58,6 +58,16 @@ struct generation *generation_stage(const struct policy_env *env, unsigned id,
                                     struct snapshot *snapshot, struct config *config, size_t lanes,
                                     struct diags *diags);
 
+/*
+ * Runs a program of ours in Lua: requires `module` of the snapshot (or of env->modules) in a
+ * sandboxed state of its own, calls the function that it returns with a list of `args`
+ * (NULL-terminated), and puts its integer result (0 when it returns nothing) into *result. Caps are
+ * env's state_bytes and load_cpu. Blocks. 0, or -1 with err: what it raised, or that it was
+ * stopped.
+ */
+int policy_run_script(const struct policy_env *env, struct snapshot *snapshot, const char *module,
+                      const char *const *args, long long *result, struct err *err);
+
 unsigned generation_id(const struct generation *g);
 struct config *generation_config(const struct generation *g);     /* borrowed */
 const unsigned char *generation_hash(const struct generation *g); /* HASH_SIZE bytes */

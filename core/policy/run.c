@@ -244,7 +244,7 @@ static enum run_status start(struct run *run, struct err *err) {
     int nargs;
 
     run->started = true;
-    run->born = box->budget.wall0;
+    run->born = clock_now();
     atomic_fetch_add_explicit(&run->lane->calls, 1, memory_order_relaxed);
     if (run->lane->worn) {
         err_set(err, "the policies' memory (%zu bytes) is full of what they keep between requests",
@@ -279,8 +279,9 @@ static usec per_request(const struct run *run) {
 }
 
 /*
- * What this step may use. The request's account fills up slowly while it lives, so that a local
- * stream of an hour is not stopped for the sum of what it did, while a busy loop is.
+ * What this step may use. The request's account fills up slowly while it lives (by the request's
+ * own clock, which a simulated gateway moves), so that a local stream of an hour is not stopped for
+ * the sum of what it did, while a busy loop is.
  */
 static usec allowance(const struct run *run) {
     usec total = per_request(run), left = total - run->used;

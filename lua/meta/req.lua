@@ -49,6 +49,7 @@ function stream:abort() end
 ---@field remaining number seconds to its deadline; math.huge = none
 ---@field attempts moongate.Attempt[]
 ---@field ctx table scratch
+---@field explaining boolean somebody reads notes: `moongate explain`, or the log at level debug
 local req = {}
 
 ---@param name string any case
@@ -100,6 +101,11 @@ function req:name(target) end
 ---Ends the request with a 504 when nothing is committed so many seconds after its start.
 ---@param seconds number
 function req:deadline(seconds) end
+
+---Says why the policy does what it does: shown by `moongate explain`, logged at level debug. Make the text only
+---`if req.explaining`.
+---@param text string at most 200 bytes; at most 64 notes are kept
+function req:note(text) end
 
 ---A 503 of the gateway's own with Retry-After.
 ---@param seconds number

@@ -164,7 +164,7 @@ int main(int argc, char **argv) {
         return 2;
     }
     struct generation *first = loader_stage(&loader, 1, &diags);
-    if (!first || worker_init(&w, &g, 0, NULL, &err) != 0) {
+    if (!first || worker_init(&w, &g, 0, NULL, NULL, &err) != 0) {
         fprintf(stderr, "bench_policy: %s\n", diags.n ? diags.list[0].message : err.text);
         return 1;
     }

@@ -115,8 +115,11 @@ static void world_closed(void *ctx, struct conn *conn) {
     c->conn = NULL;
 }
 
-static const struct conn_ops WORLD_OPS = {world_request, NULL,          world_refuse,
-                                          world_gone,    world_drained, world_closed};
+static const struct conn_ops WORLD_OPS = {.request = world_request,
+                                          .refuse = world_refuse,
+                                          .gone = world_gone,
+                                          .drained = world_drained,
+                                          .closed = world_closed};
 
 static inline struct world_client *world_connect(struct world *world) {
     int fds[2];
@@ -315,14 +318,12 @@ static inline struct world *world_new(struct folder *folder, const char *provide
         fail_msg("no generation: %s", diags.n ? diags.list[0].message : "?");
     }
     diags_release(&diags);
-    if (worker_init(&world->w, &world->g, 0, NULL, &err) != 0) {
+    scripted_init(&world->up);
+    if (worker_init(&world->w, &world->g, 0, NULL, &world->up.base, &err) != 0) {
         fail_msg("no worker: %s", err.text);
     }
     loader_publish_first(&world->loader, first);
     worker_generation(&world->w); /* as moongate.c does before it starts a worker */
-    world->w.transport->ops->free(world->w.transport);
-    scripted_init(&world->up);
-    world->w.transport = &world->up.base;
     return world;
 }
 

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* The module moongate.sim_core. Internal to sim/. */
+#ifndef SIM_SIM_LUA_H
+#define SIM_SIM_LUA_H
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "sim/sim.h"
+#include "sim/world.h"
+
+#define WORLD_CLASS "moongate.world"
+
+/* policy_env.host of the state that the program runs in. */
+struct sim {
+    const struct sim_run_options *options;
+    size_t n_worlds; /* alive */
+};
+
+struct world_box {
+    struct sim *sim;
+    struct world *world;       /* NULL once closed */
+    struct world_event *event; /* the last one, whose parts may still be pushed */
+};
+
+int sim_open_core(lua_State *L); /* policy_module.open */
+
+/* The world of the userdata at index 1; raises when it is none or closed. */
+struct world_box *sim_check_world(lua_State *L);
+
+/* sim_script.c: world:play(transfer, steps) */
+int sim_play(lua_State *L);
+/* sim_event.c: the event as a table. */
+void sim_push_event(lua_State *L, const struct world_event *e);
+
+/* Seconds at `index` of what `name` says; raises on what is no number >= 0. */
+double sim_check_seconds(lua_State *L, int index, const char *name);
+/* Pushes the field of the table; raises when it is of another type (LUA_TNIL is fine: absent). */
+int sim_field(lua_State *L, int table, const char *name, int type);
+
+#endif
