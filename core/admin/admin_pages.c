@@ -101,6 +101,7 @@ int admin_metrics(const struct admin_env *env, struct buf *out) {
     bad |= gauge(out, "moongate_requests_inflight", "Requests under way.", "gauge", t.exchanges);
     bad |=
         gauge(out, "moongate_generation", "The generation in force.", "gauge", generation_id(now));
+    bad |= metrics_policies(now, out);
     generation_unref(now);
     bad |= gauge(out, "moongate_policy_memory_bytes", "Lua memory of the generation in force.",
                  "gauge", (double)lanes.bytes);

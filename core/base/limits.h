@@ -111,7 +111,8 @@
 #define LUA_RESUME_CPU 5000       /* CPU microseconds of one resume */
 #define LUA_REQUEST_CPU 50000     /* CPU microseconds of all resumes of one request */
 #define LUA_LOAD_CPU 500000       /* CPU microseconds to load and check one generation */
-#define LUA_HOOK_COUNT 1000       /* VM instructions between two looks at the clock */
+#define LUA_HOOK_COUNT 200        /* steps between two looks at the clock */
+#define LUA_STEP_COUNT 100        /* VM instructions counted at a time */
 #define LUA_STRING_MAX KIB(64)    /* a string that a policy hands to the core, body= apart */
 #define LUA_BODY_MAX MIB(1)       /* respond{ body= } and one out:write */
 #define LUA_REP_MAX MIB(1)        /* result of string.rep, table.concat, gsub … */
@@ -121,9 +122,13 @@
     (MIB(2) + KIB(1))      /* one Lua string: two bodies joined; bounds what one comparison costs */
 #define LUA_CHURN KIB(512) /* bytes allocated between two looks at the clock */
 #define LUA_FIRST_LOOK                                                                             \
-    100 /* microseconds counted at most for what ran before the first look: more was preemption */
+    100 /* microseconds that a stretch takes before its CPU time is asked for: most end before */
 #define LUA_REFILL_SECONDS                                                                         \
     1 /* a request's CPU account fills up again in this time, so that long local streams go on */
+#define LUA_SOFT_STEP                                                                              \
+    64 /* KiB of a garbage collection that one request pays above 3/4 of the cap */
+#define POLICY_FAILURES_MAX                                                                        \
+    10 /* in a row: by then every request pays for a mistake that only a new generation repairs */
 #define LUA_FREE_RUNS 256 /* finished coroutines that a lane keeps for the next requests */
 
 /* Log and metrics. */

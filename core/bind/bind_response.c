@@ -221,7 +221,7 @@ int bind_take_response(lua_State *L, int index, struct exchange *x, struct err *
         d->stream = true;
         d->stream_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     }
-    return bad ? err_set(err, "the response is too large") : 0;
+    return bad ? err_set(err, "the response is too large") : d->stream;
 }
 
 /* The `out` of a local stream. */

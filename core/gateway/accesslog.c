@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "gateway/exchange_internal.h"
+
 #define MAX_LINE KIB(16)
 
 static const char *const END_NAMES[] = {[END_COMPLETE] = "complete",
@@ -54,6 +56,12 @@ static int attempts(struct buf *line, const struct exchange *x) {
         first = false;
     }
     return bad | buf_addc(line, ']');
+}
+
+static int policy_fields(struct buf *line, const struct exchange *x) {
+    struct policy_usage used = exchange_usage(x);
+    return buf_addf(line, ",\"policy_used\":{\"cpu_us\":%lld,\"steps\":%llu,\"bytes\":%llu}",
+                    (long long)used.cpu, used.steps, used.bytes);
 }
 
 static int usage_fields(struct buf *line, const struct usage *u) {
@@ -119,12 +127,25 @@ static void write_line(struct buf *line, const struct exchange *x, enum exchange
     bad |= number(line, "total_ms", ms(r->started, now));
     bad |= number(line, "request_bytes", (double)r->body.len);
     bad |= number(line, "response_bytes", (double)sent);
+    bad |= x->route ? policy_fields(line, x) : 0;
     bad |= a && a->usage.seen ? usage_fields(line, &a->usage) : 0;
     bad |= buf_addc(line, '}');
     if (bad) { /* longer than a line may be: says so with what identifies it */
         buf_clear(line);
         bad = buf_addf(line, "{\"id\":\"%s\",\"status\":%d,\"end\":\"%s\",\"truncated\":true}",
                        x->id, x->status, end_name(end));
+    }
+}
+
+/* What the request's policy cost, by policy. */
+static void count_policy(const struct exchange *x, struct buf *labels) {
+    struct policy_usage used = exchange_usage(x);
+    struct metrics *m = x->worker->metrics;
+    if (used.cpu || used.steps) {
+        buf_clear(labels);
+        metrics_label(labels, "policy", str_of(x->route->policy));
+        metrics_add(m, METRIC_POLICY_CPU, labels->data, usec_to_seconds(used.cpu));
+        metrics_add(m, METRIC_POLICY_STEPS, labels->data, (double)used.steps);
     }
 }
 
@@ -148,6 +169,7 @@ static void count(const struct exchange *x, enum exchange_end end, usec now) {
     metrics_label(&labels, "status", str_of(status));
     metrics_label(&labels, "end", str_of(end_name(end)));
     metrics_add(m, METRIC_REQUESTS, labels.data, 1);
+    count_policy(x, &labels);
     const struct attempt *a = x->relayed;
     if (a) {
         buf_clear(&labels);

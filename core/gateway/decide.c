@@ -116,22 +116,18 @@ static struct attempt *last_attempt(const struct exchange *x) {
     return NULL;
 }
 
-static void policy_failed(struct exchange *x, enum run_status status) {
-    struct metrics *m = x->worker->metrics;
-    struct buf labels;
-    buf_init(&labels, MAX_LABELS);
-    metrics_label(&labels, "route", str_of(x->route->name));
-    bool deny = x->route->on_error == ON_ERROR_DENY;
+/* The route's answer when its policy gives none: `deny`, the default plan, or what an attempt it
+ * made before has brought. */
+static void without_policy(struct exchange *x) {
     struct attempt *last = last_attempt(x);
-    if (!deny && !last) {
-        metrics_add(m, METRIC_DEFAULT_PLANS, labels.data, 1);
-    }
-    metrics_label(&labels, "reason", str_of(REASONS[status]));
-    metrics_add(m, METRIC_POLICY_FAILURES, labels.data, 1);
-    buf_release(&labels);
-    if (deny) {
+    if (x->route->on_error == ON_ERROR_DENY) {
         policy_broken(x);
     } else if (!last) {
+        struct buf labels;
+        buf_init(&labels, MAX_LABELS);
+        metrics_label(&labels, "route", str_of(x->route->name));
+        metrics_add(x->worker->metrics, METRIC_DEFAULT_PLANS, labels.data, 1);
+        buf_release(&labels);
         x->plan = true;
         plan_step(x);
     } else if (last->known && attempt_has_answer(last)) {
@@ -139,6 +135,24 @@ static void policy_failed(struct exchange *x, enum run_status status) {
     } else {
         policy_broken(x);
     }
+}
+
+/* Counts a run that failed, and why it was stopped if it was. */
+static void count_failure(struct exchange *x, enum run_status status) {
+    enum kill_reason killed = run_killed(x->run);
+    struct metrics *m = x->worker->metrics;
+    struct buf labels;
+    buf_init(&labels, MAX_LABELS);
+    metrics_label(&labels, "route", str_of(x->route->name));
+    metrics_label(&labels, "reason", str_of(REASONS[status]));
+    metrics_add(m, METRIC_POLICY_FAILURES, labels.data, 1);
+    if (killed) {
+        buf_clear(&labels);
+        metrics_label(&labels, "policy", str_of(x->route->policy));
+        metrics_label(&labels, "reason", str_of(kill_name(killed)));
+        metrics_add(m, METRIC_POLICY_KILLS, labels.data, 1);
+    }
+    buf_release(&labels);
 }
 
 static void local_finish(struct exchange *x) {
@@ -156,7 +170,7 @@ static void local_begin(struct exchange *x) {
     exchange_stop_others(x);
     int bad = answer_headers(x, NULL, x->decision.status, &x->decision.headers);
     x->run = bad ? NULL : run_new(lane, &x->worker->gateway->bindings->stream, x);
-    run_free(deciding);
+    exchange_end_run(x, deciding);
     if (!x->run) {
         answer_error(x, 500, "gateway_error", "out_of_memory", "The gateway is out of memory.",
                      END_COMPLETE);
@@ -191,6 +205,9 @@ static void local_step(struct exchange *x) {
     if (status == RUN_WAITING && !x->local_aborted) {
         return;
     }
+    if (status != RUN_DONE && status != RUN_WAITING) {
+        count_failure(x, status);
+    }
     x->local_aborted |= status != RUN_DONE;
     local_finish(x);
 }
@@ -212,7 +229,8 @@ void exchange_step(struct exchange *x) {
     } else if (status == RUN_DONE) {
         decided(x);
     } else if (status != RUN_WAITING) {
-        policy_failed(x, status);
+        count_failure(x, status);
+        without_policy(x);
     }
 }
 
@@ -221,9 +239,11 @@ void exchange_decide(struct exchange *x) {
     if (!x->run) {
         answer_error(x, 500, "gateway_error", "out_of_memory", "The gateway is out of memory.",
                      END_COMPLETE);
-        return;
+    } else if (lane_switched_off(x->lane, x->route_index)) {
+        without_policy(x); /* the run is not started, but holds the lane */
+    } else {
+        exchange_step(x);
     }
-    exchange_step(x);
 }
 
 int exchange_decide_error(struct exchange *x, int status, const char *type, const char *code,

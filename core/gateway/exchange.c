@@ -86,6 +86,28 @@ void exchange_stop_others(struct exchange *x) {
     }
 }
 
+struct policy_usage exchange_usage(const struct exchange *x) {
+    struct policy_usage sum = x->used, now;
+    if (x->run) {
+        run_usage(x->run, &now);
+        sum.cpu += now.cpu;
+        sum.steps += now.steps;
+        sum.bytes += now.bytes;
+    }
+    return sum;
+}
+
+void exchange_end_run(struct exchange *x, struct run *run) {
+    struct policy_usage used;
+    if (run) {
+        run_usage(run, &used);
+        x->used.cpu += used.cpu;
+        x->used.steps += used.steps;
+        x->used.bytes += used.bytes;
+        run_free(run);
+    }
+}
+
 void exchange_release_policy(struct exchange *x) {
     x->wait.kind = WAIT_NOTHING;
     exchange_stop_others(x);
@@ -94,7 +116,7 @@ void exchange_release_policy(struct exchange *x) {
         x->decision.stream_ref = 0;
     }
     x->worker->gateway->bindings->detach(x);
-    run_free(x->run);
+    exchange_end_run(x, x->run);
     x->run = NULL;
     x->lane = NULL;
 }

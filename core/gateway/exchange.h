@@ -73,6 +73,7 @@ struct exchange {
     bool stream;            /* the client asked for a stream */
     enum exchange_state state;
     struct run *run;
+    struct policy_usage used; /* by its runs before this one */
     void *lua; /* the bindings' handle on this exchange; see gateway_bindings.detach */
     struct wait wait;
     struct decision decision;

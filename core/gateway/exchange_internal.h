@@ -19,6 +19,12 @@ void exchange_finish(struct exchange *x, enum exchange_end end);
 /* Lets go of run and generation, cancels the attempts that are not relayed. */
 void exchange_release_policy(struct exchange *x);
 
+/* Frees the run (NULL is a no-op) and keeps what it used for exchange_usage. */
+void exchange_end_run(struct exchange *x, struct run *run);
+
+/* What the policy used for this request so far. */
+struct policy_usage exchange_usage(const struct exchange *x);
+
 /* Cancels the attempts that are not relayed. */
 void exchange_stop_others(struct exchange *x);
 

@@ -15,6 +15,9 @@ enum metric {
     METRIC_REQUESTS,        /* moongate_requests_total{route,status,end} */
     METRIC_ATTEMPTS,        /* moongate_attempts_total{target,outcome,class} */
     METRIC_POLICY_FAILURES, /* moongate_policy_failures_total{route,reason} */
+    METRIC_POLICY_KILLS,    /* moongate_policy_kills_total{policy,reason} */
+    METRIC_POLICY_CPU,      /* moongate_policy_cpu_seconds_total{policy} */
+    METRIC_POLICY_STEPS,    /* moongate_policy_steps_total{policy} */
     METRIC_DEFAULT_PLANS,   /* moongate_default_plans_total{route} */
     METRIC_REFUSED,         /* moongate_refused_total{status}: before a route was found */
     METRIC_CONNECTIONS,     /* moongate_connections_total{} */
@@ -28,6 +31,7 @@ enum metric {
 };
 
 struct metrics;
+struct generation;
 
 struct metrics *metrics_new(void); /* NULL: memory */
 void metrics_free(struct metrics *m);
@@ -45,6 +49,11 @@ void metrics_label(struct buf *labels, const char *name, struct str value);
 
 /* Adds up n workers' metrics and writes them with HELP and TYPE lines. -1: out is full. */
 int metrics_collect(struct metrics *const *workers, size_t n, struct buf *out)
+    __attribute__((warn_unused_result));
+
+/* gateway/metrics_policy.c: which policies of the generation in force are switched off. -1: out is
+ * full. */
+int metrics_policies(const struct generation *g, struct buf *out)
     __attribute__((warn_unused_result));
 
 #endif

@@ -208,7 +208,8 @@ static enum load_result load(struct loader *l, struct diags *diags) {
     struct gateway *g = l->gateway;
     struct generation *now = atomic_load(&g->current);
     struct generation *next = loader_stage(l, g->n_workers, diags);
-    if (next && hash_equal(generation_hash(now), generation_hash(next), HASH_SIZE)) {
+    if (next && hash_equal(generation_hash(now), generation_hash(next), HASH_SIZE) &&
+        !generation_switched_off(now)) { /* a reload brings a policy back */
         loader_discard(next, g->n_workers);
         atomic_fetch_add(&g->reloads_unchanged, 1);
         log_info(&g->log, "reload: nothing changed, generation %u stays", generation_id(now));

@@ -48,6 +48,7 @@ static void *grow(struct alloc *a, void *ptr, size_t old, size_t nsize) {
     }
     a->used = a->used - old + nsize;
     a->blocks += ptr ? 0 : 1;
+    a->asked += nsize - old;
     a->churn += nsize;
     if (a->churn >= LUA_CHURN) {
         report(a);

@@ -17,6 +17,7 @@ struct alloc {
     size_t cap;                  /* what scripts may hold */
     size_t reserve;              /* beyond the cap, while `core` is set */
     bool core;                   /* the core itself is allocating: push, take, error handling */
+    unsigned long long asked;    /* bytes of new and grown blocks; the user may set it anew */
     size_t churn;                /* bytes asked for since the last report */
     void (*on_churn)(void *ctx); /* LUA_CHURN bytes were asked for, or a request was refused; must
                                     not touch the heap */

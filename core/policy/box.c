@@ -15,7 +15,7 @@
 static void hook(lua_State *L, lua_Debug *ar);
 
 void box_arm_hook(lua_State *L) {
-    lua_sethook(L, hook, LUA_MASKCOUNT, LUA_HOOK_COUNT);
+    lua_sethook(L, hook, LUA_MASKCOUNT, LUA_STEP_COUNT);
 }
 
 void box_hurry_hook(lua_State *L) {
@@ -54,13 +54,14 @@ static void stop(lua_State *L, struct box *box) {
 
 static void hook(lua_State *L, lua_Debug *ar) {
     struct box *box = box_of(L);
+    bool hurried = lua_gethookcount(L) != LUA_STEP_COUNT; /* by churn, or to stop it */
 
     (void)ar;
-    if (budget_spent(&box->budget)) {
+    if (hurried ? budget_spent(&box->budget) : budget_charge(&box->budget, LUA_STEP_COUNT)) {
         stop(L, box);
-        return;
+    } else if (hurried) {
+        box_arm_hook(L);
     }
-    box_arm_hook(L); /* churn may have shortened it */
 }
 
 void policy_charge(lua_State *L, size_t steps) {

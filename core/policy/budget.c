@@ -10,13 +10,12 @@ void budget_arm(struct budget *b, usec allowance) {
     b->cpu0 = -1;
     b->before = 0;
     b->debt = 0;
+    b->steps = 0;
     b->armed = true;
     b->killed = false;
     b->where[0] = '\0';
 }
 
-/* Before the first look at most LUA_HOOK_COUNT instructions and LUA_CHURN bytes have passed: more
- * wall time than this was preemption. */
 static usec unseen(usec wall) {
     return wall < LUA_FIRST_LOOK ? wall : LUA_FIRST_LOOK;
 }
@@ -36,6 +35,9 @@ bool budget_spent(struct budget *b) {
         return b->armed;
     }
     wall = clock_steady() - b->wall0;
+    if (wall < LUA_FIRST_LOOK && wall < b->allowance) {
+        return false;
+    }
     if (b->cpu0 < 0) {
         b->cpu0 = clock_thread_cpu();
         b->before = unseen(wall);
@@ -47,6 +49,7 @@ bool budget_spent(struct budget *b) {
 }
 
 bool budget_charge(struct budget *b, size_t steps) {
+    b->steps += steps;
     b->debt += steps;
     if (b->debt < LUA_HOOK_COUNT) {
         return false;

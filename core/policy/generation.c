@@ -88,6 +88,7 @@ static struct generation *generation_new(const struct policy_env *env, unsigned 
         return NULL;
     }
     atomic_init(&g->refs, 1);
+    atomic_flag_clear(&g->warned_memory);
     g->env = env;
     g->id = id;
     g->snapshot = snapshot_ref(snapshot);
@@ -214,5 +215,11 @@ void generation_stats(const struct generation *g, struct lane_stats *sum) {
         sum->calls += one.calls;
         sum->errors += one.errors;
         sum->kills += one.kills;
+        for (int k = 0; k < KILL_REASONS; k++) {
+            sum->kills_by[k] += one.kills_by[k];
+        }
+        sum->used.cpu += one.used.cpu;
+        sum->used.steps += one.used.steps;
+        sum->used.bytes += one.used.bytes;
     }
 }

@@ -65,7 +65,14 @@ struct lane *lane_new(struct generation *g, struct err *err) {
         return NULL;
     }
     lane->gen = g;
+    lane->policy_calls = calloc(g->n_policies + 1, sizeof *lane->policy_calls);
+    if (!lane->policy_calls) {
+        err_set(err, "not enough memory");
+        free(lane);
+        return NULL;
+    }
     if (open_box(lane, err) < 0) {
+        free(lane->policy_calls);
         free(lane);
         return NULL;
     }
@@ -81,6 +88,7 @@ void lane_close(struct lane *lane) {
 void lane_free(struct lane *lane) {
     if (lane) {
         close_box(lane);
+        free(lane->policy_calls);
         free(lane);
     }
 }
@@ -101,6 +109,37 @@ void lane_check_memory(struct lane *lane) {
         lane->worn = true;
     }
     lane_publish(lane);
+}
+
+static int collect_some(lua_State *L) {
+    (void)box_arg(L);
+    lua_pushboolean(L, lua_gc(L, LUA_GCSTEP, LUA_SOFT_STEP));
+    return 1;
+}
+
+static bool above_soft_limit(const struct lane *lane) {
+    return lane->box->alloc.used > lane->box->alloc.cap / 4 * 3;
+}
+
+void lane_check_soft_limit(struct lane *lane) {
+    const struct log *log = lane->gen->env->log;
+    struct box *box = lane->box;
+    bool whole;
+
+    if (!above_soft_limit(lane) || lane->worn ||
+        box_protect(box, collect_some, NULL, 0, 1, NULL) != BOX_OK) {
+        return;
+    }
+    whole = lua_toboolean(box->L, -1);
+    lua_pop(box->L, 1);
+    lane_publish(lane);
+    if (whole && above_soft_limit(lane) && !atomic_flag_test_and_set(&lane->gen->warned_memory) &&
+        log) {
+        log_warn(log,
+                 "generation %u: the policies keep %zu bytes in a state that may hold %zu; at the "
+                 "cap their runs are stopped and the state is made anew",
+                 lane->gen->id, box->alloc.used, box->alloc.cap);
+    }
 }
 
 void lane_renew(struct lane *lane) {
@@ -149,7 +188,14 @@ void lane_stats(const struct lane *lane, struct lane_stats *out) {
     out->bytes = atomic_load_explicit(&lane->bytes, memory_order_relaxed);
     out->calls = atomic_load_explicit(&lane->calls, memory_order_relaxed);
     out->errors = atomic_load_explicit(&lane->errors, memory_order_relaxed);
-    out->kills = atomic_load_explicit(&lane->kills, memory_order_relaxed);
+    out->kills = 0;
+    for (int i = 0; i < KILL_REASONS; i++) {
+        out->kills_by[i] = atomic_load_explicit(&lane->kills_by[i], memory_order_relaxed);
+        out->kills += out->kills_by[i];
+    }
+    out->used.cpu = atomic_load_explicit(&lane->cpu, memory_order_relaxed);
+    out->used.steps = atomic_load_explicit(&lane->steps, memory_order_relaxed);
+    out->used.bytes = atomic_load_explicit(&lane->allocated, memory_order_relaxed);
 }
 
 const char *const *lane_targets(const struct lane *lane, size_t route) {

@@ -13,12 +13,21 @@
 #include "base/value.h"
 #include "policy/box.h"
 
+/* How a policy fares; every worker counts its failures here, its calls in lane.policy_calls. */
+struct policy_record {
+    _Atomic unsigned long errors, kills;
+    atomic_uint row;  /* failures since the last success */
+    atomic_int state; /* enum policy_state */
+    char reason[160]; /* written once, before POLICY_OFF is stored */
+};
+
 /* One policy file that some route names. */
 struct policy_file {
     const char *name;                 /* "failover"; borrowed of the configuration */
     const struct snapshot_file *file; /* borrowed of the snapshot */
     char *label;                      /* "policies/failover.lua" */
     bool ok;                          /* loaded and fit for its contract, in the first lane */
+    struct policy_record record;
 };
 
 /* What a route has beside its configuration. */
@@ -42,6 +51,7 @@ struct generation {
     struct policy_route *routes; /* as many as the configuration has */
     struct lane **lanes;
     size_t n_lanes;
+    atomic_flag warned_memory; /* of its soft limit */
 };
 
 /* Registry references, -1 or 0 where there is nothing. */
@@ -66,8 +76,16 @@ struct lane {
     bool retired;
     bool worn;
     _Atomic size_t runs, bytes;
-    _Atomic unsigned long calls, errors, kills;
+    _Atomic unsigned long calls, errors, kills_by[KILL_REASONS];
+    _Atomic unsigned long *policy_calls; /* per policy file */
+    _Atomic usec cpu;
+    _Atomic unsigned long long steps, allocated;
 };
+
+/* For numbers that one thread writes and any may read: costs no locked instruction. */
+#define lane_add(number, by)                                                                       \
+    atomic_store_explicit(&(number), atomic_load_explicit(&(number), memory_order_relaxed) + (by), \
+                          memory_order_relaxed)
 
 /* A lane with an open box that holds no reference yet, or NULL with err. */
 struct lane *lane_new(struct generation *g, struct err *err);
@@ -85,6 +103,15 @@ void lane_publish(struct lane *lane); /* brings lane_stats up to date */
 int lane_load(struct lane *lane, struct diags *diags, struct err *err);
 /* Puts handlers and settings of all routes where policy_push_handler finds them. */
 int lane_bind(struct lane *lane, struct err *err);
+
+/* After a step: above LUA_SOFT_MEMORY of the cap some garbage is collected here and now, and once
+ * a whole collection did not help the generation warns, once. */
+void lane_check_soft_limit(struct lane *lane);
+
+/* health.c: one run of that policy came to a good end, failed. `killed`: KILL_NONE for an error.
+ * The failure that is one too many switches the policy off and says so in the log. */
+void health_good(struct generation *g, size_t policy);
+void health_failed(struct generation *g, size_t policy, enum kill_reason killed, const char *text);
 
 /* contract.c: takes the value that a policy file returned from the top of the main stack, and
  * reports what is wrong with it. */

@@ -82,12 +82,56 @@ struct lane *generation_lane(struct generation *g, size_t worker);
  * its last run lets go (now, if none holds it). */
 void lane_retire(struct lane *lane);
 
+/* Why a run was stopped. */
+enum kill_reason {
+    KILL_NONE,
+    KILL_STRETCH, /* LUA_RESUME_CPU without waiting */
+    KILL_REQUEST, /* LUA_REQUEST_CPU of all its stretches */
+    KILL_MEMORY,  /* the state's cap */
+    KILL_REASONS
+};
+const char *kill_name(enum kill_reason reason); /* "stretch", "request", "memory"; "" for none */
+
+/*
+ * What runs used. `cpu` is CPU time where a stretch was long enough to be looked at (see budget.h),
+ * the time that passed, at most LUA_FIRST_LOOK, where not. `steps` are VM instructions, counted
+ * LUA_STEP_COUNT at a time (what is left over is counted with the next run that gets the
+ * coroutine), and the steps that library functions written in C charged. `bytes` is what was
+ * allocated, whether or not it was collected since.
+ */
+struct policy_usage {
+    usec cpu;
+    unsigned long long steps, bytes;
+};
+
+/* Since the lane was made. `errors` and `kills` are runs; `kills` is the sum of `kills_by`. */
 struct lane_stats {
-    size_t runs, bytes;
+    size_t runs, bytes; /* now: runs that hold the lane, memory of its state */
     unsigned long calls, errors, kills;
+    unsigned long kills_by[KILL_REASONS];
+    struct policy_usage used;
 };
 void lane_stats(const struct lane *lane, struct lane_stats *out); /* any thread; a moment's view */
 void generation_stats(const struct generation *g, struct lane_stats *sum);
+
+/*
+ * One policy of a generation. POLICY_FAILURES_MAX failures (error, kill, useless result) in a row,
+ * over all lanes, switch it off for good in this generation: lane_switched_off then says that the
+ * default plan is to answer instead.
+ */
+struct policy_health {
+    const char *name;  /* "failover"; borrowed of the generation */
+    const char *label; /* "policies/failover.lua"; borrowed of the generation */
+    unsigned long calls, errors, kills;
+    bool switched_off;
+    char reason[160]; /* the last failure before it was switched off; empty otherwise */
+};
+/* Of the i-th policy that routes name, from 0; false when there is none. Any thread. */
+bool generation_policy(const struct generation *g, size_t i, struct policy_health *out);
+/* Is any of its policies switched off? Any thread. */
+bool generation_switched_off(const struct generation *g);
+/* Is the policy of this route? One load. */
+bool lane_switched_off(const struct lane *lane, size_t route);
 
 /* The default plan of a route: its targets in order, as strings, groups flattened. NULL-terminated,
  * borrowed; empty when the settings name none. */
@@ -114,7 +158,8 @@ struct run_entry {
     /* Pushes the function and its arguments; returns how many arguments, or -1 when there is
      * nothing to run (RUN_BAD_RESULT). May raise. */
     int (*push)(struct lua_State *L, void *request);
-    /* Looks at the n results on top of the stack. 0, or -1 with err. May raise. */
+    /* Looks at the n results on top of the stack. 0; 1 when it is taken but the request goes on
+     * with another run, which is to tell whether the policy works; or -1 with err. May raise. */
     int (*take)(struct lua_State *L, int n, void *request, struct err *err);
 };
 
@@ -123,6 +168,10 @@ struct run *run_new(struct lane *lane, const struct run_entry *entry, void *requ
 /* Starts it or goes on with it. After anything but RUN_WAITING the run is over: only run_free may
  * follow. Counted and, for failures, logged here with file, line and generation. */
 enum run_status run_step(struct run *run, struct err *err) __attribute__((warn_unused_result));
+/* What it used so far, all its steps. */
+void run_usage(const struct run *run, struct policy_usage *out);
+/* Why the last step stopped it, KILL_NONE when it did not. */
+enum kill_reason run_killed(const struct run *run);
 /* Drops the coroutine (wherever it stands) and gives the lane back. Never from inside a step of the
  * same run. NULL is a no-op. */
 void run_free(struct run *run);

@@ -6,10 +6,13 @@
  * again and left to the collector, since the only thing Lua 5.4.4 allows after a yield from a count
  * hook is to forget the coroutine.
  */
+#include <stdint.h>
 #include <stdlib.h>
 
 #include "policy/lane.h"
 #include "policy/policy_lua.h"
+
+#define NO_POLICY SIZE_MAX
 
 struct run {
     struct lane *lane;
@@ -17,9 +20,13 @@ struct run {
     void *request;                 /* borrowed */
     lua_State *co;                 /* NULL: to be made */
     usec born, used;               /* CPU time used so far */
-    int line;                      /* of that route's handler */
-    const char *label;             /* "policies/failover.lua", NULL until a handler was pushed */
+    unsigned long long steps, bytes;
+    enum kill_reason killed;
+    size_t policy;     /* its index; NO_POLICY until a handler was pushed */
+    int line;          /* of that route's handler */
+    const char *label; /* "policies/failover.lua", NULL until a handler was pushed */
     bool started, over;
+    bool goes_on;     /* the request has another run to come */
     struct run *next; /* in the free list */
 };
 
@@ -91,12 +98,17 @@ struct run *run_new(struct lane *lane, const struct run_entry *entry, void *requ
     }
     run->entry = entry;
     run->request = request;
+    run->policy = NO_POLICY;
     run->label = NULL;
     run->line = 0;
     run->born = 0;
     run->used = 0;
+    run->steps = 0;
+    run->bytes = 0;
+    run->killed = KILL_NONE;
     run->started = false;
     run->over = false;
+    run->goes_on = false;
     run->next = NULL;
     atomic_fetch_add_explicit(&lane->runs, 1, memory_order_relaxed);
     return run;
@@ -201,7 +213,8 @@ static enum run_status returned(struct run *run, int n, struct err *err) {
     if (status != BOX_OK) {
         return from_box(status, RUN_BAD_RESULT);
     }
-    return t.verdict == 0 ? RUN_DONE : RUN_BAD_RESULT;
+    run->goes_on = t.verdict > 0;
+    return t.verdict >= 0 ? RUN_DONE : RUN_BAD_RESULT;
 }
 
 /* An error in the coroutine. Resetting it closes its to-be-closed variables, still under the
@@ -244,15 +257,20 @@ static enum run_status start(struct run *run, struct err *err) {
     int nargs;
 
     run->started = true;
-    run->born = clock_now();
-    atomic_fetch_add_explicit(&run->lane->calls, 1, memory_order_relaxed);
+    run->born = box->budget.wall0;
+    lane_add(run->lane->calls, 1);
     if (run->lane->worn) {
         err_set(err, "the policies' memory (%zu bytes) is full of what they keep between requests",
                 box->alloc.cap);
         return RUN_NOMEM;
     }
-    box_arm_hook(run->co);
+    if (lua_gethookcount(run->co) != LUA_STEP_COUNT) {
+        box_arm_hook(run->co); /* otherwise its count goes on: the sum over its runs is right */
+    }
     status = box_protect(box, push_entry, run, 0, 1, err);
+    if (run->policy != NO_POLICY) {
+        lane_add(run->lane->policy_calls[run->policy], 1);
+    }
     if (status != BOX_OK) {
         lua_settop(run->co, 0);
         return from_box(status, RUN_ERROR);
@@ -298,17 +316,31 @@ static enum run_status killed(struct run *run, struct err *err) {
     struct box *box = run->lane->box;
 
     if (box->budget.allowance < per_resume(run)) {
+        run->killed = KILL_REQUEST;
         box_timeout_text(box, per_request(run), "for one request", err);
     } else {
+        run->killed = KILL_STRETCH;
         box_timeout_text(box, per_resume(run), "without waiting", err);
     }
     drop_thread(run);
     return RUN_TIMEOUT;
 }
 
-static void account(struct run *run, enum run_status status, const struct err *err) {
+/* What a step used, where everybody may read it. */
+static void account_usage(struct run *run, const struct budget *b, usec cpu,
+                          unsigned long long bytes) {
     struct lane *lane = run->lane;
-    const struct log *log = lane->box->env->log;
+
+    run->used += cpu;
+    run->steps += b->steps;
+    run->bytes += bytes;
+    lane_add(lane->cpu, cpu);
+    lane_add(lane->steps, b->steps);
+    lane_add(lane->allocated, bytes);
+}
+
+static void log_failure(const struct run *run, enum run_status status, const struct err *err) {
+    const struct log *log = run->lane->box->env->log;
     static const char *const names[] = {
         [RUN_ERROR] = "failed",
         [RUN_TIMEOUT] = "was stopped",
@@ -316,7 +348,37 @@ static void account(struct run *run, enum run_status status, const struct err *e
         [RUN_BAD_RESULT] = "returned nothing useful",
     };
 
+    if (log) {
+        log_error(log, "%s:%d: policy %s%s%s (generation %u): %s",
+                  run->label ? run->label : "policies", run->line, names[status],
+                  run->killed ? ", kill reason " : "", kill_name(run->killed), run->lane->gen->id,
+                  err->text);
+    }
+}
+
+/* A run that a worn lane refused says nothing about its policy. */
+static void account_failure(struct run *run, enum run_status status, const struct err *err) {
+    struct lane *lane = run->lane;
+
+    if (status == RUN_NOMEM) {
+        run->killed = KILL_MEMORY;
+    }
+    if (run->killed) {
+        lane_add(lane->kills_by[run->killed], 1);
+    } else {
+        lane_add(lane->errors, 1);
+    }
+    log_failure(run, status, err);
+    if (run->policy != NO_POLICY) {
+        health_failed(lane->gen, run->policy, run->killed, err->text);
+    }
+}
+
+static void account(struct run *run, enum run_status status, const struct err *err) {
+    struct lane *lane = run->lane;
+
     lane_publish(lane);
+    lane_check_soft_limit(lane);
     if (status == RUN_NOMEM) {
         lane_check_memory(lane);
     }
@@ -324,15 +386,19 @@ static void account(struct run *run, enum run_status status, const struct err *e
         return;
     }
     run->over = true;
-    if (status == RUN_DONE) {
-        return;
+    if (status != RUN_DONE) {
+        account_failure(run, status, err);
+    } else if (run->policy != NO_POLICY && !run->goes_on) {
+        health_good(lane->gen, run->policy);
     }
-    atomic_fetch_add_explicit(status == RUN_TIMEOUT ? &lane->kills : &lane->errors, 1,
-                              memory_order_relaxed);
-    if (log) {
-        log_error(log, "%s:%d: policy %s (generation %u): %s", run->label ? run->label : "policies",
-                  run->line, names[status], lane->gen->id, err->text);
-    }
+}
+
+void run_usage(const struct run *run, struct policy_usage *out) {
+    *out = (struct policy_usage){.cpu = run->used, .steps = run->steps, .bytes = run->bytes};
+}
+
+enum kill_reason run_killed(const struct run *run) {
+    return run->killed;
 }
 
 enum run_status run_step(struct run *run, struct err *err) {
@@ -341,20 +407,25 @@ enum run_status run_step(struct run *run, struct err *err) {
     struct run *outer = lane->current;
     struct budget outer_budget = box->budget;
     lua_State *outer_running = box->running;
+    unsigned long long outer_asked = box->alloc.asked;
     int top = lua_gettop(box->L);
     struct err own;
     enum run_status status;
+    usec cpu;
 
     err = err ? err : &own;
     err->text[0] = '\0';
     lane->current = run;
+    box->alloc.asked = 0;
     budget_arm(&box->budget, allowance(run));
     status = run->started ? resume(run, 0, err) : start(run, err);
-    run->used += budget_disarm(&box->budget);
+    cpu = budget_disarm(&box->budget);
+    account_usage(run, &box->budget, cpu, box->alloc.asked);
     if (box->budget.killed) {
         status = killed(run, err);
     }
     lua_settop(box->L, top);
+    box->alloc.asked = outer_asked;
     box->budget = outer_budget;
     box->running = outer_running;
     lane->current = outer;
@@ -365,6 +436,7 @@ enum run_status run_step(struct run *run, struct err *err) {
 void policy_about(lua_State *L, size_t route) {
     const struct generation *g = policy_lane(L)->gen;
 
+    policy_lane(L)->current->policy = g->routes[route].policy;
     policy_lane(L)->current->label = g->policies[g->routes[route].policy].label;
     policy_lane(L)->current->line = g->routes[route].line;
 }

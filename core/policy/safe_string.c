@@ -348,10 +348,26 @@ static int string_gsub(lua_State *L) {
     return 2;
 }
 
+/* The text and its separator, over and over. Doubles what is there: a million copies of one byte
+ * must not be a million calls, since nobody can stop them on the way. `out` has room for one
+ * separator more. */
+static void fill(char *out, struct str s, struct str sep, size_t size) {
+    size_t done = s.n + sep.n;
+
+    memcpy(out, s.p, s.n);
+    memcpy(out + s.n, sep.p, sep.n);
+    while (done < size) {
+        size_t more = done < size - done ? done : size - done;
+
+        memcpy(out + done, out, more);
+        done += more;
+    }
+}
+
 static int string_rep(lua_State *L) {
     struct str s = check_str(L, 1), sep;
     lua_Integer n = luaL_checkinteger(L, 2);
-    size_t each;
+    size_t each, size;
     luaL_Buffer b;
 
     sep.p = luaL_optlstring(L, 3, "", &sep.n);
@@ -366,15 +382,32 @@ static int string_rep(lua_State *L) {
         return luaL_error(L, "resulting string longer than %d bytes", (int)LUA_REP_MAX);
     }
     policy_charge(L, (size_t)n + (size_t)n * each / 32);
-    luaL_buffinitsize(L, &b, (size_t)n * each);
-    for (; n > 0; n--) {
-        luaL_addlstring(&b, s.p, s.n);
-        if (n > 1) {
-            luaL_addlstring(&b, sep.p, sep.n);
-        }
-    }
-    luaL_pushresult(&b);
+    size = (size_t)n * each - sep.n;
+    fill(luaL_buffinitsize(L, &b, (size_t)n * each), s, sep, size);
+    luaL_pushresultsize(&b, size);
     return 1;
+}
+
+/* Stock byte and codepoint, whose results grow the stack: charged for each, and capped. Upvalue: the
+ * stock function. */
+static int slice(lua_State *L) {
+    struct str s = check_str(L, 1);
+    lua_Integer i = luaL_optinteger(L, 2, 1), j = luaL_optinteger(L, 3, i);
+    lua_Integer len = (lua_Integer)s.n;
+    lua_Integer from = i < 0 ? (i < -len ? 1 : len + i + 1) : i;
+    lua_Integer to = j < 0 ? len + j + 1 : (j > len ? len : j);
+
+    if (from <= to && to - from >= LUA_RANGE_MAX) {
+        return luaL_error(L, "string slice too long");
+    }
+    policy_charge(L, from <= to ? (size_t)(to - from) + 1 : 1);
+    return lua_tocfunction(L, lua_upvalueindex(1))(L);
+}
+
+static void cap_slice(lua_State *L, const char *name) {
+    lua_getfield(L, -1, name);
+    lua_pushcclosure(L, slice, 1);
+    lua_setfield(L, -2, name);
 }
 
 void safe_string(lua_State *L) {
@@ -382,20 +415,22 @@ void safe_string(lua_State *L) {
         {"find", string_find}, {"match", string_match}, {"gmatch", string_gmatch},
         {"gsub", string_gsub}, {"rep", string_rep},     {NULL, NULL},
     };
-    static const char *const walkers[] = {"byte", "lower", "reverse", "upper", NULL};
+    static const char *const walkers[] = {"lower", "reverse", "upper", NULL};
     int i;
 
     luaL_setfuncs(L, functions, 0);
     for (i = 0; walkers[i]; i++) {
         sandbox_charge_by_length(L, walkers[i]);
     }
+    cap_slice(L, "byte");
 }
 
 void safe_utf8(lua_State *L) {
-    static const char *const walkers[] = {"codepoint", "len", "offset", NULL};
+    static const char *const walkers[] = {"len", "offset", NULL};
     int i;
 
     for (i = 0; walkers[i]; i++) {
         sandbox_charge_by_length(L, walkers[i]);
     }
+    cap_slice(L, "codepoint");
 }

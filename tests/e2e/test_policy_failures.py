@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from conftest import wrap
 from support import actions
 from support.client import assert_openai_error
 from support.waiting import wait_until
@@ -167,3 +168,76 @@ def test_error_text_stays_inside(lab):
     answer = gw.chat()
     assert b"4711" not in answer.body and answer.status >= 500
     assert gw.wait_log("4711")
+
+
+MOST = 10  # failures in a row
+
+
+def switched_off(gw):
+    return gw.metric("moongate_policy_switched_off", policy="own")
+
+
+def failures(gw):
+    return gw.metric("moongate_policy_failures_total")
+
+
+@pytest.mark.parametrize("code", ["error('broken')", LOOP, "return 7"], ids=["error", "kill", "nothing-useful"])
+def test_switched_off(lab, code):
+    """Goal: a policy that fails ten times in a row, over all workers, is not run any more; the default plan goes on
+    answering, the log says so once, and a reload brings the policy back, even one of the same files."""
+    gw = lab.policy({"p": lab.upstream(actions.ok("by the default plan"))}, code)
+    for _ in range(MOST - 1):
+        assert gw.chat().text == "by the default plan"
+    assert switched_off(gw) == 0 and "switched off" not in gw.stderr
+    for _ in range(4):
+        assert gw.chat().text == "by the default plan"
+    line = gw.wait_log("switched off")
+    assert re.search(r"policies/own\.lua: policy failed 10 times in a row .* generation 1:", line), line
+    assert switched_off(gw) == 1 and failures(gw) == MOST
+    assert gw.metric("moongate_default_plans_total") == MOST + 3
+    assert gw.stderr.count("is switched off") == 1
+    gw.reload("is in force")
+    assert switched_off(gw) == 0
+    assert gw.chat().text == "by the default plan" and failures(gw) == MOST + 1
+
+
+def test_switched_off_denies(lab):
+    """Goal: on_error = "deny" goes on denying, and nobody is called."""
+    up = lab.upstream()
+    gw = lab.policy({"p": up}, "error('broken')", route={"on_error": "deny"})
+    for _ in range(MOST + 3):
+        assert_openai_error(gw.chat(), 500)
+    assert switched_off(gw) == 1 and failures(gw) == MOST and up.count == 0
+
+
+def test_not_in_a_row(lab):
+    """Goal: one success starts the count anew."""
+    gw = lab.policy({"p": lab.upstream(actions.ok())}, """
+    if req:header("x-bad") then error("on demand") end
+    return req:send("p/m")
+""")
+    for bad in ([True] * (MOST - 1) + [False]) * 2 + [True]:
+        assert gw.chat(headers={"X-Bad": "1"} if bad else {}).status == 200
+    assert switched_off(gw) == 0 and failures(gw) == 2 * MOST - 1
+
+
+def test_streams_that_fail(lab):
+    """Goal: a policy whose handler returns but whose local stream always fails is switched off as well."""
+    gw = lab.policy({"p": lab.upstream(actions.ok("by the default plan"))},
+                    "return req:respond { stream = function(out) out:write('x') error('in the stream') end }")
+    for _ in range(MOST):
+        assert not gw.chat().clean
+    assert gw.chat().text == "by the default plan" and switched_off(gw) == 1
+
+
+def test_others_stay_on(lab):
+    """Goal: only the policy that fails is switched off."""
+    up = lab.upstream(actions.ok())
+    gw = lab.gateway({"providers": {"p": {"dialect": "openai", "base_url": up.base_url}}, "routes": [
+        {"name": name, "path": f"/v1/{name}/*", "policy": name, "settings": {"targets": ["p/m"]}}
+        for name in ("failover", "broken")]}, policies={"broken": wrap("error('x')")}).start()
+    for _ in range(MOST + 1):
+        assert gw.chat(target="/v1/broken/chat/completions").status == 200
+        assert gw.chat(target="/v1/failover/chat/completions").status == 200
+    off = {s.labels["policy"]: s.value for s in gw.metrics() if s.name == "moongate_policy_switched_off"}
+    assert off == {"failover": 0, "broken": 1}

@@ -267,8 +267,9 @@ static void test_failures(void **state) {
         assert_good(&f);
         generation_stats(f.gen, &stats);
         assert_int_equal(stats.calls, 2);
-        assert_int_equal(stats.kills, cases[i].status == RUN_TIMEOUT);
-        assert_int_equal(stats.errors, cases[i].status != RUN_TIMEOUT);
+        assert_int_equal(stats.kills_by[KILL_MEMORY], cases[i].status == RUN_NOMEM);
+        assert_int_equal(stats.kills_by[KILL_STRETCH], cases[i].status == RUN_TIMEOUT);
+        assert_int_equal(stats.kills + stats.errors, 1);
         assert_int_equal(stats.runs, 0);
         fixture_release(&f);
     }
