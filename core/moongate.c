@@ -40,6 +40,7 @@ struct moongate {
     char admin_address[128];
     char version[256];
     struct event_base *attached; /* borrowed; NULL when on threads of its own */
+    pthread_t attached_thread;   /* which dispatches it */
     atomic_bool running;
     atomic_bool hurried; /* a stop does not wait for requests in flight any more */
 };
@@ -105,6 +106,19 @@ static void on_published(void *ctx, struct config *config) {
     control_configure(&gw->control, config);
 }
 
+/* The calling thread runs the attached worker's loop: nobody else can let that worker go on. */
+static bool settle(void *ctx) {
+    struct moongate *gw = ctx;
+    if (!gw->attached || !gw->running || !pthread_equal(gw->attached_thread, pthread_self())) {
+        return false;
+    }
+    struct worker *w = gw->gateway.workers[0];
+    if (mailbox_withdraw(&w->mailbox, &w->swap_mail)) {
+        w->swap_mail.deliver(&w->swap_mail);
+    }
+    return true;
+}
+
 struct moongate *moongate_new(const struct moongate_options *options,
                               struct moongate_error *error) {
     static const char *const installed[] = {MOONGATE_DATADIR, NULL};
@@ -125,6 +139,8 @@ struct moongate *moongate_new(const struct moongate_options *options,
     int bad = state_init(&g->state) | loader_init(&gw->loader, g, options->config_file, library);
     gw->loader.published = on_published;
     gw->loader.published_ctx = gw;
+    gw->loader.settle = settle;
+    gw->loader.settle_ctx = gw;
     if (bad) {
         moongate_free(gw);
         fail(error, "out of memory");
@@ -195,26 +211,30 @@ static int tell(struct moongate *gw, struct diags *diags, struct moongate_error 
 int moongate_check(struct moongate *gw, struct moongate_error *error) {
     struct diags diags;
     diags_init(&diags);
-    struct generation *g = loader_stage(&gw->loader, 1, &diags);
-    loader_discard(g, 1);
+    (void)loader_check(&gw->loader, &diags); /* what it found is told */
     return tell(gw, &diags, error);
 }
 
-int moongate_reload(struct moongate *gw, struct moongate_error *error) {
+int moongate_reload_as(struct moongate *gw, const char *who, const char *why,
+                       struct moongate_error *error) {
+    struct load_cause cause = {who, why};
     struct diags diags;
     if (!gw->running) {
         return fail(error, "the gateway does not run");
     }
     diags_init(&diags);
-    enum load_result result = loader_reload(&gw->loader, &diags);
-    if (gw->attached && result == LOAD_APPLIED) {
-        struct worker *w =
-            gw->gateway.workers[0]; /* this is its thread: no need to wait for mail */
-        mailbox_withdraw(&w->mailbox, &w->swap_mail);
-        w->swap_mail.deliver(&w->swap_mail);
-    }
+    enum load_result result = loader_reload(&gw->loader, &cause, &diags);
     int told = tell(gw, &diags, error);
-    return result == LOAD_REFUSED ? told : (int)result;
+    return result < 0 ? told : (int)result;
+}
+
+int moongate_reload(struct moongate *gw, struct moongate_error *error) {
+    return moongate_reload_as(gw, NULL, NULL, error);
+}
+
+/* On the control thread. */
+static void on_files_changed(void *ctx) {
+    moongate_reload_as(ctx, "file watch", NULL, NULL); /* what is wrong with it was logged */
 }
 
 /* ---- start ---- */
@@ -277,11 +297,19 @@ static int make_admin(struct moongate *gw, const struct config *c, struct err *e
     return gw->admin ? 0 : err_set(err, "out of memory");
 }
 
+static int make_watch(struct moongate *gw, struct err *err) {
+    struct watch_options options = {.library = (const char *const *)gw->loader.library,
+                                    .changed = on_files_changed,
+                                    .ctx = gw,
+                                    .log = &gw->gateway.log};
+    return control_watch(&gw->control, &options) == 0 ? 0 : err_set(err, "out of memory");
+}
+
 static int assemble(struct moongate *gw, struct generation *first, struct err *err) {
     const struct config *c = generation_config(first);
     struct gateway *g = &gw->gateway;
     if (open_logs(gw, c, err) != 0 || control_init(&gw->control, g, c, err) != 0 ||
-        make_admin(gw, c, err) != 0) {
+        make_watch(gw, err) != 0 || make_admin(gw, c, err) != 0) {
         return -1;
     }
     for (size_t i = 0; c->listen[i]; i++) {
@@ -346,6 +374,7 @@ static int start(struct moongate *gw, struct event_base *base, struct moongate_e
         return fail(error, "the gateway runs already");
     }
     gw->attached = base;
+    gw->attached_thread = pthread_self();
     gw->hurried = false;
     diags_init(&diags);
     struct generation *first = loader_stage(&gw->loader, gw->attached ? 1 : 0, &diags);

@@ -40,7 +40,7 @@ enum moongate_level { MOONGATE_DEBUG, MOONGATE_INFO, MOONGATE_WARN, MOONGATE_ERR
 typedef void (*moongate_line_fn)(void *ctx, enum moongate_level level, const char *line);
 
 /* One diagnostic of a configuration: file (never NULL), line (0 = not known), what is wrong. Called
- * on the thread that asked. */
+ * on the thread that asked, for a file watch on the gateway's control thread. */
 typedef void (*moongate_diagnostic_fn)(void *ctx, const char *file, int line, bool warning,
                                        const char *message);
 
@@ -105,6 +105,12 @@ MOONGATE_API int moongate_attach(struct moongate *gw, struct event_base *base,
 /* Loads the configuration again as a transaction. Waits for it (well under a second). 0 applied, 1
  * unchanged, -1 refused: the running generation stays, diagnostics were told and logged. */
 MOONGATE_API int moongate_reload(struct moongate *gw, struct moongate_error *err);
+
+/* The same, with who asked for it and why in his own words ("SIGHUP", "new key of openai"), for the
+ * log, the audit log and the admin's list of generations. Both are copied, cut to 63 and 127 bytes,
+ * and may be NULL: "embedder" and nothing. */
+MOONGATE_API int moongate_reload_as(struct moongate *gw, const char *who, const char *why,
+                                    struct moongate_error *err);
 
 /* The generation that new requests use; 0 before the start. */
 MOONGATE_API unsigned moongate_generation(const struct moongate *gw);

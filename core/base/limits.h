@@ -105,6 +105,16 @@
 #define MAX_VALUE_DEPTH 32
 #define MAX_VALUE_FIELDS 10000 /* named fields of one table: they are kept sorted by insertion */
 
+/* Reloads. */
+#define MAX_DRAINING                                                                               \
+    128 /* generations with requests left: each keeps its files and configuration, about a MiB */
+#define MAX_OVERLAY MIB(1)       /* settings.json, as large as gateway.lua may be */
+#define MAX_OVERLAY_ROUTES 1024  /* routes with overlaid settings, those that are gone included */
+#define MAX_AUDIT_FILE MIB(8)    /* audit.log; then it is audit.log.1 and a new one begins */
+#define MAX_AUDIT_LINE KIB(64)   /* one change of settings, before and after */
+#define MAX_WATCHED_FOLDERS 1024 /* inotify allows a user 8192 or more */
+#define MAX_WATCH_DELAY 5000000  /* a change is loaded by then, however many follow it */
+
 /* Lua. */
 #define LUA_STATE_BYTES MIB(16)   /* one state: a worker's share of a generation */
 #define LUA_RESERVE KIB(64)       /* beyond the cap, for handling the error itself */

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/err.h"
 #include "base/str.h"
 
 enum value_type { VALUE_NIL, VALUE_BOOL, VALUE_INT, VALUE_NUM, VALUE_STR, VALUE_TABLE };
@@ -59,5 +60,12 @@ int value_set_str(struct value *v, struct str s) __attribute__((warn_unused_resu
 
 /* JSON text; tables with only items are arrays, an empty table is {}. */
 int value_to_json(const struct value *v, struct buf *out) __attribute__((warn_unused_result));
+
+/* The tree that a JSON text means (a whole number is an INT, an empty array a table). 0, or -1 with
+ * err and *v NIL: no JSON, a null (Lua has no such value in tables), a key given twice, more than
+ * MAX_VALUE_DEPTH levels or MAX_VALUE_NODES values, memory. */
+int value_from_json(struct value *v, struct str text, struct err *err)
+    __attribute__((warn_unused_result));
+bool value_equal(const struct value *a, const struct value *b); /* 1 and 1.0 are the same */
 
 #endif

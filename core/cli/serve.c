@@ -40,7 +40,7 @@ static void reload_until_stopped(const struct serving *s) {
             return;
         }
         if (got == SIGHUP) {
-            moongate_reload(s->gw, NULL); /* what is wrong with it was logged */
+            moongate_reload_as(s->gw, "SIGHUP", NULL, NULL); /* what is wrong with it was logged */
         }
     }
 }

@@ -120,6 +120,8 @@ static void route_release(struct config_route *r) {
     free(r->policy);
     free(r->dialect);
     value_release(&r->settings);
+    value_release(&r->file_settings);
+    value_release(&r->overlay);
 }
 
 void config_free(struct config *c) {
@@ -148,6 +150,9 @@ void config_free(struct config *c) {
     free_texts(c->listen);
     free(c->admin_listen);
     free_secret(c->admin_token);
+    free_secret(c->admin_read_token);
+    free_texts(c->input_files);
+    free(c->overlay_file);
     free(c->log.access);
     free(c->log.error);
     free(c);

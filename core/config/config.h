@@ -69,8 +69,12 @@ struct config_route {
     char *policy;   /* name of a file in policies/, without .lua */
     char *dialect;  /* of the client: "openai" */
     enum config_on_error on_error;
-    struct value settings; /* as written: a table, checked later by the policy's schema */
-    int line;              /* of the route in the file, 0 when not known */
+    struct value settings; /* what counts: the file's, with the overlay's keys put over them; a
+                              table, checked later by the policy's schema */
+    struct value
+        file_settings;    /* as written in the file, when there is an overlay; NIL otherwise */
+    struct value overlay; /* the keys that an admin put over the file's; NIL when there are none */
+    int line;             /* of the route in the file, 0 when not known */
 };
 
 struct config_log {
@@ -82,13 +86,18 @@ struct config_log {
 
 struct config {
     atomic_int refs;
-    char *file;         /* path of gateway.lua as given */
-    char *dir;          /* its folder */
-    char *state_dir;    /* resolved, NULL when none is configured */
-    char **listen;      /* NULL-terminated addresses */
-    int workers;        /* >= 1; "auto" is resolved */
-    char *admin_listen; /* NULL: no admin listener */
-    char *admin_token;  /* NULL: none. SECRET */
+    char *file;                      /* path of gateway.lua as given */
+    char *dir;                       /* its folder */
+    char *state_dir;                 /* resolved, NULL when none is configured */
+    char **listen;                   /* NULL-terminated addresses */
+    int workers;                     /* >= 1; "auto" is resolved */
+    char *admin_listen;              /* NULL: no admin listener */
+    char *admin_token;               /* NULL: none. SECRET */
+    char *admin_read_token;          /* may only look; NULL: none. SECRET */
+    bool reload_watch, reload_tests; /* load when files change; run the policies' tests first */
+    usec reload_debounce;            /* 0.2 s: quiet time after a change before it is loaded */
+    char **input_files;              /* NULL-terminated: what file() read, for watching */
+    char *overlay_file; /* where the overlay is kept, for messages; NULL: not yet kept */
     struct config_log log;
     size_t body_max;
     usec header_time, body_time, idle_time, write_time, drain_time; /* 10, 60, 75, 60, 30 s */

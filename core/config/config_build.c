@@ -405,7 +405,8 @@ static int gather_secrets(struct secrets *s, const struct config *c, const struc
             return -1;
         }
     }
-    return add_secret(s, str_of(c->admin_token));
+    return add_secret(s, str_of(c->admin_token)) || add_secret(s, str_of(c->admin_read_token)) ? -1
+                                                                                               : 0;
 }
 
 static int build_secrets(struct config *c, const struct value *root) {
@@ -413,6 +414,21 @@ static int build_secrets(struct config *c, const struct value *root) {
     int rc = gather_secrets(&s, c, value_field(root, "keys"));
     c->secrets = s.list ? s.list : calloc(1, sizeof(*c->secrets));
     return c->secrets ? rc : -1;
+}
+
+static int build_inputs(struct config *c, const struct snapshot *s) {
+    size_t n = 0;
+    while (snapshot_input(s, n)) {
+        n++;
+    }
+    c->input_files = calloc(n + 1, sizeof(*c->input_files));
+    for (size_t i = 0; c->input_files && i < n; i++) {
+        c->input_files[i] = str_dup(str_of(snapshot_input(s, i)));
+        if (!c->input_files[i]) {
+            return -1;
+        }
+    }
+    return c->input_files ? 0 : -1;
 }
 
 static int build(struct load *l, struct config *c, const struct value *root) {
@@ -434,7 +450,7 @@ static int build(struct load *l, struct config *c, const struct value *root) {
         build_routes(l, c, value_field(root, "routes"))) {
         return -1;
     }
-    return build_secrets(c, root);
+    return build_inputs(c, l->snapshot) || build_secrets(c, root) ? -1 : 0;
 }
 
 struct config *config_build(struct load *l, const struct value *root) {

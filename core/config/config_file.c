@@ -185,6 +185,9 @@ static int lua_file(lua_State *L) {
     if (len < 0 || (size_t)len >= sizeof(path) || strlen(name) != length || length == 0) {
         return no_file(L, l, name, "no path that a file can have");
     }
+    if (snapshot_note_input(l->snapshot, path)) {
+        return no_file(L, l, name, "memory is short");
+    }
     if (stat(path, &st)) {
         return no_file(L, l, name, strerror(errno));
     }

@@ -167,9 +167,31 @@ static void check_listen_rules(struct load *l, const struct value *root) {
     }
 }
 
+/* The two tokens must differ, and one that may only look is of no use where all may do all. */
+static void check_read_token(struct load *l, const struct value *admin) {
+    const struct value *read_token = value_field(admin, "read_token");
+    const struct value *token = value_field(admin, "token");
+    struct path at;
+    if (!read_token || is_unknown(read_token) || (token && is_unknown(token))) {
+        return;
+    }
+    path_init(&at);
+    path_field(&at, "admin");
+    path_field(&at, "read_token");
+    if (!token) {
+        load_error(l, &at,
+                   "there is no admin.token beside it: without one everybody may change "
+                   "everything; give a token, too");
+    } else if (value_str(token).n && str_eq(value_str(token), value_str(read_token))) {
+        load_error(l, &at,
+                   "is the same as admin.token, so it could change everything; expected another");
+    }
+}
+
 static void check_admin(struct load *l, const struct value *admin) {
     struct path at;
     struct err ignored;
+    check_read_token(l, admin);
     struct str address = text_at(admin, "listen");
     if (address.n == 0 || text_address(address, &ignored) || value_field(admin, "token")) {
         return;

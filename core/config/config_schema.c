@@ -37,9 +37,27 @@ static const struct field admin_fields[] = {
      .flags = FIELD_SECRET,
      .rule = text_secret,
      .offset = offsetof(struct config, admin_token)},
+    {.name = "read_token",
+     .type = FIELD_TEXT,
+     .flags = FIELD_SECRET,
+     .rule = text_secret,
+     .offset = offsetof(struct config, admin_read_token)},
     {.name = NULL}, /* end */
 };
 static const struct schema admin_schema = {admin_fields};
+
+static const struct field reload_fields[] = {
+    {.name = "watch", .type = FIELD_BOOL, .offset = offsetof(struct config, reload_watch)},
+    {.name = "tests", .type = FIELD_BOOL, .offset = offsetof(struct config, reload_tests)},
+    {.name = "debounce",
+     .type = FIELD_SECONDS,
+     .min = 0.01,
+     .max = 60,
+     .def = 0.2,
+     .offset = offsetof(struct config, reload_debounce)},
+    {.name = NULL}, /* end */
+};
+static const struct schema reload_schema = {reload_fields};
 
 static const struct field log_fields[] = {
     {.name = "level",
@@ -243,6 +261,7 @@ static const struct field config_fields[] = {
     {.name = "listen", .type = FIELD_LISTEN, .of = &listen_schema},
     {.name = "workers", .type = FIELD_WORKERS, .min = 1, .max = MAX_WORKERS},
     {.name = "admin", .type = FIELD_RECORD, .of = &admin_schema},
+    {.name = "reload", .type = FIELD_RECORD, .of = &reload_schema},
     {.name = "state_dir",
      .type = FIELD_TEXT,
      .rule = text_not_empty,

@@ -33,6 +33,9 @@ struct snapshot {
     unsigned char (
         *inputs)[HASH_SIZE]; /* room for MAX_SNAPSHOT_INPUTS; what was mixed in, each once */
     size_t n_inputs;
+    char **read; /* paths that file() read; NULL-terminated once there are any */
+    size_t n_read;
+    struct snapshot *original; /* whose files these are: a reference; NULL: its own */
 };
 
 /* The walk of one read. */
@@ -373,26 +376,85 @@ struct snapshot *snapshot_derive(const struct snapshot *from, struct str config,
     return s;
 }
 
+struct snapshot *snapshot_again(struct snapshot *s) {
+    struct snapshot *original = s->original ? s->original : s;
+    struct snapshot *again = calloc(1, sizeof(*again));
+    if (!again) {
+        return NULL;
+    }
+    *again = (struct snapshot){.config_path = original->config_path,
+                               .dir = original->dir,
+                               .files = original->files,
+                               .n = original->n,
+                               .tests = original->tests,
+                               .n_tests = original->n_tests,
+                               .inputs = calloc(MAX_SNAPSHOT_INPUTS, sizeof(*again->inputs)),
+                               .original = original};
+    memcpy(again->sources, original->sources, HASH_SIZE);
+    if (!again->inputs) {
+        free(again);
+        return NULL;
+    }
+    atomic_init(&again->refs, 1);
+    snapshot_ref(original);
+    return again;
+}
+
+int snapshot_note_input(struct snapshot *s, const char *path) {
+    for (size_t i = 0; i < s->n_read; i++) {
+        if (strcmp(s->read[i], path) == 0) {
+            return 0;
+        }
+    }
+    if (s->n_read == MAX_SNAPSHOT_INPUTS) {
+        return 0;
+    }
+    char **grown = realloc(s->read, (s->n_read + 2) * sizeof(*grown));
+    if (!grown) {
+        return -1;
+    }
+    s->read = grown;
+    s->read[s->n_read] = str_dup(str_of(path));
+    s->read[s->n_read + 1] = NULL;
+    return s->read[s->n_read++] ? 0 : -1;
+}
+
+const char *snapshot_input(const struct snapshot *s, size_t i) {
+    return i < s->n_read ? s->read[i] : NULL;
+}
+
 struct snapshot *snapshot_ref(struct snapshot *s) {
     atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
     return s;
 }
 
-void snapshot_unref(struct snapshot *s) {
-    if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1) {
-        return;
-    }
+static void files_free(struct snapshot *s) {
     for (size_t i = 0; i < s->n; i++) {
         file_release(&s->files[i]);
     }
     for (size_t i = 0; i < s->n_tests; i++) {
         file_release(&s->tests[i]);
     }
-    free(s->inputs);
-    free(s->tests);
     free(s->files);
+    free(s->tests);
     free(s->dir);
     free(s->config_path);
+}
+
+void snapshot_unref(struct snapshot *s) {
+    if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    for (size_t i = 0; i < s->n_read; i++) {
+        free(s->read[i]);
+    }
+    free(s->read);
+    free(s->inputs);
+    if (s->original) {
+        snapshot_unref(s->original);
+    } else {
+        files_free(s);
+    }
     free(s);
 }
 

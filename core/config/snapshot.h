@@ -66,6 +66,12 @@ void snapshot_mix_tests(struct snapshot *s);
 const char *snapshot_config_path(const struct snapshot *s); /* as given */
 const char *snapshot_dir(const struct snapshot *s);
 
+/* The same files, shared, without what was mixed in: to be loaded once more. NULL: memory. */
+struct snapshot *snapshot_again(struct snapshot *s);
+/* Notes that file() read `path` (of MAX_SNAPSHOT_INPUTS the first), for watching. -1: memory */
+int snapshot_note_input(struct snapshot *s, const char *path) __attribute__((warn_unused_result));
+const char *snapshot_input(const struct snapshot *s, size_t i); /* NULL past the end */
+
 void snapshot_mix(struct snapshot *s,
                   struct str more); /* adds an input (a file() read, an env value) to the hash */
 void snapshot_hash(const struct snapshot *s, unsigned char out[HASH_SIZE]);

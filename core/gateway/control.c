@@ -39,6 +39,9 @@ static void on_configure(struct mail *mail) {
     if (config && probes_configure(c->probes, config) != 0) {
         log_error(&c->gateway->log, "out of memory: health probes go on as they were");
     }
+    if (config && c->watch) {
+        watch_configure(c->watch, config);
+    }
     config_unref(config);
 }
 
@@ -76,6 +79,11 @@ int control_init(struct control *c, struct gateway *g, const struct config *conf
     return 0;
 }
 
+int control_watch(struct control *c, const struct watch_options *options) {
+    c->watch = watch_new(c->base, options);
+    return c->watch ? 0 : -1;
+}
+
 static void *run(void *arg) {
     struct control *c = arg;
     event_base_loop(c->base, EVLOOP_NO_EXIT_ON_EMPTY);
@@ -103,6 +111,8 @@ void control_release(struct control *c) {
         return;
     }
     probes_free(c->probes);
+    watch_free(c->watch);
+    c->watch = NULL;
     if (c->transport) {
         c->transport->ops->free(c->transport);
     }

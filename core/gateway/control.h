@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The control thread: health probes, the state file, and the loop that the admin listener runs on.
+ * The control thread: health probes, the state file, the file watch, and the loop that the admin
+ * listener runs on.
  * Nothing here touches traffic.
  */
 #ifndef GATEWAY_CONTROL_H
@@ -10,6 +11,7 @@
 
 #include "gateway/gateway.h"
 #include "gateway/mailbox.h"
+#include "gateway/watch.h"
 #include "upstream/probe.h"
 
 struct event_base;
@@ -20,6 +22,7 @@ struct control {
     struct mailbox mailbox;
     struct transport *transport;
     struct probes *probes;
+    struct watch *watch; /* NULL: none was asked for */
     struct event *save_timer;
     char *state_dir; /* owned; NULL: suspensions are not kept */
     unsigned long saved_serial;
@@ -35,11 +38,14 @@ struct control {
  * names a state_dir. */
 int control_init(struct control *c, struct gateway *g, const struct config *config, struct err *err)
     __attribute__((warn_unused_result));
+/* Before the start: adds a file watch, which each configuration switches on or off. -1: memory */
+int control_watch(struct control *c, const struct watch_options *options)
+    __attribute__((warn_unused_result));
 int control_start(struct control *c, struct err *err) __attribute__((warn_unused_result));
 /* Ends the thread; what was on its loop may be freed after. Saves the state a last time. */
 void control_stop(struct control *c);
 void control_release(struct control *c);
-/* Any thread: the probes adopt the configuration. */
+/* Any thread: probes and file watch adopt the configuration. */
 void control_configure(struct control *c, struct config *config);
 
 #endif

@@ -42,6 +42,8 @@ struct exchange *exchange_new(struct worker *w, struct conn *conn, struct http_r
     x->request = request;
     x->config = config_ref(generation_config(g));
     x->generation = generation_id(g);
+    x->held = g;
+    generation_enter(g);
     x->lane = generation_lane(g, w->index);
     x->deadline = request->started + MAX_REQUEST_TIME;
     x->dialect = dialect_find(STR("openai"));
@@ -156,6 +158,7 @@ void exchange_finish(struct exchange *x, enum exchange_end end) {
     free(x->model);
     http_request_free(x->request);
     config_unref(x->config);
+    generation_leave(x->held);
     free(x);
 }
 

@@ -60,7 +60,8 @@ struct exchange {
     struct conn *conn;            /* NULL once the answer ended or the client left */
     struct http_request *request; /* owned */
     struct config *config;        /* a reference: outlives the generation's for log and relay */
-    unsigned generation;
+    unsigned generation;          /* its number */
+    struct generation *held;      /* entered: the exchange is counted on it until it is freed */
     struct lane *lane; /* of that generation; borrowed, held by the run once there is one */
     const struct config_route *route;
     size_t route_index;

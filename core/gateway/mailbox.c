@@ -79,9 +79,10 @@ void mailbox_post(struct mailbox *box, struct mail *mail) {
     }
 }
 
-void mailbox_withdraw(struct mailbox *box, struct mail *mail) {
+bool mailbox_withdraw(struct mailbox *box, struct mail *mail) {
     pthread_mutex_lock(&box->lock);
-    if (mail->posted) {
+    bool posted = mail->posted;
+    if (posted) {
         struct mail **at = &box->head;
         while (*at && *at != mail) {
             at = &(*at)->next;
@@ -96,4 +97,5 @@ void mailbox_withdraw(struct mailbox *box, struct mail *mail) {
         mail->next = NULL;
     }
     pthread_mutex_unlock(&box->lock);
+    return posted;
 }

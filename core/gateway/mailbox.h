@@ -30,7 +30,7 @@ int mailbox_open(struct mailbox *box, struct event_base *base)
     __attribute__((warn_unused_result)); /* 0 or -1 */
 void mailbox_close(struct mailbox *box); /* undelivered mail is dropped */
 void mailbox_post(struct mailbox *box, struct mail *mail);
-/* Takes mail back that may have been posted. On the owner's thread only. */
-void mailbox_withdraw(struct mailbox *box, struct mail *mail);
+/* Takes mail back that may have been posted; true when it had been. On the owner's thread only. */
+bool mailbox_withdraw(struct mailbox *box, struct mail *mail);
 
 #endif

@@ -1,185 +1,29 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * The transaction of a load, the same for all that can ask for one: stage, compare, check what
+ * cannot change, write the overlay, publish. The steps are in stage.c and publish.c. Every end is
+ * logged, audited and, when it was a refusal, remembered.
+ */
 #include "gateway/reload.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
-#include "gateway/worker.h"
+#include "gateway/reload_parts.h"
 
-#define SWAP_PATIENCE_S                                                                            \
-    10 /* for workers to let go of the generation before the last; they need one turn of their     \
-          loop */
-
-static void free_list(char **list) {
-    for (size_t i = 0; list && list[i]; i++) {
-        free(list[i]);
-    }
-    free(list);
+struct load_cause load_cause_of(const struct load_cause *given) {
+    return (struct load_cause){given && given->who ? given->who : "embedder",
+                               given && given->why ? given->why : ""};
 }
 
-static char **copy_list(const char *const *list) {
-    size_t n = 0;
-    while (list && list[n]) {
-        n++;
-    }
-    char **copy = calloc(n + 1, sizeof(*copy));
-    for (size_t i = 0; copy && i < n; i++) {
-        copy[i] = strdup(list[i]);
-        if (!copy[i]) {
-            free_list(copy);
-            return NULL;
-        }
-    }
-    return copy;
+unsigned load_active_id(struct loader *l) {
+    struct generation *now = atomic_load(&l->gateway->current);
+    return now ? generation_id(now) : 0;
 }
 
-int loader_init(struct loader *l, struct gateway *g, const char *config_file,
-                const char *const *library) {
-    memset(l, 0, sizeof(*l));
-    l->gateway = g;
-    l->next_id = 1;
-    l->config_file = strdup(config_file);
-    l->library = copy_list(library);
-    pthread_mutex_init(&l->one, NULL);
-    pthread_mutex_init(&l->lock, NULL);
-    pthread_cond_init(&l->let_go, NULL);
-    return l->config_file && l->library ? 0 : -1;
-}
-
-void loader_release(struct loader *l) {
-    free(l->config_file);
-    free_list(l->library);
-    pthread_mutex_destroy(&l->one);
-    pthread_mutex_destroy(&l->lock);
-    pthread_cond_destroy(&l->let_go);
-}
-
-struct generation *loader_stage(struct loader *l, size_t lanes, struct diags *diags) {
-    struct err err;
-    struct config_lua lua;
-    struct snapshot *snapshot =
-        snapshot_read(l->config_file, (const char *const *)l->library, &err);
-    if (!snapshot) {
-        diags_error(diags, l->config_file, 0, "%s", err.text);
-        return NULL;
-    }
-    policy_config_lua(&l->gateway->env, &lua);
-    struct generation *g = NULL;
-    struct config *config = config_load_all(snapshot, &lua, diags);
-    if (config) {
-        size_t n = lanes ? lanes : (size_t)config->workers;
-        g = generation_stage(&l->gateway->env, l->next_id, snapshot, config, n, diags);
-        config_unref(config);
-    }
-    snapshot_unref(snapshot);
-    return g;
-}
-
-void loader_discard(struct generation *g, size_t lanes) {
-    for (size_t i = 0; g && i < lanes; i++) {
-        lane_retire(generation_lane(g, i));
-    }
-    if (g) {
-        generation_unref(g);
-    }
-}
-
-static void put_in_force(struct loader *l, struct generation *g) {
-    struct gateway *gw = l->gateway;
-    l->next_id++;
-    l->loaded_at = clock_wall();
-    atomic_store(&gw->log.level, generation_config(g)->log.level);
-    atomic_store_explicit(&gw->current, g, memory_order_release);
-    atomic_fetch_add(&gw->reloads_applied, 1);
-    if (l->published) {
-        l->published(l->published_ctx, generation_config(g));
-    }
-}
-
-void loader_publish_first(struct loader *l, struct generation *g) {
-    l->closed = false;
-    put_in_force(l, g);
-    atomic_store(&l->gateway->reloads_applied, 0);
-}
-
-static bool same_list(char **a, char **b) {
-    size_t i = 0;
-    for (; a[i] && b[i]; i++) {
-        if (strcmp(a[i], b[i]) != 0) {
-            return false;
-        }
-    }
-    return !a[i] && !b[i];
-}
-
-static bool same_text(const char *a, const char *b) {
-    return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
-/* What a running gateway cannot change. */
-static void check_fixed(const struct config *now, const struct config *next, struct diags *d) {
-    static const char HOW[] =
-        "is not what the gateway was started with: only a restart can change it";
-    if (!same_list(now->listen, next->listen)) {
-        diags_error(d, next->file, 0, "listen %s", HOW);
-    }
-    if (now->workers != next->workers) {
-        diags_error(d, next->file, 0, "workers (%d, now %d) %s", next->workers, now->workers, HOW);
-    }
-    if (!same_text(now->admin_listen, next->admin_listen)) {
-        diags_error(d, next->file, 0, "admin.listen %s", HOW);
-    }
-    if (!same_text(now->log.access, next->log.access) ||
-        !same_text(now->log.error, next->log.error)) {
-        diags_error(d, next->file, 0, "log.access or log.error %s", HOW);
-    }
-    if (!same_text(now->state_dir, next->state_dir)) {
-        diags_error(d, next->file, 0, "state_dir %s", HOW);
-    }
-}
-
-/* On a worker's thread: it takes no more requests for the old generation. */
-static void on_swapped(void *ctx) {
-    struct loader *l = ctx;
-    pthread_mutex_lock(&l->lock);
-    l->pending--;
-    if (l->pending == 0) {
-        generation_unref(l->retiring);
-        l->retiring = NULL;
-        pthread_cond_broadcast(&l->let_go);
-    }
-    pthread_mutex_unlock(&l->lock);
-}
-
-static bool wait_let_go(struct loader *l) {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += SWAP_PATIENCE_S;
-    int late = 0;
-    pthread_mutex_lock(&l->lock);
-    while (l->pending && !late) {
-        late = pthread_cond_timedwait(&l->let_go, &l->lock, &until);
-    }
-    bool done = l->pending == 0;
-    pthread_mutex_unlock(&l->lock);
-    return done;
-}
-
-static void swap(struct loader *l, struct generation *next) {
-    struct gateway *g = l->gateway;
-    struct generation *before = atomic_load(&g->current);
-    pthread_mutex_lock(&l->lock);
-    l->pending = g->n_workers;
-    l->retiring = before;
-    pthread_mutex_unlock(&l->lock);
-    put_in_force(l, next);
-    for (size_t i = 0; i < g->n_workers; i++) {
-        struct worker *w = g->workers[i];
-        w->swapped = on_swapped;
-        w->swapped_ctx = l;
-        mailbox_post(&w->mailbox, &w->swap_mail);
-    }
+static const char *by(const struct load_cause *cause, char *out, size_t size) {
+    snprintf(out, size, "%s%s%s", cause->who, *cause->why ? ": " : "", cause->why);
+    return out;
 }
 
 static void log_warnings(struct loader *l, const struct diags *diags) {
@@ -191,7 +35,7 @@ static void log_warnings(struct loader *l, const struct diags *diags) {
     }
 }
 
-static enum load_result refused(struct loader *l, const struct diags *diags) {
+static void log_errors(struct loader *l, const struct diags *diags) {
     for (size_t i = 0; i < diags->n; i++) {
         const struct diag *d = &diags->list[i];
         if (!d->warning && d->line) {
@@ -200,76 +44,234 @@ static enum load_result refused(struct loader *l, const struct diags *diags) {
             log_error(&l->gateway->log, "reload refused: %s: %s", d->file, d->message);
         }
     }
+}
+
+/* Under l->lock. NULL: nothing was refused since. */
+static void set_refused(struct loader *l, const struct load_job *job) {
+    struct refused_load *r = &l->refused;
+    diags_release(&r->diagnostics);
+    r->at = job ? clock_wall() : 0;
+    if (!job) {
+        return;
+    }
+    str_copy(r->who, sizeof(r->who), str_of(job->cause.who));
+    str_copy(r->why, sizeof(r->why), str_of(job->cause.why));
+    for (size_t i = 0; i < job->diags->n; i++) {
+        const struct diag *d = &job->diags->list[i];
+        if (d->warning) {
+            diags_warn(&r->diagnostics, d->file, d->line, "%s", d->message);
+        } else {
+            diags_error(&r->diagnostics, d->file, d->line, "%s", d->message);
+        }
+    }
+}
+
+static void remember_refused(struct loader *l, const struct load_job *job) {
+    log_errors(l, job->diags);
     atomic_fetch_add(&l->gateway->reloads_refused, 1);
-    return LOAD_REFUSED;
+    pthread_mutex_lock(&l->lock);
+    set_refused(l, job);
+    pthread_mutex_unlock(&l->lock);
 }
 
-static enum load_result load(struct loader *l, struct diags *diags) {
-    struct gateway *g = l->gateway;
-    struct generation *now = atomic_load(&g->current);
-    struct generation *next = loader_stage(l, g->n_workers, diags);
-    if (next && hash_equal(generation_hash(now), generation_hash(next), HASH_SIZE) &&
-        !generation_switched_off(now)) { /* a reload brings a policy back */
-        loader_discard(next, g->n_workers);
-        atomic_fetch_add(&g->reloads_unchanged, 1);
-        log_info(&g->log, "reload: nothing changed, generation %u stays", generation_id(now));
-        return LOAD_UNCHANGED;
+static const char *result_name(enum load_result result) {
+    switch (result) {
+    case LOAD_APPLIED:
+        return "applied";
+    case LOAD_UNCHANGED:
+        return "unchanged";
+    case LOAD_REFUSED:
+        return "refused";
+    case LOAD_CONFLICT:
+        return "conflict";
+    case LOAD_UNKNOWN:
+        return "unknown";
+    case LOAD_FAILED:
+        break;
     }
-    if (next) {
-        check_fixed(generation_config(now), generation_config(next), diags);
-    }
-    if (next && !diags->errors && !wait_let_go(l)) {
-        diags_error(diags, l->config_file, 0,
-                    "a worker still holds the generation before; try again");
-    }
-    if (!next || diags->errors) {
-        loader_discard(next, g->n_workers);
-        return refused(l, diags);
-    }
-    log_warnings(l, diags);
-    unsigned id = generation_id(next);
-    swap(l, next);
-    log_info(&g->log, "reload: generation %u is in force", id);
-    return LOAD_APPLIED;
+    return "failed";
 }
 
-enum load_result loader_reload(struct loader *l, struct diags *diags) {
-    pthread_mutex_lock(&l->one);
-    if (l->closed) {
-        diags_error(diags, l->config_file, 0, "the gateway is being stopped");
+/* Every load ends here. */
+enum load_result load_end(struct loader *l, struct load_job *job, enum load_result result) {
+    struct audit_entry entry = {.who = job->cause.who,
+                                .why = job->cause.why,
+                                .action = job->action,
+                                .object = job->object,
+                                .before = job->before,
+                                .after = job->after,
+                                .result = result_name(result)};
+    if (result == LOAD_REFUSED || result == LOAD_FAILED) {
+        remember_refused(l, job);
     }
-    enum load_result result = l->closed ? refused(l, diags) : load(l, diags);
-    pthread_mutex_unlock(&l->one);
+    loader_audit(l, &entry);
+    free(job->before);
+    free(job->after);
     return result;
 }
 
-struct generation *loader_current(struct loader *l) {
-    pthread_mutex_lock(
-        &l->lock); /* a generation that was replaced is let go of under this lock only */
-    struct generation *g = atomic_load(&l->gateway->current);
-    if (g) {
-        generation_ref(g);
-    }
-    pthread_mutex_unlock(&l->lock);
-    return g;
+enum load_result load_unchanged(struct loader *l, const struct load_job *job) {
+    char who[256];
+    atomic_fetch_add(&l->gateway->reloads_unchanged, 1);
+    log_info(&l->gateway->log, "reload: nothing changed, generation %u stays (%s)",
+             load_active_id(l), by(&job->cause, who, sizeof(who)));
+    return LOAD_UNCHANGED;
 }
 
-void loader_close(struct loader *l) {
-    pthread_mutex_lock(&l->one);
-    l->closed = true;
-    pthread_mutex_unlock(&l->one);
+/* May `next` follow? What speaks against it goes to the diags. */
+static void check_next(struct loader *l, const struct load_job *job, struct generation *next) {
+    struct generation *now = atomic_load(&l->gateway->current);
+    stage_check_fixed(generation_config(now), generation_config(next), job->diags);
+    if (!job->diags->errors && !publish_wait(l)) {
+        diags_error(job->diags, l->config_file, 0,
+                    "a worker still holds the generation before; try again");
+    }
+    pthread_mutex_lock(&l->lock);
+    history_sweep(&l->history, generation_id(now));
+    size_t live = history_live_count(&l->history);
+    pthread_mutex_unlock(&l->lock);
+    if (live > MAX_DRAINING) {
+        diags_error(job->diags, l->config_file, 0,
+                    "%zu generations still have requests in flight, more than the %d that are "
+                    "allowed; try again when some have ended",
+                    live, MAX_DRAINING);
+    }
 }
 
-void loader_finish(struct loader *l) {
-    pthread_mutex_lock(&l->lock); /* loader_current looks and takes its reference under it */
-    struct generation *now = atomic_exchange(&l->gateway->current, NULL);
+/* Writes what is to be kept, and copies it for the loader. On -1 nothing has changed. */
+static int keep_overlay(const struct load_job *job, const struct config *config,
+                        struct overlay *overlay) {
+    struct err err;
+    if (!job->overlay) {
+        return 0;
+    }
+    if (overlay_copy(overlay, job->overlay)) {
+        err_set(&err, "memory is short");
+    } else if (!config->state_dir || overlay_write(overlay, config->state_dir, &err) == 0) {
+        return 0;
+    } else {
+        overlay_release(overlay);
+    }
+    diags_error(job->diags, config->state_dir ? config->state_dir : config->file, 0,
+                "the settings could not be kept, nothing was changed: %s", err.text);
+    return -1;
+}
+
+static void publish(struct loader *l, const struct load_job *job, struct generation *next,
+                    struct history_note *note, struct overlay *overlay) {
+    pthread_mutex_lock(&l->lock);
+    history_add(&l->history, note, next, job->cause.who, job->cause.why);
+    if (job->overlay) {
+        overlay_release(&l->overlay);
+        l->overlay = *overlay;
+    }
+    set_refused(l, NULL);
+    publish_next(l, next);
+    history_sweep(&l->history, generation_id(next));
     pthread_mutex_unlock(&l->lock);
-    l->pending = 0; /* the workers are gone */
-    if (l->retiring) {
-        generation_unref(l->retiring);
-        l->retiring = NULL;
+}
+
+/* A staged generation that nothing speaks against. Takes it. */
+static enum load_result go(struct loader *l, struct load_job *job, struct generation *next) {
+    const struct overlay *under = job->plan.overlay ? job->plan.overlay : &l->overlay;
+    size_t workers = l->gateway->n_workers;
+    struct history_note note;
+    struct overlay overlay;
+    char who[256];
+    if (history_prepare(&note, under)) {
+        diags_error(job->diags, l->config_file, 0, "memory is short");
+        loader_discard(next, workers);
+        return LOAD_REFUSED;
     }
-    if (now) {
-        generation_unref(now);
+    if (keep_overlay(job, generation_config(next), &overlay)) {
+        history_abandon(&note);
+        loader_discard(next, workers);
+        return LOAD_FAILED;
     }
+    log_warnings(l, job->diags);
+    unsigned id = generation_id(next);
+    publish(l, job, next, &note, &overlay);
+    log_info(&l->gateway->log, "reload: generation %u is in force (%s)", id,
+             by(&job->cause, who, sizeof(who)));
+    return LOAD_APPLIED;
+}
+
+static bool same_hash(const struct generation *a, const struct generation *b) {
+    return hash_equal(generation_hash(a), generation_hash(b), HASH_SIZE);
+}
+
+/* Under `one`. */
+enum load_result load_run(struct loader *l, struct load_job *job) {
+    size_t workers = l->gateway->n_workers;
+    struct generation *now = atomic_load(&l->gateway->current);
+    job->plan.lanes = workers;
+    struct generation *next = stage(l, &job->plan, job->diags);
+    if (next && generation_id(next) == l->next_id && same_hash(now, next) &&
+        !generation_switched_off(now)) { /* a reload brings a policy back */
+        loader_discard(next, workers);
+        return load_unchanged(l, job);
+    }
+    if (next) {
+        check_next(l, job, next);
+    }
+    if (!next || job->diags->errors) {
+        loader_discard(next, workers);
+        return LOAD_REFUSED;
+    }
+    return go(l, job, next);
+}
+
+/* False: nothing is loaded any more, or not yet. */
+bool load_is_open(struct loader *l, struct diags *diags) {
+    if (!l->closed && atomic_load(&l->gateway->current)) {
+        return true;
+    }
+    diags_error(diags, l->config_file, 0, "the gateway is being stopped");
+    return false;
+}
+
+/* ---- what can be asked for ---- */
+
+void loader_publish_first(struct loader *l, struct generation *g) {
+    struct history_note note;
+    const struct config *config = generation_config(g);
+    l->closed = false;
+    if (audit_open(&l->audit, config->state_dir)) {
+        log_error(&l->gateway->log, "out of memory: audit entries go here");
+    }
+    int bad = history_prepare(&note, &l->overlay);
+    pthread_mutex_lock(&l->lock);
+    if (!bad) { /* without a record the first generation cannot be activated again */
+        history_add(&l->history, &note, g, "start", "");
+    }
+    set_refused(l, NULL);
+    publish_first(l, g);
+    pthread_mutex_unlock(&l->lock);
+    loader_audit(l, &(struct audit_entry){.who = "start", .action = "start", .result = "applied"});
+}
+
+enum load_result loader_reload(struct loader *l, const struct load_cause *cause,
+                               struct diags *diags) {
+    struct load_job job = {.action = "reload", .cause = load_cause_of(cause), .diags = diags};
+    publish_lock(l);
+    job.plan = (struct stage_plan){.id = l->next_id, .overlay = &l->overlay};
+    enum load_result result = load_is_open(l, diags) ? load_run(l, &job) : LOAD_REFUSED;
+    result = load_end(l, &job, result);
+    publish_unlock(l);
+    return result;
+}
+
+int loader_check(struct loader *l, struct diags *diags) {
+    publish_lock(l);
+    bool running = atomic_load(&l->gateway->current) != NULL;
+    struct stage_plan plan = {
+        .id = l->next_id, .lanes = 1, .overlay = running ? &l->overlay : NULL};
+    struct generation *g = stage(l, &plan, diags);
+    if (g && running) {
+        stage_check_fixed(generation_config(atomic_load(&l->gateway->current)),
+                          generation_config(g), diags);
+    }
+    loader_discard(g, 1);
+    publish_unlock(l);
+    return diags->errors ? -1 : 0;
 }

@@ -199,6 +199,28 @@ void generation_unref(struct generation *g) {
     }
 }
 
+struct snapshot *generation_snapshot(const struct generation *g) {
+    return g->snapshot;
+}
+
+void generation_enter(struct generation *g) {
+    generation_ref(g);
+    atomic_fetch_add_explicit(&g->requests, 1, memory_order_relaxed);
+}
+
+void generation_leave(struct generation *g) {
+    atomic_fetch_sub_explicit(&g->requests, 1, memory_order_relaxed);
+    generation_unref(g);
+}
+
+size_t generation_requests(const struct generation *g) {
+    return atomic_load_explicit(&g->requests, memory_order_relaxed);
+}
+
+bool generation_alone(const struct generation *g) {
+    return atomic_load(&g->refs) == 1;
+}
+
 struct lane *generation_lane(struct generation *g, size_t worker) {
     return worker < g->n_lanes ? g->lanes[worker] : NULL;
 }

@@ -41,6 +41,7 @@ struct policy_route {
 
 struct generation {
     atomic_int refs;
+    atomic_size_t requests; /* that hold one of them */
     unsigned id;
     const struct policy_env *env; /* borrowed */
     struct snapshot *snapshot;    /* a reference */

@@ -77,6 +77,13 @@ const unsigned char *generation_hash(const struct generation *g); /* HASH_SIZE b
 struct generation *generation_ref(struct generation *g);
 void generation_unref(struct generation *g);
 struct lane *generation_lane(struct generation *g, size_t worker);
+struct snapshot *generation_snapshot(const struct generation *g); /* borrowed */
+/* A request begins or ends on the generation: it holds a reference and is counted. Any thread. */
+void generation_enter(struct generation *g);
+void generation_leave(struct generation *g);
+size_t generation_requests(const struct generation *g); /* a moment's view */
+/* True when the caller holds the only reference: nobody can come by another one. */
+bool generation_alone(const struct generation *g);
 
 /* On the lane's own thread, once the generation takes no more requests there: closes the state when
  * its last run lets go (now, if none holds it). */

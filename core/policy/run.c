@@ -257,7 +257,7 @@ static enum run_status start(struct run *run, struct err *err) {
     int nargs;
 
     run->started = true;
-    run->born = box->budget.wall0;
+    run->born = clock_now();
     lane_add(run->lane->calls, 1);
     if (run->lane->worn) {
         err_set(err, "the policies' memory (%zu bytes) is full of what they keep between requests",

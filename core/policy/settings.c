@@ -19,13 +19,49 @@ struct checking {
     bool errors;      /* of this route */
 };
 
+/* The overlaid key that the path begins with; empty when the file's value counts. */
+static struct str overlaid_key(const struct config_route *route, const char *path) {
+    struct str key = str_make(path, strcspn(path, ".["));
+    char name[256];
+
+    snprintf(name, sizeof name, "%.*s", (int)(key.n < sizeof name ? key.n : 0), path);
+    return value_field(&route->overlay, name) ? key : STR("");
+}
+
+/* A mistake in what an admin put over the file: told with the file where that is kept. */
+static void report_overlaid(struct checking *c, struct str key, const char *path, bool warning,
+                            const char *message) {
+    const struct config *config = c->lane->gen->config;
+    const char *route = config->routes[c->route].name;
+    const char *kept = config->overlay_file;
+    char hint[512] = "";
+
+    if (kept) {
+        snprintf(hint, sizeof hint,
+                 "; to take the value of gateway.lua again: moongate unset %s %.*s", route,
+                 (int)key.n, key.p);
+    }
+    kept = kept ? kept : "settings";
+    if (warning) {
+        diags_warn(c->diags, kept, 0, "routes.%s.settings.%s: %s", route, path, message);
+    } else {
+        diags_error(c->diags, kept, 0, "routes.%s.settings.%s: %s%s", route, path, message, hint);
+        c->errors = true;
+    }
+}
+
 /* At the setting's line, or at the nearest parent that can be found. */
 static void report(struct checking *c, const char *path, bool warning, const char *message) {
     const struct generation *g = c->lane->gen;
     const char *file = snapshot_config_path(g->snapshot);
+    struct str overlaid = overlaid_key(&g->config->routes[c->route], path);
     char full[512];
     int line;
 
+    if (overlaid.n) {
+        report_overlaid(c, overlaid, path, warning, message);
+        return;
+    }
     snprintf(full, sizeof full, "routes[%zu].settings%s%s", c->route + 1,
              path[0] && path[0] != '[' ? "." : "", path);
     line = config_line(g->snapshot, full);

@@ -110,7 +110,7 @@ static void stock_policy_moves_on(void **state) {
     struct diags diags;
     diags_init(&diags);
     world_write_config(world, "", "failover");
-    assert_int_equal(loader_reload(&world->loader, &diags), LOAD_APPLIED);
+    assert_int_equal(loader_reload(&world->loader, NULL, &diags), LOAD_APPLIED);
     diags_release(&diags);
     struct world_client *c = world_connect(world);
     client_send(c, "/v1/chat/completions", "authorization: Bearer sk-client\r\n", ASK_PLAIN);
@@ -540,7 +540,7 @@ static void reload_in_flight(void **state) {
     WORLD_WAIT(world, world->up.n == 1);
     world_write_policy(world, "return req:respond { body = 'new' }");
     diags_init(&diags);
-    assert_int_equal(loader_reload(&world->loader, &diags), LOAD_APPLIED);
+    assert_int_equal(loader_reload(&world->loader, NULL, &diags), LOAD_APPLIED);
     struct world_client *after = world_connect(world);
     client_ask(after, ASK_PLAIN);
     WORLD_WAIT(world, client_whole(after));
@@ -558,7 +558,7 @@ static void reload_in_flight(void **state) {
     generation_unref(old);
     /* One that is refused changes nothing. */
     world_write_policy(world, "return oh no");
-    assert_int_equal(loader_reload(&world->loader, &diags), LOAD_REFUSED);
+    assert_int_equal(loader_reload(&world->loader, NULL, &diags), LOAD_REFUSED);
     struct world_client *last = world_connect(world);
     client_ask(last, ASK_PLAIN);
     WORLD_WAIT(world, client_whole(last));
