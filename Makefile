@@ -97,7 +97,7 @@ install: all ## install into PREFIX
 	install -m 755 $(BUILD)/libmoongate.so.0 $(DESTDIR)$(PREFIX)/lib/
 	ln -sf libmoongate.so.0 $(DESTDIR)$(PREFIX)/lib/libmoongate.so
 	install -m 644 core/moongate.h $(DESTDIR)$(PREFIX)/include/
-	cp -R lua policies $(DESTDIR)$(PREFIX)/share/moongate/
+	cp -R lua policies core/admin/openapi.json $(DESTDIR)$(PREFIX)/share/moongate/
 	sed 's|@PREFIX@|$(PREFIX)|' tests/support/moongate.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/moongate.pc
 
 clean: ## remove what was built

@@ -289,6 +289,7 @@ static int make_admin(struct moongate *gw, const struct config *c, struct err *e
     listen_name(fd, gw->admin_address, sizeof(gw->admin_address));
     struct admin_env env = {.gateway = &gw->gateway,
                             .loader = &gw->loader,
+                            .control = &gw->control,
                             .probes = gw->control.probes,
                             .version = gw->version,
                             .log_dropped = log_dropped,

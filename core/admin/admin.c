@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * The listener, its connections, and the way of a request: whose token, which call, its body, the
+ * answer, the audit line.
+ */
 #include "admin/admin.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "admin/admin_internal.h"
-#include "base/jscan.h"
 #include "net/conn.h"
 #include "net/listener.h"
 
@@ -26,114 +30,162 @@ struct admin {
     size_t n_clients;
 };
 
-struct page {
-    const char *path;
-    const char *type;
-    bool needs_token;
-    int (*write)(const struct admin_env *env, struct buf *out);
-};
+/* ---- answers ---- */
 
-static int healthz(const struct admin_env *env, struct buf *out) {
-    (void)env;
-    return buf_adds(out, "ok\n");
-}
-
-static int readyz(const struct admin_env *env, struct buf *out) {
-    return buf_adds(out, atomic_load(&env->gateway->draining) ? "draining\n" : "ready\n");
-}
-
-static const struct page PAGES[] = {
-    {"/metrics", "text/plain; version=0.0.4; charset=utf-8", false, admin_metrics},
-    {"/healthz", "text/plain", false, healthz},
-    {"/readyz", "text/plain", false, readyz},
-    {"/admin/status", "application/json", true, admin_status},
-    {"/admin/targets", "application/json", true, admin_targets},
-};
-
-static const struct page *find_page(struct str path) {
-    for (size_t i = 0; i < sizeof(PAGES) / sizeof(*PAGES); i++) {
-        if (str_is(path, PAGES[i].path)) {
-            return &PAGES[i];
-        }
+static int add_headers(struct headers *h, const struct admin_answer *a) {
+    char tag[32];
+    const char *type = a->json ? "application/json" : a->type;
+    int bad = headers_add(h, STR("content-type"), str_of(type));
+    bad |= headers_add(h, STR("cache-control"), STR("no-store"));
+    bad |= a->status == 401 ? headers_add(h, STR("www-authenticate"), STR("Bearer")) : 0;
+    bad |= a->allow ? headers_add(h, STR("allow"), str_of(a->allow)) : 0;
+    if (a->etag >= 0) {
+        snprintf(tag, sizeof(tag), "\"%lld\"", a->etag);
+        bad |= headers_add(h, STR("etag"), str_of(tag));
     }
-    return NULL;
+    return bad;
 }
 
-static void send(struct conn *conn, int status, const char *type, const struct buf *body) {
+static void send(struct conn *conn, const struct admin_answer *a, const struct buf *body) {
     struct headers headers;
-    headers_init(&headers, 8, KIB(1));
-    int bad = headers_add(&headers, STR("content-type"), str_of(type));
-    bad |= headers_add(&headers, STR("cache-control"), STR("no-store"));
-    bad |= status == 401 ? headers_add(&headers, STR("www-authenticate"), STR("Bearer")) : 0;
-    conn_head(conn, bad ? 500 : status, &headers, (long long)body->len);
+    headers_init(&headers, 8, KIB(2));
+    int bad = add_headers(&headers, a);
+    conn_head(conn, bad ? 500 : a->status, &headers, (long long)body->len);
     conn_body(conn, body->data, body->len);
     conn_end(conn);
     headers_release(&headers);
 }
 
-static int write_error(struct buf *body, const char *code, const char *message) {
-    int bad = buf_addf(body, "{\"error\":{\"code\":\"%s\",\"message\":", code);
-    return bad | json_write_string(body, str_of(message)) | buf_adds(body, "}}\n");
+/* The answer's JSON as it is sent: with no secret in it. */
+static int print(struct admin_answer *a, const struct config *c, struct buf *out) {
+    struct json_texts masks = admin_masks(c);
+    if (!a->json || json_change_texts(a->json, &masks) != 0 || json_print(a->json, out) != BUF_OK) {
+        return -1;
+    }
+    return buf_addc(out, '\n');
 }
 
-static void send_error(struct conn *conn, int status, const char *code, const char *message) {
+static void finish(struct conn *conn, struct admin_answer *a, const struct config *c) {
     struct buf body;
-    buf_init(&body, KIB(2));
-    if (write_error(&body, code, message) != 0) {
+    if (a->type && !a->json) {
+        send(conn, a, &a->text);
+        return;
+    }
+    buf_init(&body, MAX_ADMIN_ANSWER);
+    if (print(a, c, &body) != 0) {
         buf_clear(&body);
+        admin_fail(a, 500, "out_of_memory", "the answer is too large");
+        if (print(a, c, &body) != 0) {
+            buf_clear(&body);
+        }
     }
-    send(conn, status, "application/json", &body);
+    send(conn, a, &body);
     buf_release(&body);
 }
 
-static bool token_fits(const char *token, const struct http_request *r) {
-    struct str given;
-    unsigned char want[HASH_SIZE], got[HASH_SIZE];
-    if (!headers_get(&r->headers, "authorization", &given) || given.n < 7 ||
-        !str_case_eq(str_make(given.p, 7), STR("bearer "))) {
-        return false;
-    }
-    hash_sha256(str_of(token), want);
-    hash_sha256(str_trim(str_make(given.p + 7, given.n - 7)), got);
-    return hash_equal(want, got, HASH_SIZE);
+/* ---- requests ---- */
+
+static void audit(const struct admin_request *r, const struct admin_answer *a) {
+    const char *result = a->status < 400 ? "applied" : a->status == 412 ? "conflict" : "refused";
+    struct audit_entry entry = {.who = r->who,
+                                .why = r->why,
+                                .action = r->call->action,
+                                .object = r->part[0].data,
+                                .before = a->before.len ? a->before.data : NULL,
+                                .after = a->after.len ? a->after.data : NULL,
+                                .result = result};
+    loader_audit(r->env->loader, &entry);
 }
 
-/* No token configured: open, which the configuration allows on loopback only. */
-static bool authorised(const struct admin *a, const struct http_request *r) {
-    struct generation *g = loader_current(a->env.loader);
-    const char *token = generation_config(g)->admin_token;
-    bool ok = !token || token_fits(token, r);
-    generation_unref(g);
-    return ok;
+static bool decode_parts(struct admin_request *r, struct admin_answer *a, const struct str *parts) {
+    for (size_t i = 0; i < ADMIN_PARTS; i++) {
+        if (!admin_decode(parts[i], false, &r->part[i])) {
+            admin_fail(a, 400, "bad_path", "the path is not percent-encoded as it should be");
+            return false;
+        }
+    }
+    return true;
 }
 
-static void answer(struct admin *a, struct conn *conn, const struct http_request *r) {
-    const struct page *page = find_page(r->path);
-    bool for_admins = str_starts(r->path, "/admin/");
-    if ((for_admins || (page && page->needs_token)) && !authorised(a, r)) {
-        send_error(conn, 401, "unauthorised",
-                   "this needs the admin token: Authorization: Bearer TOKEN");
+/* 404 or 405. */
+static void no_call(const struct admin_request *r, struct admin_answer *a,
+                    const struct buf *allow) {
+    if (!allow->len) {
+        admin_fail(a, 404, "unknown_path", "there is no such path; GET /admin/ lists all calls");
         return;
     }
-    if (!page) {
-        send_error(conn, 404, "unknown_path",
-                   "there is /metrics, /healthz, /readyz, /admin/status, /admin/targets");
-        return;
-    }
-    if (!str_is(r->method, "GET") && !str_is(r->method, "HEAD")) {
-        send_error(conn, 405, "method_not_allowed", "this can only be read: GET");
-        return;
-    }
-    struct buf body;
-    buf_init(&body, MAX_METRICS_TEXT);
-    if (page->write(&a->env, &body) != 0) {
-        send_error(conn, 500, "out_of_memory", "the answer is too large");
+    a->allow = allow->data;
+    admin_fail(a, 405, "method_not_allowed", "%.*s is not possible here: %s",
+               (int)(r->http->method.n < 32 ? r->http->method.n : 32), r->http->method.p,
+               allow->data);
+}
+
+static void run(struct admin_request *r, struct admin_answer *a, const struct str *parts) {
+    bool reads = strcmp(r->call->method, "GET") == 0;
+    bool decoded = decode_parts(r, a, parts);
+    if (decoded && r->rights < ADMIN_FULL && !reads) {
+        admin_read_cause(r);
+        admin_fail(a, 403, "read_only_token", "this token may only look: GET");
+    } else if (decoded && (reads || admin_read_body(r, a))) {
+        admin_read_cause(r);
+        if (r->call->handle(r, a) != 0) {
+            admin_fail(a, 500, "out_of_memory", "the answer is too large, or memory is short");
+        }
     } else {
-        bool draining = page->write == readyz && atomic_load(&a->env.gateway->draining);
-        send(conn, draining ? 503 : 200, page->type, &body);
+        admin_read_cause(r);
     }
-    buf_release(&body);
+    if (r->call->action && !a->audited) {
+        audit(r, a);
+    }
 }
+
+static void judge(struct admin_request *r, struct admin_answer *a, struct buf *allow) {
+    struct str parts[ADMIN_PARTS] = {{NULL, 0}, {NULL, 0}};
+    bool for_admins = str_starts(r->http->path, "/admin/") || str_is(r->http->path, "/admin");
+    r->rights = for_admins ? admin_rights_of(r->config, &r->http->headers) : ADMIN_FULL;
+    if (r->rights == ADMIN_NOBODY) {
+        admin_fail(a, 401, "unauthorised",
+                   "this needs an admin token: Authorization: Bearer TOKEN");
+        return;
+    }
+    r->call = admin_find_call(r->http->method, r->http->path, parts, allow);
+    if (r->call) {
+        run(r, a, parts);
+    } else {
+        no_call(r, a, allow);
+    }
+}
+
+static void answer(struct admin *admin, struct conn *conn, const struct http_request *http) {
+    struct admin_request r = {.env = &admin->env, .http = http};
+    struct admin_answer a = {.status = 200, .etag = -1};
+    struct buf allow;
+    buf_init(&allow, 128);
+    buf_init(&a.text, MAX_METRICS_TEXT);
+    buf_init(&a.before, MAX_ADMIN_BODY);
+    buf_init(&a.after, MAX_ADMIN_BODY);
+    for (size_t i = 0; i < ADMIN_PARTS; i++) {
+        buf_init(&r.part[i], MAX_REQUEST_LINE);
+    }
+    r.now = loader_current(admin->env.loader);
+    r.config = generation_config(r.now);
+    judge(&r, &a, &allow);
+    struct generation *last = loader_current(admin->env.loader);
+    finish(conn, &a, generation_config(last)); /* a load may have brought new secrets */
+    generation_unref(last);
+    generation_unref(r.now);
+    for (size_t i = 0; i < ADMIN_PARTS; i++) {
+        buf_release(&r.part[i]);
+    }
+    value_release(&r.body);
+    json_free(a.json);
+    buf_release(&a.after);
+    buf_release(&a.before);
+    buf_release(&a.text);
+    buf_release(&allow);
+}
+
+/* ---- connections ---- */
 
 static void on_request(void *ctx, struct conn *conn, struct http_request *request) {
     struct admin_client *client = ctx;
@@ -141,14 +193,41 @@ static void on_request(void *ctx, struct conn *conn, struct http_request *reques
     http_request_free(request);
 }
 
+/* A body is read from those only who may send one. */
+static int on_head(void *ctx, const struct http_head *head, const struct headers *headers) {
+    struct admin_client *client = ctx;
+    if (head->body == HTTP_BODY_NONE || !str_starts(head->path, "/admin/")) {
+        return 0;
+    }
+    struct generation *now = loader_current(client->admin->env.loader);
+    bool known = admin_rights_of(generation_config(now), headers) != ADMIN_NOBODY;
+    generation_unref(now);
+    return known ? 0 : 401;
+}
+
+static const char *code_of(int status) {
+    switch (status) {
+    case 401:
+        return "unauthorised";
+    case 408:
+        return "timeout";
+    case 413:
+        return "too_large";
+    default:
+        return "bad_request";
+    }
+}
+
 static void on_refuse(void *ctx, int status, const char *message, struct headers *headers,
                       struct buf *body) {
+    struct admin_answer a = {.status = status, .etag = -1};
     (void)ctx;
-    (void)status;
-    if (write_error(body, "bad_request", message) != 0 ||
-        headers_add(headers, STR("content-type"), STR("application/json")) != 0) {
+    admin_fail(&a, status, code_of(status), "%s",
+               status == 401 ? "this needs an admin token: Authorization: Bearer TOKEN" : message);
+    if (json_print(a.json, body) != BUF_OK || add_headers(headers, &a) != 0) {
         buf_clear(body);
     }
+    json_free(a.json);
 }
 
 static void on_gone(void *ctx, struct conn *conn, void *request_ctx) {
@@ -170,6 +249,7 @@ static void on_closed(void *ctx, struct conn *conn) {
 }
 
 static const struct conn_ops OPS = {.request = on_request,
+                                    .head = on_head,
                                     .refuse = on_refuse,
                                     .gone = on_gone,
                                     .drained = on_gone,

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The admin listener: /metrics, /healthz and /readyz for machines; what is below /admin/ (bearer
- * token) for admins. Runs on the control thread's loop; JSON answers.
+ * token) for admins: what there is to see, and every change of a running gateway. Runs on the
+ * control thread's loop, so that nothing here touches traffic; JSON bodies both ways, described by
+ * openapi.json.
  */
 #ifndef ADMIN_ADMIN_H
 #define ADMIN_ADMIN_H
@@ -12,10 +14,12 @@
 
 struct event_base;
 struct admin;
+struct control;
 
 struct admin_env {
     struct gateway *gateway;
     struct loader *loader;
+    struct control *control; /* on whose thread the admin runs */
     const struct probes *probes;
     const char *version; /* borrowed for the admin's life */
     unsigned long (*log_dropped)(void *ctx);

@@ -8,6 +8,8 @@
 
 #include <cjson/cJSON.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "base/jscan.h"
 #include "base/jtext.h"
@@ -119,6 +121,104 @@ void json_push_str(struct json *array, struct str value) {
     if (array) {
         attach(array, NULL, string_item(value));
     }
+}
+
+/* The text as it is to be shown, or NULL; *shown (initialised here) owns it. */
+static const char *changed(struct str text, const struct json_texts *texts, struct buf *shown) {
+    buf_init(shown, text.n * 3);
+    if (utf8_add(shown, text) != BUF_OK) {
+        return NULL;
+    }
+    if (texts) {
+        texts->change(texts->ctx, shown);
+    }
+    return shown->data;
+}
+
+static cJSON *value_item(const struct value *v, const struct json_texts *texts);
+
+static cJSON *text_item(struct str text, const struct json_texts *texts) {
+    struct buf shown;
+    const char *p = changed(text, texts, &shown);
+    cJSON *item = p ? cJSON_CreateString(p) : NULL;
+    buf_release(&shown);
+    return item;
+}
+
+static void add_fields(struct json *to, const struct value *v, const struct json_texts *texts) {
+    for (size_t i = 0; i < v->as.t.n_items; i++) { /* beside named fields: by their Lua index */
+        char index[32];
+        snprintf(index, sizeof(index), "%zu", i + 1);
+        attach(to, index, value_item(&v->as.t.items[i], texts));
+    }
+    for (size_t i = 0; i < v->as.t.n_fields; i++) {
+        struct buf shown;
+        const char *name = changed(str_of(v->as.t.fields[i].name), texts, &shown);
+        attach(to, name ? name : "", name ? value_item(&v->as.t.fields[i].value, texts) : NULL);
+        buf_release(&shown);
+    }
+}
+
+static cJSON *table_item(const struct value *v, const struct json_texts *texts) {
+    bool list = v->as.t.n_items && !v->as.t.n_fields;
+    cJSON *item = list ? cJSON_CreateArray() : cJSON_CreateObject();
+    if (!item) {
+        return NULL;
+    }
+    if (!list) {
+        add_fields(node(item), v, texts);
+        return item;
+    }
+    for (size_t i = 0; i < v->as.t.n_items; i++) {
+        attach(node(item), NULL, value_item(&v->as.t.items[i], texts));
+    }
+    return item;
+}
+
+static cJSON *value_item(const struct value *v, const struct json_texts *texts) {
+    switch (v ? v->type : VALUE_NIL) {
+    case VALUE_BOOL:
+        return cJSON_CreateBool(v->as.b);
+    case VALUE_INT:
+        return cJSON_CreateNumber((double)v->as.i);
+    case VALUE_NUM:
+        return cJSON_CreateNumber(v->as.n); /* what is not finite is printed as null */
+    case VALUE_STR:
+        return text_item(value_str(v), texts);
+    case VALUE_TABLE:
+        return table_item(v, texts);
+    case VALUE_NIL:
+        break;
+    }
+    return cJSON_CreateNull();
+}
+
+void json_add_value(struct json *obj, const char *name, const struct value *v,
+                    const struct json_texts *texts) {
+    if (obj) {
+        attach(obj, name, value_item(v, texts));
+    }
+}
+
+static int change_text(cJSON *item, const struct json_texts *texts) {
+    struct buf shown;
+    const char *p = changed(str_of(item->valuestring), texts, &shown);
+    int rc = p && (strcmp(p, item->valuestring) == 0 || cJSON_SetValuestring(item, p)) ? 0 : -1;
+    buf_release(&shown);
+    return rc;
+}
+
+int json_change_texts(struct json *root, const struct json_texts *texts) {
+    cJSON *item = raw(root);
+    if (cJSON_IsString(item)) {
+        return change_text(item, texts);
+    }
+    for (cJSON *child = item ? item->child : NULL; child; child = child->next) {
+        if (json_change_texts(node(child), texts) != 0) {
+            return -1;
+        }
+    }
+    return 0;
 }
 
 const struct json *json_get(const struct json *obj, const char *name) {

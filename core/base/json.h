@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/str.h"
+#include "base/value.h"
 
 struct json; /* a node; a root is freed with json_free, children with their root */
 
@@ -31,6 +32,21 @@ void json_add_bool(struct json *obj, const char *name, bool value);
 void json_add_null(struct json *obj, const char *name);
 struct json *json_push_object(struct json *array);
 void json_push_str(struct json *array, struct str value);
+
+/* Changes texts on their way into a document, or in it: the buffer holds one text, which must not
+ * become longer. */
+struct json_texts {
+    void (*change)(void *ctx, struct buf *text);
+    void *ctx;
+};
+/* The value as value_to_json writes it; `texts` (may be NULL) sees its strings and the names within
+ * its tables. */
+void json_add_value(struct json *obj, const char *name, const struct value *v,
+                    const struct json_texts *texts);
+/* Every string of the document, names apart. 0, or -1 (memory): the document is good for nothing
+ * then. */
+int json_change_texts(struct json *root, const struct json_texts *texts)
+    __attribute__((warn_unused_result));
 
 /* Reading; names are matched exactly. */
 const struct json *json_get(const struct json *obj, const char *name);

@@ -172,6 +172,8 @@
 /* Admin. */
 #define MAX_ADMIN_BODY KIB(256)
 #define MAX_METRICS_TEXT MIB(8)
+#define MAX_ADMIN_ANSWER                                                                           \
+    MIB(8) /* JSON: MAX_TARGETS with their facts, or MAX_ROUTES with schemas of 16 KiB */
 
 #define ERR_TEXT_MAX 512
 #define MAX_LOG_LINE 2048 /* longer lines are cut and end in " ..." */

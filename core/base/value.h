@@ -60,7 +60,6 @@ int value_set_str(struct value *v, struct str s) __attribute__((warn_unused_resu
 
 /* JSON text; tables with only items are arrays, an empty table is {}. */
 int value_to_json(const struct value *v, struct buf *out) __attribute__((warn_unused_result));
-
 /* The tree that a JSON text means (a whole number is an INT, an empty array a table). 0, or -1 with
  * err and *v NIL: no JSON, a null (Lua has no such value in tables), a key given twice, more than
  * MAX_VALUE_DEPTH levels or MAX_VALUE_NODES values, memory. */

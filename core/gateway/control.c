@@ -9,25 +9,28 @@
 #define SAVE_SECONDS 1 /* how soon after a change suspensions are on disk */
 #define PROBE_CONNECTIONS 64
 
-static void save(struct control *c) {
+int control_save(struct control *c) {
     unsigned long serial = targets_serial(c->gateway->state.targets);
     struct err err;
     if (!c->state_dir || serial == c->saved_serial) {
-        return;
+        return c->state_dir ? 0 : -1;
     }
     if (state_save(&c->gateway->state, c->state_dir, &err) == 0) {
         c->saved_serial = serial;
         c->save_failed = false;
-    } else if (!c->save_failed) {
+        return 0;
+    }
+    if (!c->save_failed) {
         c->save_failed = true; /* tried again each second, told once */
         log_error(&c->gateway->log, "suspensions cannot be saved: %s", err.text);
     }
+    return -1;
 }
 
 static void on_save_timer(evutil_socket_t fd, short what, void *arg) {
     (void)fd;
     (void)what;
-    save(arg);
+    control_save(arg);
 }
 
 static void on_configure(struct mail *mail) {
@@ -102,7 +105,7 @@ void control_stop(struct control *c) {
         c->running = false;
         mailbox_post(&c->mailbox, &c->quit_mail);
         pthread_join(c->thread, NULL);
-        save(c);
+        control_save(c);
     }
 }
 

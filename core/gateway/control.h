@@ -45,6 +45,10 @@ int control_start(struct control *c, struct err *err) __attribute__((warn_unused
 /* Ends the thread; what was on its loop may be freed after. Saves the state a last time. */
 void control_stop(struct control *c);
 void control_release(struct control *c);
+/* On the control thread, or while it does not run: suspensions that changed are on the disk when it
+ * returns 0. -1: there is no state_dir, or it failed, which is logged and tried again each second.
+ * Blocks on the disk. */
+int control_save(struct control *c);
 /* Any thread: probes and file watch adopt the configuration. */
 void control_configure(struct control *c, struct config *config);
 

@@ -29,6 +29,8 @@ static void generation_free(struct generation *g) {
     free(g->routes);
     for (i = 0; g->policies && i < g->n_policies; i++) {
         free(g->policies[i].label);
+        value_release(&g->policies[i].schema);
+        value_release(&g->policies[i].version);
     }
     free(g->policies);
     config_unref(g->config);
@@ -197,6 +199,22 @@ void generation_unref(struct generation *g) {
     if (g && atomic_fetch_sub(&g->refs, 1) == 1) {
         generation_free(g);
     }
+}
+
+static const struct policy_file *policy_of(const struct generation *g, size_t route) {
+    return &g->policies[g->routes[route].policy];
+}
+
+const struct value *generation_schema(const struct generation *g, size_t route) {
+    return &policy_of(g, route)->schema;
+}
+
+const struct value *generation_policy_version(const struct generation *g, size_t route) {
+    return &policy_of(g, route)->version;
+}
+
+const struct value *generation_settings(const struct generation *g, size_t route) {
+    return &g->routes[route].settings;
 }
 
 struct snapshot *generation_snapshot(const struct generation *g) {

@@ -27,6 +27,8 @@ struct policy_file {
     const struct snapshot_file *file; /* borrowed of the snapshot */
     char *label;                      /* "policies/failover.lua" */
     bool ok;                          /* loaded and fit for its contract, in the first lane */
+    struct value schema;              /* its settings' schema as data; NIL until described */
+    struct value version;             /* what the policy says: a number, a text or NIL */
     struct policy_record record;
 };
 

@@ -72,6 +72,18 @@ unsigned generation_id(const struct generation *g);
 struct config *generation_config(const struct generation *g);     /* borrowed */
 const unsigned char *generation_hash(const struct generation *g); /* HASH_SIZE bytes */
 
+/*
+ * What is known of a route of generation_config, as data: any thread may look while it holds a
+ * reference, no Lua state is entered. Borrowed of the generation; `route` is below the
+ * configuration's n_routes.
+ */
+/* Setting name -> { type, default, min, max, unit, help, values, fields, of … }. */
+const struct value *generation_schema(const struct generation *g, size_t route);
+/* Checked, and completed with the schema's defaults. */
+const struct value *generation_settings(const struct generation *g, size_t route);
+/* A number, a text, or NIL when the policy does not say. */
+const struct value *generation_policy_version(const struct generation *g, size_t route);
+
 /* Life: generation_stage returns one reference per lane and one for the caller. A lane's reference
  * goes when the lane is closed. The last one frees. */
 struct generation *generation_ref(struct generation *g);

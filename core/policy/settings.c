@@ -2,7 +2,8 @@
 /*
  * The settings of every route: checked and completed once, in the first lane, by moongate.schema
  * and by the policy's own `check`, then kept as plain values that every lane copies. Problems are
- * reported at the line of gateway.lua where the setting stands. Also draws up the default plans.
+ * reported at the line of gateway.lua where the setting stands. Also draws up the default plans,
+ * and keeps each policy's schema and version as plain values for those who show them.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +16,9 @@ struct checking {
     struct lane *lane;
     struct diags *diags;
     size_t route;
-    int schema_check; /* in the registry: moongate.schema's function */
-    bool errors;      /* of this route */
+    int schema_check; /* in the registry: moongate.schema's functions */
+    int schema_describe;
+    bool errors; /* of this route */
 };
 
 /* The overlaid key that the path begins with; empty when the file's value counts. */
@@ -74,14 +76,19 @@ static void report(struct checking *c, const char *path, bool warning, const cha
     }
 }
 
-/* Args: what `require` returned. Result: nothing; keeps its `check`. */
+static int keep_function(lua_State *L, const char *name) {
+    if (lua_getfield(L, 1, name) != LUA_TFUNCTION) {
+        return luaL_error(L, "lua/moongate/schema.lua:1: the module has no function '%s'", name);
+    }
+    return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+/* Args: what `require` returned. Result: nothing; keeps its functions. */
 static int keep_schema(lua_State *L) {
     struct checking *c = box_arg(L);
 
-    if (lua_getfield(L, 1, "check") != LUA_TFUNCTION) {
-        return luaL_error(L, "lua/moongate/schema.lua:1: the module has no function 'check'");
-    }
-    c->schema_check = luaL_ref(L, LUA_REGISTRYINDEX);
+    c->schema_check = keep_function(L, "check");
+    c->schema_describe = keep_function(L, "describe");
     return 0;
 }
 
@@ -115,6 +122,76 @@ static void push_environment(lua_State *L, const struct config *config) {
         lua_setfield(L, -2, config->providers[i].name);
     }
     lua_setfield(L, -2, "providers");
+}
+
+static struct policy_file *policy_of(const struct checking *c) {
+    struct generation *g = c->lane->gen;
+
+    return &g->policies[g->routes[c->route].policy];
+}
+
+/* Keeps the version of the route's policy. */
+static int keep_version(lua_State *L) {
+    struct checking *c = box_arg(L);
+    struct err err;
+    int type;
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, c->lane->refs.policy[c->lane->gen->routes[c->route].policy]);
+    type = lua_getfield(L, -1, "version");
+    if ((type == LUA_TNUMBER || type == LUA_TSTRING) &&
+        value_from_lua(L, lua_gettop(L), &policy_of(c)->version, &err) < 0) {
+        return luaL_error(L, "%s", err.text);
+    }
+    return 0;
+}
+
+/* Results: schema.describe, schema. */
+static int push_describe(lua_State *L) {
+    struct checking *c = box_arg(L);
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, c->schema_describe);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, c->lane->refs.policy[c->lane->gen->routes[c->route].policy]);
+    if (lua_getfield(L, -1, "settings") == LUA_TNIL) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+    }
+    lua_remove(L, -2);
+    return 2;
+}
+
+/* A default that is no data is left out: the check of the settings judges it. */
+static void leave_out(void *ctx, const char *path, const char *what, struct value *instead) {
+    (void)ctx;
+    (void)path;
+    (void)what;
+    (void)instead;
+}
+
+/* Once for each policy, when a route of it has been checked: its schema is sound then. */
+static enum box_status describe(struct checking *c, struct err *err) {
+    static const struct value_bad bad = {leave_out, NULL};
+    struct box *box = c->lane->box;
+    struct value *out = &policy_of(c)->schema;
+    enum box_status status = BOX_OK;
+
+    if (out->type != VALUE_NIL) {
+        return BOX_OK;
+    }
+    status = box_protect(box, keep_version, c, 0, 0, err);
+    if (status == BOX_OK) {
+        status = box_protect(box, push_describe, c, 0, 2, err);
+    }
+    if (status == BOX_OK) {
+        status = box_call(box, 1, 1, err);
+    }
+    if (status != BOX_OK) {
+        return status;
+    }
+    if (value_from_lua_all(box->L, lua_gettop(box->L), out, &bad, err) < 0) {
+        status = BOX_ERROR;
+    }
+    lua_pop(box->L, 1);
+    return status;
 }
 
 /* Results: schema.check, schema, settings, env. */
@@ -321,6 +398,9 @@ static bool check_one(struct checking *c) {
 
     c->errors = false;
     status = check_route(c, &err);
+    if (status == BOX_OK && !c->errors) {
+        status = describe(c, &err);
+    }
     if (status != BOX_OK) {
         report(c, "", false, err.text);
         return status == BOX_ERROR;

@@ -347,4 +347,32 @@ function schema.overlay(fields, base, over)
   return out
 end
 
+-- What a field says about itself, as plain data.
+local TOLD = { "type", "required", "default", "help", "unit", "min", "max", "values", "number", "switch",
+  "partial", "filled" }
+
+local function describe_field(field, depth)
+  local out = {}
+  if type(field) ~= "table" or depth > MAX_DEPTH then return out end
+  for _, name in ipairs(TOLD) do out[name] = copy(field[name], depth) end
+  if type(field.of) == "table" then out.of = describe_field(field.of, depth + 1) end
+  if type(field.fields) == "table" then
+    out.fields = {}
+    for name, inner in pairs(field.fields) do out.fields[name] = describe_field(inner, depth + 1) end
+  end
+  return out
+end
+
+---The schema as plain data, for people and programs that show settings: an independent copy without
+---anything that only the checks use.
+---@param fields table<string, table>
+---@return table<string, table>
+function schema.describe(fields)
+  local out = {}
+  for name, field in pairs(fields) do
+    if type(name) == "string" then out[name] = describe_field(field, 1) end
+  end
+  return out
+end
+
 return schema

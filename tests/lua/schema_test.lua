@@ -148,6 +148,21 @@ return function(test)
     expect.contains(problems[1].message, '"colour"')
   end)
 
+  test("describe gives the schema as independent plain data", function()
+    local field = { type = "table", help = "h", fields = { a = { type = "list", of = { type = "number", min = 1 } } },
+      check = function() end }
+    local told = schema.describe(fake.freeze { x = field, [1] = { type = "string" } })
+    expect.equal(told[1], nil)
+    expect.equal(told.x.help, "h")
+    expect.equal(told.x.check, nil)
+    expect.equal(told.x.fields.a.of.min, 1)
+    told.x.fields.a.type = "other"
+    expect.equal(field.fields.a.type, "list")
+    local known = schema.describe(failover.settings)
+    expect.equal(known.targets.type, "targets")
+    expect.equal(known.enabled.default, true)
+  end)
+
   test("a custom schema: table of free names, list, defaults", function()
     local s, problems = schema.check({
       quotas = { type = "table", of = { type = "integer" }, default = { a = 1 } },

@@ -218,6 +218,19 @@ class Gateway:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         return client.call(self.admin, "GET", path, headers)
 
+    def api(self, method, path, body=None, token=ADMIN_TOKEN, headers=()):
+        """A call of the admin API; body: a JSON value, or bytes as they are."""
+        fields = [("Authorization", f"Bearer {token}")] if token else []
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+        return client.call(self.admin, method, path, [*fields, *dict(headers).items()], body)
+
+    def audit(self):
+        """The lines of the audit log so far, those of starts left out."""
+        path = self.folder / "state/audit.log"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [entry for entry in map(json.loads, lines) if entry["action"] != "start"]
+
     def targets(self):
         """GET /admin/targets as {target: facts}."""
         response = self.admin_get("/admin/targets")

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Bearer tokens. What was sent is hashed once and compared with the hashes of both tokens, always,
+ * so that the time tells neither whether one is configured nor how much of it was right.
+ */
+#include "admin/admin_internal.h"
+#include "base/hash.h"
+
+/* A token that is not configured is compared all the same, and fits nothing. */
+static bool fits(const char *token, const unsigned char given[HASH_SIZE]) {
+    unsigned char wanted[HASH_SIZE];
+    hash_sha256(str_of(token ? token : ""), wanted);
+    bool equal = hash_equal(wanted, given, HASH_SIZE);
+    return equal && token;
+}
+
+enum admin_rights admin_rights_of(const struct config *c, const struct headers *headers) {
+    struct str field = {NULL, 0};
+    unsigned char given[HASH_SIZE];
+    if (!c->admin_token && !c->admin_read_token) {
+        return ADMIN_FULL; /* which the configuration allows on loopback only */
+    }
+    bool bearer = headers_count(headers, "authorization") == 1 &&
+                  headers_get(headers, "authorization", &field) && field.n >= 7 &&
+                  str_case_eq(str_make(field.p, 7), STR("bearer "));
+    hash_sha256(bearer ? str_trim(str_make(field.p + 7, field.n - 7)) : STR(""), given);
+    bool full = fits(c->admin_token, given);
+    bool reader = fits(c->admin_read_token, given);
+    if (!bearer) {
+        return ADMIN_NOBODY;
+    }
+    return full ? ADMIN_FULL : reader ? ADMIN_READER : ADMIN_NOBODY;
+}

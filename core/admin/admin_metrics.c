@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/* Gauges and counters as Prometheus text. Needs no token and names no secret. */
+#include "admin/admin_internal.h"
+#include "gateway/worker.h"
+#include "upstream/transport.h"
+
+static int gauge(struct buf *out, const char *name, const char *help, const char *type,
+                 double value) {
+    return buf_addf(out, "# HELP %s %s\n# TYPE %s %s\n%s %.15g\n", name, help, name, type, name,
+                    value);
+}
+
+struct totals {
+    double clients, exchanges;
+};
+
+static struct totals sum_workers(const struct gateway *g) {
+    struct totals t = {0, 0};
+    for (size_t i = 0; i < g->n_workers; i++) {
+        t.clients += (double)atomic_load(&g->workers[i]->n_clients);
+        t.exchanges += (double)atomic_load(&g->workers[i]->n_exchanges);
+    }
+    return t;
+}
+
+static int per_worker(const struct gateway *g, struct buf *out) {
+    int bad =
+        buf_adds(out, "# HELP moongate_worker_connections Client connections open, by worker.\n"
+                      "# TYPE moongate_worker_connections gauge\n");
+    for (size_t i = 0; i < g->n_workers; i++) {
+        bad |= buf_addf(out, "moongate_worker_connections{worker=\"%zu\"} %zu\n", i,
+                        atomic_load(&g->workers[i]->n_clients));
+    }
+    return bad;
+}
+
+struct target_text {
+    struct buf *inflight, *suspended;
+    int bad;
+};
+
+static void add_target(void *ctx, const struct target_facts *f) {
+    struct target_text *t = ctx;
+    struct buf labels;
+    buf_init(&labels, MAX_LABELS);
+    metrics_label(&labels, "target", str_of(f->name));
+    t->bad |= buf_addf(t->inflight, "moongate_target_inflight{%s} %d\n", labels.data, f->inflight);
+    t->bad |= buf_addf(t->suspended, "moongate_target_suspended_seconds{%s} %.3f\n", labels.data,
+                       usec_to_seconds(f->suspended_for));
+    buf_release(&labels);
+}
+
+static int target_gauges(const struct gateway *g, struct buf *out) {
+    struct buf inflight, suspended;
+    buf_init(&inflight, MAX_METRICS_TEXT / 4);
+    buf_init(&suspended, MAX_METRICS_TEXT / 4);
+    struct target_text text = {&inflight, &suspended, 0};
+    text.bad = targets_each(g->state.targets, add_target, &text);
+    text.bad |= buf_adds(out, "# HELP moongate_target_inflight Attempts under way.\n"
+                              "# TYPE moongate_target_inflight gauge\n");
+    text.bad |= buf_add_str(out, buf_str(&inflight));
+    text.bad |= buf_adds(
+        out, "# HELP moongate_target_suspended_seconds Seconds left of a suspension, 0 = none.\n"
+             "# TYPE moongate_target_suspended_seconds gauge\n");
+    text.bad |= buf_add_str(out, buf_str(&suspended));
+    buf_release(&inflight);
+    buf_release(&suspended);
+    return text.bad;
+}
+
+static int reload_counters(struct gateway *g, struct buf *out) {
+    return buf_addf(out,
+                    "# HELP moongate_reloads_total Loads after the start, by result.\n"
+                    "# TYPE moongate_reloads_total counter\n"
+                    "moongate_reloads_total{result=\"applied\"} %lu\n"
+                    "moongate_reloads_total{result=\"refused\"} %lu\n"
+                    "moongate_reloads_total{result=\"unchanged\"} %lu\n",
+                    atomic_load(&g->reloads_applied), atomic_load(&g->reloads_refused),
+                    atomic_load(&g->reloads_unchanged));
+}
+
+static int write_metrics(const struct admin_env *env, struct generation *now, struct buf *out) {
+    struct gateway *g = env->gateway;
+    struct metrics *metrics[MAX_WORKERS];
+    struct store_stats store;
+    struct probe_stats probes;
+    struct lane_stats lanes;
+    for (size_t i = 0; i < g->n_workers; i++) {
+        metrics[i] = g->workers[i]->metrics;
+    }
+    struct totals t = sum_workers(g);
+    store_stats(g->state.store, &store);
+    probes_stats(env->probes, &probes);
+    generation_stats(now, &lanes);
+    int bad = metrics_collect(metrics, g->n_workers, out);
+    bad |= per_worker(g, out) | target_gauges(g, out) | reload_counters(g, out);
+    bad |= gauge(out, "moongate_connections", "Client connections open.", "gauge", t.clients);
+    bad |= gauge(out, "moongate_requests_inflight", "Requests under way.", "gauge", t.exchanges);
+    bad |=
+        gauge(out, "moongate_generation", "The generation in force.", "gauge", generation_id(now));
+    bad |= metrics_policies(now, out);
+    bad |= gauge(out, "moongate_policy_memory_bytes", "Lua memory of the generation in force.",
+                 "gauge", (double)lanes.bytes);
+    bad |= gauge(out, "moongate_policy_calls_total", "Policy runs of the generation in force.",
+                 "counter", (double)lanes.calls);
+    bad |= gauge(out, "moongate_store_keys", "Keys in the store.", "gauge", (double)store.keys);
+    bad |= gauge(out, "moongate_store_refused_total", "Writes that found the store full.",
+                 "counter", (double)store.refused);
+    bad |= gauge(out, "moongate_probes_ok_total", "Health probes that succeeded.", "counter",
+                 (double)probes.ok);
+    bad |= gauge(out, "moongate_probes_failed_total", "Health probes that failed.", "counter",
+                 (double)probes.failed);
+    bad |= gauge(out, "moongate_log_dropped_total", "Log lines that were not written.", "counter",
+                 (double)env->log_dropped(env->log_ctx));
+    return bad ? -1 : 0;
+}
+
+int admin_metrics(struct admin_request *r, struct admin_answer *a) {
+    a->type = "text/plain; version=0.0.4; charset=utf-8";
+    return write_metrics(r->env, r->now, &a->text);
+}
