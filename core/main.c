@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The program: finds the subcommand. Everything it does goes through moongate.h. */
+/* The program: finds the subcommand. */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,18 +7,39 @@
 #include "cli/cli.h"
 
 static const struct cli_command COMMANDS[] = {
-    {"serve", "run the gateway", cli_serve},
-    {"check", "check a configuration and its policies, change nothing", cli_check},
-    {"version", "print the versions of the parts", cli_version},
+    {CLI_RUN, "serve", "run the gateway", cli_serve},
+    {CLI_RUN, "version", "print the versions of the parts", cli_version},
+    {CLI_TRY, "check", "check a configuration and its policies, change nothing", cli_check},
+    {CLI_ADMIN, "status", "what runs, since when, and what is wrong with it", cli_status},
+    {CLI_ADMIN, "targets", "who is asked, who is left alone, and how they fared", cli_targets},
+    {CLI_ADMIN, "routes", "the routes, or the settings of one", cli_routes},
+    {CLI_ADMIN, "set", "put settings of a route over the configuration's", cli_set},
+    {CLI_ADMIN, "unset", "take back what was set", cli_unset},
+    {CLI_ADMIN, "reload", "load the configuration and its policies again", cli_reload},
+    {CLI_ADMIN, "generations", "what was loaded, when and by whom", cli_generations},
+    {CLI_ADMIN, "activate", "go back to an earlier generation", cli_activate},
+    {CLI_ADMIN, "suspend", "leave a target alone for a while", cli_suspend},
+    {CLI_ADMIN, "resume", "use it again", cli_resume},
+};
+
+static const char *const HEADINGS[CLI_GROUPS] = {
+    [CLI_RUN] = "Run",
+    [CLI_TRY] = "Check and try",
+    [CLI_ADMIN] = "Look at a running gateway, and change its rules",
 };
 
 static const size_t N_COMMANDS = sizeof(COMMANDS) / sizeof(*COMMANDS);
 
 static int usage(FILE *to) {
     fprintf(to, "Usage: moongate COMMAND [OPTION…]\n\n"
-                "A Lua-scriptable policy gateway for AI models.\n\nCommands:\n");
-    for (size_t i = 0; i < N_COMMANDS; i++) {
-        fprintf(to, "  %-9s %s\n", COMMANDS[i].name, COMMANDS[i].summary);
+                "A Lua-scriptable policy gateway for AI models.\n");
+    for (enum cli_group group = 0; group < CLI_GROUPS; group++) {
+        fprintf(to, "\n%s:\n", HEADINGS[group]);
+        for (size_t i = 0; i < N_COMMANDS; i++) {
+            if (COMMANDS[i].group == group) {
+                fprintf(to, "  %-11s  %s\n", COMMANDS[i].name, COMMANDS[i].summary);
+            }
+        }
     }
     fprintf(to, "\nmoongate COMMAND --help tells the options of a command.\n");
     return to == stdout ? CLI_OK : CLI_USAGE;

@@ -113,6 +113,12 @@ void json_add_null(struct json *obj, const char *name) {
     }
 }
 
+void json_add_copy(struct json *obj, const char *name, const struct json *from) {
+    if (obj) {
+        attach(obj, name, cJSON_Duplicate(raw(from), 1));
+    }
+}
+
 struct json *json_push_object(struct json *array) {
     return array ? attach(array, NULL, cJSON_CreateObject()) : NULL;
 }
@@ -272,6 +278,27 @@ bool json_is_object(const struct json *j) {
 
 bool json_is_array(const struct json *j) {
     return cJSON_IsArray(raw(j));
+}
+
+bool json_is_null(const struct json *j) {
+    return cJSON_IsNull(raw(j));
+}
+
+struct str json_get_str(const struct json *obj, const char *name) {
+    struct str text = STR("");
+    json_str(json_get(obj, name), &text);
+    return text;
+}
+
+double json_get_num(const struct json *obj, const char *name, double otherwise) {
+    json_num(json_get(obj, name), &otherwise);
+    return otherwise;
+}
+
+bool json_get_bool(const struct json *obj, const char *name) {
+    bool flag = false;
+    json_bool(json_get(obj, name), &flag);
+    return flag;
 }
 
 const struct json *json_each(const struct json *obj, const struct json *it, const char **name) {

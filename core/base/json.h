@@ -30,6 +30,8 @@ void json_add_str(struct json *obj, const char *name, struct str value);
 void json_add_num(struct json *obj, const char *name, double value);
 void json_add_bool(struct json *obj, const char *name, bool value);
 void json_add_null(struct json *obj, const char *name);
+/* Adds a copy of another document's node, with all below it; NULL makes the parent invalid. */
+void json_add_copy(struct json *obj, const char *name, const struct json *node);
 struct json *json_push_object(struct json *array);
 void json_push_str(struct json *array, struct str value);
 
@@ -59,6 +61,12 @@ bool json_num(const struct json *j, double *out);
 bool json_bool(const struct json *j, bool *out);
 bool json_is_object(const struct json *j);
 bool json_is_array(const struct json *j);
+bool json_is_null(const struct json *j); /* null is there; false when j is NULL */
+/* A field's value, or what stands for one when it is absent or of another type: no text,
+ * `otherwise`, false. */
+struct str json_get_str(const struct json *obj, const char *name); /* borrowed */
+double json_get_num(const struct json *obj, const char *name, double otherwise);
+bool json_get_bool(const struct json *obj, const char *name);
 /* Walks the fields of an object: *it starts NULL. */
 const struct json *json_each(const struct json *obj, const struct json *it, const char **name);
 

@@ -168,6 +168,14 @@
 #define MAX_SIM_LOG MIB(4)                 /* log lines of one world; later ones are dropped */
 #define MAX_SIM_REQUEST (MIB(4) + KIB(64)) /* bytes of one request */
 #define MAX_SIM_TURNS 10000                /* between two looks at the CPU budget of the tests */
+/* One request that a command waits for (upstream/fetch.h). */
+#define FETCH_TIME (30 * USEC_PER_SEC) /* a load with its tests may take a part of it */
+#define MAX_FETCH_BODY MIB(16)         /* twice MAX_METRICS_TEXT, the largest page there is */
+
+/* Commands that speak to a running gateway. */
+#define MAX_ADMIN_TOKEN KIB(4) /* file or variable: a header line must hold it */
+#define MAX_ADMIN_URL KIB(2)   /* base address, before the path of a call */
+#define MAX_TABLE_CELLS 131072 /* MAX_TARGETS and as many that wait, in nine columns */
 
 /* Admin. */
 #define MAX_ADMIN_BODY KIB(256)

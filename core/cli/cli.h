@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Subcommands of the program, one file each, written on moongate.h alone. Exit status: 0 well, 1
- * the configuration or the start failed, 2 wrong usage.
+ * Subcommands of the program, written on moongate.h and on base/json.h, upstream/fetch.h and sim/.
+ * Exit status: 0 well, 1 the configuration, the start or what was asked for failed, 2 wrong usage,
+ * 3 there is no running gateway to be reached.
  */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
@@ -11,9 +12,13 @@
 
 #include "moongate.h"
 
-enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
+enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_UNREACHABLE = 3 };
+
+/* Headings of the list of commands. */
+enum cli_group { CLI_RUN, CLI_TRY, CLI_ADMIN, CLI_GROUPS };
 
 struct cli_command {
+    enum cli_group group;
     const char *name, *summary;
     int (*run)(int argc, char **argv); /* argv[0] is the command */
 };
@@ -21,6 +26,17 @@ struct cli_command {
 int cli_serve(int argc, char **argv);
 int cli_check(int argc, char **argv);
 int cli_version(int argc, char **argv);
+/* These speak to a running gateway (cli/admin_client.h). */
+int cli_status(int argc, char **argv);
+int cli_targets(int argc, char **argv);
+int cli_routes(int argc, char **argv);
+int cli_generations(int argc, char **argv);
+int cli_set(int argc, char **argv);
+int cli_unset(int argc, char **argv);
+int cli_reload(int argc, char **argv);
+int cli_activate(int argc, char **argv);
+int cli_suspend(int argc, char **argv);
+int cli_resume(int argc, char **argv);
 
 /* What serve and check share. */
 struct cli_config {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/term.h"
 
 #ifndef MOONGATE_DATADIR
 #define MOONGATE_DATADIR "/usr/local/share/moongate"
@@ -70,17 +71,14 @@ int cli_read_config_options(struct cli_config *c, int argc, char **argv) {
 
 void cli_print_diagnostic(void *errors, const char *file, int line, bool warning,
                           const char *message) {
-    const char *colour = "", *off = "";
+    enum term_colour colour = warning ? TERM_YELLOW : TERM_RED;
+    const char *on = term_begin(stderr, colour), *off = term_end(stderr, colour);
     *(int *)errors += !warning;
-    if (isatty(STDERR_FILENO)) {
-        colour = warning ? "\033[33m" : "\033[31m";
-        off = "\033[0m";
-    }
     const char *kind = warning ? "warning" : "error";
     if (line > 0) {
-        fprintf(stderr, "%s:%d: %s%s:%s %s\n", file, line, colour, kind, off, message);
+        fprintf(stderr, "%s:%d: %s%s:%s %s\n", file, line, on, kind, off, message);
     } else {
-        fprintf(stderr, "%s: %s%s:%s %s\n", file, colour, kind, off, message);
+        fprintf(stderr, "%s: %s%s:%s %s\n", file, on, kind, off, message);
     }
 }
 
