@@ -37,6 +37,9 @@ int cli_reload(int argc, char **argv);
 int cli_activate(int argc, char **argv);
 int cli_suspend(int argc, char **argv);
 int cli_resume(int argc, char **argv);
+int cli_test(int argc, char **argv);
+int cli_simulate(int argc, char **argv);
+int cli_explain(int argc, char **argv);
 
 /* What serve and check share. */
 struct cli_config {
@@ -47,6 +50,8 @@ struct cli_config {
     const char *library[5];
 };
 
+/* The default file, and the library's folders. */
+void cli_init_config(struct cli_config *c);
 /* Reads -c FILE and --help. 0, or CLI_USAGE after a message on stderr. Fills the library's folders.
  */
 int cli_read_config_options(struct cli_config *c, int argc, char **argv);

@@ -41,13 +41,17 @@ static void find_library(struct cli_config *c) {
     c->library[n] = NULL;
 }
 
+void cli_init_config(struct cli_config *c) {
+    memset(c, 0, sizeof(*c));
+    c->file = "gateway.lua";
+    find_library(c);
+}
+
 int cli_read_config_options(struct cli_config *c, int argc, char **argv) {
     static const struct option options[] = {{"config", required_argument, NULL, 'c'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
-    memset(c, 0, sizeof(*c));
-    c->file = "gateway.lua";
-    find_library(c);
+    cli_init_config(c);
     optind = 1;
     for (int opt = getopt_long(argc, argv, "c:h", options, NULL); opt != -1;
          opt = getopt_long(argc, argv, "c:h", options, NULL)) {

@@ -36,7 +36,7 @@
 ---@field wait fun(self: moongate.Breaker, name: string, up_since: number): number, string
 ---@field enter fun(self: moongate.Breaker, name: string, up_since: number, id: string, hold: number): "closed"|"probe"|nil, number?
 ---@field hold fun(self: moongate.Breaker, name: string, id: string, seconds: number)
----@field record fun(self: moongate.Breaker, name: string, good: boolean?, mode: string, id: string)
+---@field record fun(self: moongate.Breaker, name: string, good: boolean?, mode: string, id: string): string?
 
 ---@class moongate.RetryBudget
 ---@field request fun(self: moongate.RetryBudget)

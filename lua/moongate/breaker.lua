@@ -37,6 +37,7 @@ function methods:close(name)
   store:del(name .. ":probe")
   if self.ratio then store:incr(name .. ":gen", 1, KEEP) end
   if store:del(name) then moongate.log("info", "breaker of " .. name .. " closed") end
+  return "closes"
 end
 
 function methods:open(name, why)
@@ -50,6 +51,7 @@ function methods:open(name, why)
     return
   end
   moongate.log("warn", ("breaker of %s opened for %g s: %s"):format(name, self.recovery, why))
+  return ("opens for %g s: %s"):format(self.recovery, why)
 end
 
 ---Seconds until it lets somebody pass; 0 = now (closed, or half open and nobody probing).
@@ -115,7 +117,7 @@ function methods:count(name, good)
   elseif self.failures and store:get(name .. ":row") then
     store:del(name .. ":row")
   end
-  if self.ratio and self:over_ratio(name, good) then self:open(name, "too many failures") end
+  if self.ratio and self:over_ratio(name, good) then return self:open(name, "too many failures") end
 end
 
 ---Tells how a request fared on the target, once per request.
@@ -123,19 +125,20 @@ end
 ---@param good boolean|nil nil = it says nothing about the target
 ---@param mode "closed"|"probe"|"forced" how it passed
 ---@param id string
+---@return string|nil change what this did to the breaker: "opens for 60 s: 3 failures in a row"
 function methods:record(name, good, mode, id)
   local state = self.store:get(name)
   if mode == "probe" and good == nil then
     self.store:cas(name .. ":probe", id, nil)
   elseif mode == "probe" and not good then
-    self:open(name, "the probe failed")
+    return self:open(name, "the probe failed")
   elseif good == nil then
     return
   elseif state then
     -- A request that began before it opened proves nothing by ending well now.
-    if good and mode ~= "closed" then self:close(name) end
+    if good and mode ~= "closed" then return self:close(name) end
   else
-    self:count(name, good)
+    return self:count(name, good)
   end
 end
 

@@ -7,6 +7,7 @@
 local moongate = require "moongate"
 local availability = require "moongate.availability"
 local definition = require "moongate.failover_settings"
+local notes = require "moongate.notes"
 local order = require "moongate.order"
 local plans = require "moongate.plan"
 local retry = require "moongate.retry"
@@ -39,6 +40,14 @@ local function blames(attempt)
     and not own_key(attempt)
 end
 
+-- Tells the breaker how a request fared on a target; nil = it says nothing about it.
+local function record(run, name, good, mode)
+  local breaker = run.plan.breaker
+  if not breaker then return end
+  local change = breaker:record(name, good, mode, run.req.id)
+  if run.explaining then notes.breaker(run, name, change) end
+end
+
 -- Tells breaker and suspensions how a request's tries on one target ended.
 local function settle(run, name, attempt, mode)
   local plan, good = run.plan, nil
@@ -47,10 +56,12 @@ local function settle(run, name, attempt, mode)
   elseif blames(attempt) and trigger.matches(plan.trigger, attempt) then
     good = false
   end
-  if plan.breaker then plan.breaker:record(name, good, mode, run.req.id) end
+  record(run, name, good, mode)
   if good == false and plan.suspend > 0 then
     local seconds = retry.suspension(plan.settings, attempt)
-    moongate.suspend(name, seconds, attempt.outcome, attempt.class ~= "rate_limit" and ALONE or nil)
+    local left = moongate.suspend(name, seconds, attempt.outcome,
+      attempt.class ~= "rate_limit" and ALONE or nil)
+    if run.explaining then notes.suspended(run, name, seconds, left, attempt) end
   end
 end
 
@@ -77,30 +88,42 @@ end
 -- Another try on the same target: how long to wait for it, or nil.
 local function retry_wait(run, entry, attempt, tries)
   local plan = run.plan
-  if tries.retries >= entry.retries or run.left < 1 then return nil end
-  if not trigger.matches(plan.retry_on, attempt) then return nil end
-  local wait = retry.wait(plan.settings, attempt, tries.retries + 1, run.req.remaining)
-  if wait and plan.budget and not plan.budget:take() then return nil end
-  return wait
+  local matched, wait, granted = trigger.matches(plan.retry_on, attempt), nil, true
+  if matched and tries.retries < entry.retries and run.left >= 1 then
+    wait = retry.wait(plan.settings, attempt, tries.retries + 1, run.req.remaining)
+    granted = not (wait and plan.budget) or plan.budget:take()
+    if wait and granted then return wait end
+  end
+  if run.explaining then notes.no_retry(run, entry, attempt, tries, matched, wait) end
 end
 
 -- What the settings want done about an attempt: "return", "retry" (after seconds), "next", "context".
 local function decide(run, entry, attempt, tries)
   local plan = run.plan
   if attempt.ok or not attempt.class then return "return" end
-  if plan.slow_failure and tries.took > plan.slow_failure then return "return" end
+  if plan.slow_failure and tries.took > plan.slow_failure then
+    if run.explaining then notes.slow(run, tries) end
+    return "return"
+  end
   if not tries.freshened and run.left > 0 and is_stale(plan, attempt) then
     tries.freshened, tries.fresh = true, true
+    if run.explaining then notes.stale(run) end
     return "retry", 0
   end
-  if not may_resend(plan, attempt) then return "return" end
+  if not may_resend(plan, attempt) then
+    if run.explaining then notes.no_replay(run, attempt) end
+    return "return"
+  end
   local wait = retry_wait(run, entry, attempt, tries)
   if wait then
     tries.retries = tries.retries + 1
+    if run.explaining then notes.retry(run, entry, attempt, tries, wait) end
     return "retry", wait
   end
-  if attempt.class == "context" and plan.context and not run.no_context then return "context" end
-  return trigger.matches(plan.trigger, attempt) and "next" or "return"
+  local action = trigger.matches(plan.trigger, attempt) and "next" or "return"
+  if attempt.class == "context" and plan.context and not run.no_context then action = "context" end
+  if run.explaining then notes.trigger(run, attempt, action) end
+  return action
 end
 
 -- Lets a policy's own function change what is done. Anything but an action is the handler's answer.
@@ -148,11 +171,12 @@ end
 
 -- Another request had the target suspended in the meantime; `failed` is what this one got before.
 local function overtaken(run, name, mode, failed)
+  if run.explaining then notes.overtaken(run, name) end
   if failed then
     settle(run, name, failed, mode)
     return trigger.matches(run.plan.trigger, failed) and "next" or "return", failed
   end
-  if run.plan.breaker then run.plan.breaker:record(name, nil, mode, run.req.id) end
+  record(run, name, nil, mode)
   return "suspended"
 end
 
@@ -163,7 +187,7 @@ local function try(run, entry, name, mode)
     local began = run.plan.slow_failure and moongate.now()
     local attempt = send(run, entry, tries and tries.fresh)
     if attempt.ok and not run.on_result then
-      if run.plan.breaker then run.plan.breaker:record(name, true, mode, run.req.id) end
+      record(run, name, true, mode)
       return "return", attempt
     end
     tries = tries or { retries = 0, freshened = false, fresh = false, took = 0 }
@@ -174,7 +198,11 @@ local function try(run, entry, name, mode)
     if began then tries.took = moongate.now() - began end
     tries.fresh, run.tried = false, true
     local action, detail = decide(run, entry, attempt, tries)
-    if run.on_result then action, detail = ask(run, entry, attempt, tries, action, detail) end
+    if run.on_result then
+      local usual = action
+      action, detail = ask(run, entry, attempt, tries, action, detail)
+      if run.explaining then notes.on_result(run, action, usual) end
+    end
     if not attempt.ok or action ~= "return" then note(run, attempt) end
     if action ~= "retry" then
       settle(run, name, attempt, mode)
@@ -193,7 +221,10 @@ end
 local function enter(run, entry)
   local req, breaker = run.req, run.plan.breaker
   local name = entry.name or req:name(entry.target)
-  if name == run.avoid then return nil end
+  if name == run.avoid then
+    if run.explaining then notes.avoided(run, name) end
+    return nil
+  end
   if run.force then return name, "forced" end
   local wait, up_since = availability.wait(name, breaker)
   local mode = "closed"
@@ -201,7 +232,11 @@ local function enter(run, entry)
     local hold = math.min(req.remaining, run.plan.try_time) + 1
     mode, wait = breaker:enter(name, up_since, req.id, hold)
   end
-  if mode and (wait or 0) <= 0 then return name, mode end
+  if mode and (wait or 0) <= 0 then
+    if run.explaining and mode == "probe" then notes.probe(run, name) end
+    return name, mode
+  end
+  if run.explaining then notes.skip(run, name, wait, up_since) end
   skip(run, wait or UNKNOWN_RECOVERY)
 end
 
@@ -209,7 +244,9 @@ end
 local function choose(run, entry)
   local ring = entry.ring
   if not ring then return entry, enter(run, entry) end
-  for _, member in ipairs(order.list(ring, run.req)) do
+  local members = order.list(ring, run.req)
+  if run.explaining then notes.group(run, ring, members) end
+  for _, member in ipairs(members) do
     local name, mode = enter(run, member)
     if name then return member, name, mode end
   end
@@ -217,13 +254,16 @@ end
 
 -- May there be another attempt after one that failed?
 local function may_go_on(run)
-  return not run.tried or (run.left > 0 and run.req.remaining > 0)
+  if not run.tried or (run.left > 0 and run.req.remaining > 0) then return true end
+  if run.explaining then notes.at_end(run) end
+  return false
 end
 
 local function over_budget(run, name, mode)
   local budget = run.plan.budget
   if not run.tried or not budget or budget:take() then return false end
-  if run.plan.breaker then run.plan.breaker:record(name, nil, mode, run.req.id) end
+  record(run, name, nil, mode)
+  if run.explaining then notes.over_budget(run, name) end
   return true
 end
 
@@ -269,11 +309,13 @@ end
 local function unavailable(run)
   local seconds = run.soonest
   if seconds == math.huge or seconds <= 0 then seconds = UNKNOWN_RECOVERY end
+  if run.explaining then notes.unavailable(run, seconds) end
   return run.req:unavailable(seconds, "every target of this route is suspended at the moment")
 end
 
 local function exhausted(run)
   local how = run.plan.when_exhausted
+  if run.explaining then notes.exhausted(run) end
   if how == "unavailable" then
     return run.req:fail(502, "all_targets_failed", "every target of this route failed")
   end
@@ -285,6 +327,7 @@ end
 -- be closed is replaced, as any proxy would.
 local function first_once(run)
   local entry = run.plan.entries[1]
+  if run.explaining then notes.disabled(run) end
   if entry.ring then entry = order.list(entry.ring, run.req)[1] end
   run.force = true
   local attempt = send(run, entry, false)
@@ -321,18 +364,23 @@ function failover.run(req, settings, hooks)
   local plan = plans.of(settings, req.environment)
   local run = {
     req = req, plan = plan, on_result = hooks and hooks.on_result, left = plan.max_attempts,
-    tried = false, force = false, soonest = math.huge,
+    tried = false, force = false, soonest = math.huge, explaining = req.explaining,
   }
   if plan.deadline then req:deadline(plan.deadline) end
   if not plan.enabled then return first_once(run) end
   if plan.budget then plan.budget:request() end
   local entries = listed(run, hooks)
   local n = #entries
-  if opted_out(run) then n, run.no_context = 1, true end
+  if opted_out(run) then
+    n, run.no_context = 1, true
+    if run.explaining then notes.opted_out(run) end
+  end
+  if run.explaining then notes.order(run, entries, n, run.ring == nil) end
   local done, result = walk(run, entries, n)
   if done then return result end
   if not run.tried and plan.when_suspended == "try_anyway" then
     run.force = true
+    if run.explaining then notes.try_anyway(run) end
     done, result = walk(run, entries, n)
     if done then return result end
   end

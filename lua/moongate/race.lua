@@ -39,7 +39,10 @@ end
 -- May this race start one more attempt than its first?
 local function granted(race)
   if not race.budget then return true end
-  if race.extra:count() + 1 > race.budget * race.requests:count() then return false end
+  if race.extra:count() + 1 > race.budget * race.requests:count() then
+    if race.explaining then race.req:note("race: no further attempt, its budget is used up") end
+    return false
+  end
   race.extra:add(1)
   return true
 end
@@ -48,6 +51,9 @@ local function start(race)
   race.started = race.started + 1
   local entry = race.entries[race.started]
   race.running[race.started] = race.req:start(entry[1], entry[2])
+  if race.explaining then
+    race.req:note(("race: attempt %d of %d is %s"):format(race.started, #race.entries, race.req:name(entry[1])))
+  end
   race.due = moongate.now() + race.delay
 end
 
@@ -88,6 +94,7 @@ local function run(race)
     else
       local others = remove(race, attempt)
       if decides(attempt) then
+        if race.explaining then race.req:note("race: decided by " .. attempt.target) end
         cancel_all(race)
         return attempt
       end
@@ -105,7 +112,7 @@ return function(req, entries, options)
   check(entries, options)
   local race = {
     req = req, entries = entries, started = 0, running = {}, delay = options.delay or DELAY,
-    budget = options.budget,
+    budget = options.budget, explaining = req.explaining,
   }
   if race.budget then
     race.requests, race.extra = counters(entries)

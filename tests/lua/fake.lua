@@ -294,6 +294,12 @@ function Request:sleep(seconds)
   wait(self, seconds)
 end
 
+function Request:note(text)
+  assert(self.explaining, "note: nobody listens")
+  assert(type(text) == "string" and #text <= 200, "note: a text of at most 200 bytes")
+  self.notes[#self.notes + 1] = text
+end
+
 function Request:name(target)
   if target:find("/", 1, true) then return target end
   return self.model and target .. "/" .. self.model or target
@@ -452,7 +458,7 @@ local function result_of(req, value)
     trail[i] = ("%s=%s"):format(attempt.target, attempt.outcome)
   end
   local result = { trail = table.concat(trail, " "), took = current.time - req.began,
-    attempts = req.attempts, value = value }
+    attempts = req.attempts, value = value, notes = req.notes }
   if getmetatable(value) == Attempt then
     result.kind, result.target = "attempt", value.target
     result.status = value.status ~= 0 and value.status or own_status(value.outcome)
@@ -536,7 +542,7 @@ function World:route(settings, handle)
       id = "r" .. self.ids, method = "POST", path = "/v1/chat/completions", model = about.model,
       stream = about.stream or false, environment = about.environment or "production", headers = {},
       body_size = 0, attempts = {}, began = self.time, ends = math.huge, ctx = {}, step = 0,
-      running = {}, ready = {},
+      running = {}, ready = {}, explaining = self.explaining or false, notes = {},
     }, Request)
     for name, value in pairs(about.headers or {}) do req.headers[name:lower()] = value end
     req.thread = coroutine.create(function() return handle(req, route.settings) end)

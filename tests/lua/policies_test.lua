@@ -6,7 +6,7 @@ local expect = require "expect"
 local fake = require "fake"
 
 local ROOT = arg[0]:match("^(.*)/[^/]*$") .. "/../.."
-local MODULES = { "availability", "breaker", "failover", "failover_settings", "order", "plan", "race", "retry",
+local MODULES = { "availability", "breaker", "failover", "failover_settings", "notes", "order", "plan", "race", "retry",
   "rotation", "schema", "spell", "trigger" }
 
 local function text_of(path)

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/* moongate test: policies against scripted providers in virtual time; TAP on stdout. */
+#include <getopt.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/hash.h"
+#include "cli/sim_run.h"
+
+static const char HELP[] =
+    "Usage: moongate test [-c FILE] [--filter TEXT] [--watch] [PATH…]\n\n"
+    "Runs the simulator tests of policies: *_test.lua files, which use moongate.sim (see\n"
+    "policies/README.md). PATH is such a file, or a folder that is searched for them; without one\n"
+    "it is policies/ beside the configuration. Nothing is sent anywhere and no time passes.\n\n"
+    "  -c, --config FILE  the configuration beside which policies/ and lua/ lie (default:\n"
+    "                     gateway.lua; it need not be there)\n"
+    "  -f, --filter TEXT  only tests whose \"FILE: NAME\" contains TEXT\n"
+    "  -w, --watch        run again whenever a file has changed, until interrupted\n"
+    "  -h, --help         this text\n\n"
+    "Prints TAP (version 13). Exit status: 0 every test passed, 1 one failed or there was none,\n"
+    "2 wrong usage.\n";
+
+#define POLL_NS 300000000L /* between two looks at the files */
+
+struct testing {
+    struct cli_config config;
+    bool given, watch;
+    const char *filter;
+    char *const *paths; /* NULL-terminated; none: policies/ */
+    char usual[4096 + 16];
+};
+
+static int read_options(struct testing *t, int argc, char **argv) {
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"filter", required_argument, NULL, 'f'},
+                                            {"watch", no_argument, NULL, 'w'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    memset(t, 0, sizeof(*t));
+    cli_init_config(&t->config);
+    optind = 1;
+    for (int opt = getopt_long(argc, argv, "c:f:wh", options, NULL); opt != -1;
+         opt = getopt_long(argc, argv, "c:f:wh", options, NULL)) {
+        switch (opt) {
+        case 'c':
+            t->config.file = optarg;
+            t->given = true;
+            break;
+        case 'f':
+            t->filter = optarg;
+            break;
+        case 'w':
+            t->watch = true;
+            break;
+        case 'h':
+            t->config.help = true;
+            break;
+        default:
+            fprintf(stderr, "moongate %s --help tells the options.\n", argv[0]);
+            return CLI_USAGE;
+        }
+    }
+    t->paths = argv + optind;
+    const char *slash = strrchr(t->config.file, '/');
+    int n = slash ? (int)(slash + 1 - t->config.file) : 0;
+    snprintf(t->usual, sizeof(t->usual), "%.*spolicies", n, t->config.file);
+    return CLI_OK;
+}
+
+static int find_tests(const struct testing *t, struct cli_list *files) {
+    if (!*t->paths) {
+        return cli_add_tests(files, t->usual);
+    }
+    for (char *const *path = t->paths; *path; path++) {
+        if (cli_add_tests(files, *path) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* One run. Its snapshot, for whoever watches, goes to *snapshot when that is not NULL. */
+static int run_tests(const struct testing *t, struct snapshot **snapshot) {
+    struct cli_list files = {0}, args = {0};
+    int status = CLI_FAILED;
+    struct snapshot *s = cli_read_snapshot(&t->config, t->given);
+    int bad = !s || find_tests(t, &files) != 0;
+    if (!bad && t->filter) {
+        bad = cli_list_add(&args, "--filter") | cli_list_add(&args, t->filter);
+    }
+    for (size_t i = 0; i < files.n && !bad; i++) {
+        bad = cli_list_add(&args, files.items[i]);
+    }
+    if (!bad && files.n == 0) {
+        fprintf(stderr, "moongate: no *_test.lua was found\n");
+    } else if (!bad) {
+        status = cli_run_program(s, &files, "moongate.sim_main", &args);
+    }
+    cli_list_release(&files);
+    cli_list_release(&args);
+    if (snapshot) {
+        *snapshot = s;
+    } else {
+        snapshot_unref(s);
+    }
+    return status;
+}
+
+/* ---- watching ---- */
+
+/* What is known of a file without reading it, as a number that changes with it. */
+static uint64_t print_of(const char *path) {
+    struct stat about;
+    if (stat(path, &about) != 0) {
+        return 1;
+    }
+    long long parts[] = {about.st_mtim.tv_sec, about.st_mtim.tv_nsec, (long long)about.st_size,
+                         (long long)about.st_ino};
+    return hash_quick(str_make((const char *)parts, sizeof(parts)));
+}
+
+/* A file and its folder, whose time changes when a file comes or goes. */
+static uint64_t print_of_both(const char *path) {
+    char folder[4096];
+    const char *slash = strrchr(path, '/');
+    snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+    return print_of(path) * 31 + print_of(folder);
+}
+
+static uint64_t fingerprint(const struct testing *t, const struct snapshot *s) {
+    struct cli_list files = {0};
+    uint64_t sum = print_of_both(t->config.file);
+    for (size_t i = 0; s && i < snapshot_count(s); i++) {
+        sum = sum * 31 + print_of_both(snapshot_at(s, i)->path);
+    }
+    if (find_tests(t, &files) == 0) {
+        for (size_t i = 0; i < files.n; i++) {
+            sum = sum * 31 + print_of_both(files.items[i]);
+        }
+    }
+    cli_list_release(&files);
+    return sum;
+}
+
+/* Until a signal ends the program. */
+static void watch(const struct testing *t) {
+    const struct timespec pause = {.tv_nsec = POLL_NS};
+    for (;;) {
+        struct snapshot *s = NULL;
+        run_tests(t, &s);
+        uint64_t before = fingerprint(t, s);
+        fputs("# waiting for a change\n", stdout);
+        fflush(stdout);
+        while (fingerprint(t, s) == before) {
+            nanosleep(&pause, NULL);
+        }
+        snapshot_unref(s);
+    }
+}
+
+int cli_test(int argc, char **argv) {
+    struct testing t;
+    int bad = read_options(&t, argc, argv);
+    if (bad || t.config.help) {
+        fputs(bad ? "" : HELP, stdout);
+        return bad;
+    }
+    if (t.watch) {
+        watch(&t);
+    }
+    return run_tests(&t, NULL);
+}

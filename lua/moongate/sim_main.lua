@@ -1,0 +1,101 @@
+-- SPDX-License-Identifier: MIT
+-- Runs simulator tests and reports in TAP (version 13). What goes wrong in a file, or in a case, is a
+-- failure of that file or case, and the others go on. Returns function(args) → exit status. Arguments:
+-- "--filter", text (part of a case's "file: name"), and the names of test files; none = every test file
+-- of the load.
+
+local core = require "moongate.sim_core"
+local sim = require "moongate.sim"
+
+local FAILED, PASSED = 1, 0
+
+local function options_of(args)
+  local options, i = { files = {} }, 1
+  while args[i] do
+    if args[i] == "--filter" then
+      options.filter, i = args[i + 1], i + 1
+    else
+      options.files[#options.files + 1] = args[i]
+    end
+    i = i + 1
+  end
+  if #options.files == 0 then options.files = core.tests() end
+  return options
+end
+
+-- The cases of one file. A file that cannot be read, or that holds none, is a case that fails.
+local function cases_of(file)
+  sim.take_cases()
+  local good, message = pcall(function() core.load(file)() end)
+  local found = sim.take_cases()
+  local problem = not good and tostring(message) or #found == 0 and "there is no sim.test in this file"
+  if problem then
+    found = { { name = "is read", problem = problem, where = file } }
+  end
+  for _, case in ipairs(found) do case.full = file .. ": " .. case.name end
+  return found
+end
+
+local function selected(options)
+  local out = {}
+  for _, file in ipairs(options.files) do
+    for _, case in ipairs(cases_of(file)) do
+      if case.problem or not options.filter or case.full:find(options.filter, 1, true) then
+        out[#out + 1] = case
+      end
+    end
+  end
+  return out
+end
+
+local function quoted(text)
+  return '"' .. text:gsub('["\\]', "\\%0"):gsub("\t", "\\t") .. '"'
+end
+
+-- What the message of a failure says, as the lines of a YAML block: where, what, and both values.
+local function diagnosis(case, problem)
+  local where, rest = problem:match("^([^\n]-:%d+): (.*)$")
+  local lines = { "  ---", "  at: " .. (where or case.where or "unknown") }
+  local first, more = (rest or problem):match("^([^\n]*)\n?(.*)$")
+  table.insert(lines, 2, "  message: " .. quoted(first))
+  local others = {}
+  for line in more:gmatch("[^\n]+") do
+    local name, value = line:match("^(%l+): (.*)$")
+    if name == "found" or name == "expected" then
+      lines[#lines + 1] = ("  %s: %s"):format(name, quoted(value))
+    else
+      others[#others + 1] = "    " .. line
+    end
+  end
+  if others[1] then
+    lines[#lines + 1] = "  more: |"
+    for _, line in ipairs(others) do lines[#lines + 1] = line end
+  end
+  lines[#lines + 1] = "  ...\n"
+  return table.concat(lines, "\n")
+end
+
+local function run(case)
+  if case.problem then return case.problem end
+  local good, message = pcall(case.run)
+  sim.close_worlds()
+  if not good then return tostring(message) end
+end
+
+---@param args string[]
+---@return integer status 0 when every case passed and there was one
+return function(args)
+  local cases = selected(options_of(args))
+  core.print(("TAP version 13\n1..%d\n"):format(#cases))
+  local failed, began = 0, core.now()
+  for i, case in ipairs(cases) do
+    local problem = run(case)
+    core.print(("%s %d - %s\n"):format(problem and "not ok" or "ok", i, case.full))
+    if problem then
+      failed = failed + 1
+      core.print(diagnosis(case, problem))
+    end
+  end
+  core.print(("# %d passed, %d failed (%.2f s)\n"):format(#cases - failed, failed, core.now() - began))
+  return failed == 0 and #cases > 0 and PASSED or FAILED
+end
