@@ -81,6 +81,9 @@ test-clients: ## what comes from npm: JavaScript SDKs, a pretend provider, an ag
 lint: ## the rules of the house: includes, banned functions, file openings
 	@tests/support/lint.sh
 
+reference: ## write the reference in policies/README.md anew, from lua/meta
+	@lua5.4 tests/support/reference.lua
+
 bench: ## CPU and latency against HAProxy in the same run
 	@tests/support/setup.sh bench
 	@$(MAKE) --no-print-directory all
@@ -107,5 +110,5 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 FORCE:
-.PHONY: FORCE all unit-tests setup asan demo test test-clients lint bench fuzz install clean help
+.PHONY: FORCE all unit-tests setup asan demo test test-clients lint reference bench fuzz install clean help
 -include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT:=.d)

@@ -150,6 +150,9 @@
 #define PLAN_TOTAL                                                                                 \
     (60 * USEC_PER_SEC) /* one attempt of the default plan, when the settings do not say */
 #define PLAN_IDLE (30 * USEC_PER_SEC)
+#define LONG_SUSPENSION                                                                            \
+    (86400 * USEC_PER_SEC) /* `check` warns beyond it: a provider's hint is never believed longer  \
+                            */
 #define MAX_REQUEST_TIME                                                                           \
     (600 * USEC_PER_SEC) /* to commit, whatever the policy says: SDKs give up at 10 minutes */
 #define MAX_DRAIN_TIME                                                                             \

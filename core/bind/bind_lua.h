@@ -58,12 +58,14 @@ bind_to_attempt(lua_State *L,
 /* Reads a table of send options at index into *o; strings are anchored in a table that is pushed.
  */
 void bind_read_options(lua_State *L, int index, struct send_options *o);
+extern const char *const bind_send_options[]; /* their names; ends with NULL */
 
 /* Responses: what req:respond and its kin return. */
 void bind_open_response(lua_State *L);
-int bind_respond(lua_State *L);     /* req:respond{…} */
-int bind_fail(lua_State *L);        /* req:fail(status, code, message) */
-int bind_unavailable(lua_State *L); /* req:unavailable(seconds[, message]) */
+int bind_respond(lua_State *L);                 /* req:respond{…} */
+extern const char *const bind_respond_fields[]; /* names in its table; ends with NULL */
+int bind_fail(lua_State *L);                    /* req:fail(status, code, message) */
+int bind_unavailable(lua_State *L);             /* req:unavailable(seconds[, message]) */
 bool bind_is_response(lua_State *L, int index);
 int bind_take_response(lua_State *L, int index, struct exchange *x, struct err *err);
 

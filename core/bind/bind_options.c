@@ -2,7 +2,7 @@
 /* The options of req:send. Every name is checked; a misspelt one names its nearest neighbour. */
 #include "bind/bind_lua.h"
 
-static const char *const NAMES[] = {
+const char *const bind_send_options[] = {
     "model", "key",       "connect",     "first_byte", "first_token", "idle",  "total", "force",
     "fresh", "max_bytes", "max_seconds", "headers",    "set",         "unset", NULL};
 
@@ -118,7 +118,7 @@ static void read_option(lua_State *L, const char *name, int anchor, struct send_
     } else if (strcmp(name, "fresh") == 0) {
         o->fresh = lua_toboolean(L, -1);
     } else {
-        const char *near = str_nearest(name, NAMES);
+        const char *near = str_nearest(name, bind_send_options);
         luaL_error(L,
                    near ? "send: there is no option \"%s\"; did you mean \"%s\"?"
                         : "send: there is no option \"%s\"",

@@ -9,7 +9,7 @@
 #define CLASS "moongate.response"
 #define OUT_CLASS "moongate.out"
 
-static const char *const NAMES[] = {"status", "headers", "json", "body", "stream", NULL};
+const char *const bind_respond_fields[] = {"status", "headers", "json", "body", "stream", NULL};
 
 static void check_names(lua_State *L, int table) {
     lua_pushnil(L);
@@ -17,10 +17,10 @@ static void check_names(lua_State *L, int table) {
         lua_pop(L, 1);
         const char *name =
             lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : luaL_typename(L, -1);
-        const char *near = str_nearest(name, NAMES);
+        const char *near = str_nearest(name, bind_respond_fields);
         bool known = false;
-        for (size_t i = 0; NAMES[i]; i++) {
-            known |= strcmp(name, NAMES[i]) == 0;
+        for (size_t i = 0; bind_respond_fields[i]; i++) {
+            known |= strcmp(name, bind_respond_fields[i]) == 0;
         }
         if (!known) {
             luaL_error(L,

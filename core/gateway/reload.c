@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "gateway/reload_parts.h"
+#include "gateway/suspended.h"
 
 struct load_cause load_cause_of(const struct load_cause *given) {
     return (struct load_cause){given && given->who ? given->who : "embedder",
@@ -270,6 +271,9 @@ int loader_check(struct loader *l, struct diags *diags) {
     if (g && running) {
         stage_check_fixed(generation_config(atomic_load(&l->gateway->current)),
                           generation_config(g), diags);
+        suspended_warn(g, l->gateway->state.targets, diags);
+    } else if (g) {
+        suspended_warn_file(g, diags);
     }
     loader_discard(g, 1);
     publish_unlock(l);

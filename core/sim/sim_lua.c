@@ -6,6 +6,8 @@
  */
 #include "sim/sim_lua.h"
 
+#define SIM_WALL 1700000000 /* when a world begins that does not say: a moment like any other */
+
 #include <math.h>
 #include <stdlib.h>
 
@@ -161,10 +163,11 @@ static void read_options(lua_State *L, struct world_options *o) {
     sim_field(L, table, "seed", LUA_TNUMBER);
     o->seed = (uint64_t)luaL_optinteger(L, -1, 1);
     sim_field(L, table, "wall", LUA_TNUMBER);
-    o->wall = usec_from_seconds(luaL_optnumber(L, -1, 1));
-    if (lua_isnil(L, -1)) {
-        o->wall = (usec)1700000000 * USEC_PER_SEC;
+    double wall = luaL_optnumber(L, -1, SIM_WALL);
+    if (!(wall >= 0 && wall < 1e11)) {
+        luaL_error(L, "world: wall: seconds since the epoch are expected");
     }
+    o->wall = (usec)(wall * USEC_PER_SEC);
     lua_getfield(L, table, "explain");
     o->explain = lua_toboolean(L, -1);
 }

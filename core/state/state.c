@@ -47,21 +47,44 @@ int state_save(struct state *s, const char *dir, struct err *err) {
     return rc;
 }
 
-int state_load(struct state *s, const char *dir, struct err *err) {
-    char file[PATH_MAX], damaged[PATH_MAX];
+/* "DIR/suspensions.json" and what is appended to it. -1 with err. */
+static int path_of(char out[PATH_MAX], const char *dir, const char *more, struct err *err) {
+    int n = snprintf(out, PATH_MAX, "%s/%s%s", dir, NAME, more);
+    return n < 0 || n >= PATH_MAX
+               ? err_set(err, "state_dir: the path is longer than %d bytes", PATH_MAX)
+               : 0;
+}
+
+/* 0, or -1 with err; *damaged says whether the file was read and made no sense. */
+static int load(struct state *s, const char *file, bool *damaged, struct err *err) {
     struct buf text;
-    int n = snprintf(damaged, sizeof(damaged), "%s/%s.damaged", dir, NAME);
-    if (n < 0 || (size_t)n >= sizeof(damaged)) {
-        return err_set(err, "state_dir: the path is longer than %d bytes", PATH_MAX);
-    }
-    snprintf(file, sizeof(file), "%.*s", n - (int)strlen(".damaged"), damaged);
     buf_init(&text, MAX_STATE_FILE);
     int rc = file_read(file, &text, err);
-    if (rc == 1 && targets_load(s->targets, buf_str(&text))) {
-        bool kept = rename(file, damaged) == 0;
-        rc = err_set(err, "%s: damaged, suspensions are not restored%s", file,
-                     kept ? "; kept aside as .damaged" : "; it cannot be renamed");
+    *damaged = rc == 1 && targets_load(s->targets, buf_str(&text));
+    if (*damaged) {
+        rc = err_set(err, "%s: damaged, suspensions are not restored", file);
     }
     buf_release(&text);
     return rc < 0 ? -1 : 0;
+}
+
+int state_load(struct state *s, const char *dir, struct err *err) {
+    char file[PATH_MAX], aside[PATH_MAX];
+    bool damaged = false;
+    if (path_of(file, dir, "", err) || path_of(aside, dir, ".damaged", err)) {
+        return -1;
+    }
+    int rc = load(s, file, &damaged, err);
+    if (damaged) {
+        bool kept = rename(file, aside) == 0;
+        err_set(err, "%s: damaged, suspensions are not restored%s", file,
+                kept ? "; kept aside as .damaged" : "; it cannot be renamed");
+    }
+    return rc;
+}
+
+int state_look(struct state *s, const char *dir, struct err *err) {
+    char file[PATH_MAX];
+    bool damaged;
+    return path_of(file, dir, "", err) ? -1 : load(s, file, &damaged, err);
 }

@@ -25,5 +25,7 @@ void state_release(struct state *s);
  * .damaged, and changes nothing. */
 int state_save(struct state *s, const char *dir, struct err *err);
 int state_load(struct state *s, const char *dir, struct err *err);
+/* Like state_load, but leaves the disk as it is: for who only wants to know. */
+int state_look(struct state *s, const char *dir, struct err *err);
 
 #endif

@@ -1,6 +1,7 @@
 ---@meta
 -- SPDX-License-Identifier: MIT
--- What req:send returns: one attempt at one target. For editors; never loaded.
+-- What req:send returns: one attempt at one target. For editors and the reference in policies/README.md;
+-- never loaded.
 
 ---@alias moongate.Class "backend"|"rate_limit"|"intercepted"|"credential"|"model"|"context"|"client"
 
@@ -24,7 +25,7 @@
 ---@field target string "provider/model" as really sent
 ---@field n integer 1 for the first attempt of the request
 ---@field ok boolean
----@field outcome moongate.Outcome
+---@field outcome moongate.Outcome nil while it is under way
 ---@field class moongate.Class|nil nil when it is nobody's failure
 ---@field status integer HTTP status, 0 = there was none
 ---@field retry_after number|nil seconds, from any of the usual headers
@@ -32,28 +33,44 @@
 ---@field message string|nil the provider's error message
 ---@field sent "nothing"|"partial"|"all" how much of the request went out
 ---@field reused boolean over a connection that was already open
----@field passthrough boolean|nil the client's own key was used
+---@field passthrough boolean the client's own key was used
 ---@field time moongate.Times
 local attempt = {}
 
+---A header of the answer.
+---Waits: no.
+---Cost: about 0.4 µs.
+---Errors: none; nil when there is none.
 ---@param name string any case
 ---@return string|nil
 function attempt:header(name) end
 
----The body of an error, or of a complete answer; "" when there is none yet.
+---The body of an error, or of a complete answer; of a stream what came before its first content. "" when there is none yet.
+---Waits: no.
+---Cost: about 0.3 µs, and a copy of up to 1 MiB.
+---Errors: none.
 ---@return string
 function attempt:body() end
 
 ---One field of the body.
+---Waits: no.
+---Cost: about 0.5 µs, and 0.3 µs for each KiB before it.
+---Errors: none; nil when there is no such field or the body is no JSON.
 ---@param path string "error.code", "choices.0.message"
 ---@return any
 function attempt:json(path) end
 
----Turns an answer into a failure, before it is handed over.
+---Turns an answer into a failure, before it is handed over: an answer that is a 200 but useless.
+---Waits: no.
+---Cost: about 0.5 µs.
+---Errors: raises on an outcome that is no failure, and while the attempt is under way.
 ---@param outcome moongate.Outcome
 ---@param message? string
 ---@return moongate.Attempt itself
 function attempt:fail(outcome, message) end
 
 ---Ends an attempt that was started and is still under way; nobody is blamed.
+---Waits: no.
+---Cost: about 5 µs: the connection is closed.
+---Errors: none; nothing happens when it has ended.
 function attempt:cancel() end

@@ -7,6 +7,9 @@
 ---@class moongate.FailoverHooks functions that change one decision of failover.run
 ---@field order? fun(req: moongate.Request, targets: any[]): any[] the targets as written in the settings, in the order wanted; may leave out and add
 ---@field on_result? fun(req: moongate.Request, attempt: moongate.Attempt, default: moongate.Action): moongate.Action|moongate.Response|nil nil = the default
+---@field usable? fun(req: moongate.Request, target: string): boolean false: this target (its full name) is passed over as if it were suspended; nothing is remembered
+---@field session? fun(req: moongate.Request): string|nil the session of the request for order = "sticky"; nil = that of the header
+---@field hedge? { delay?: number, budget?: number } the first attempt is raced with the next usable target, as by req:race
 
 ---@class moongate.Trigger
 ---@field names table<string, boolean> classes and outcomes

@@ -6,6 +6,10 @@ local moongate = require "moongate"
 
 local availability = {}
 
+---May a target be tried now? Suspensions, health probes and a breaker taken together.
+---Waits: no.
+---Cost: about 0.5 µs, 1 µs with a breaker.
+---Errors: raises when there is no such provider.
 ---@param name string full name of a target
 ---@param breaker? moongate.Breaker
 ---@return number wait seconds until it may be tried; 0 = now, math.huge = nobody can tell

@@ -18,6 +18,10 @@ local KEEP = 86400     -- seconds counters outlive their last use
 local PROBING = 1      -- seconds to tell those who come while a probe is under way
 local GENERATIONS = 8  -- window names in turn; by the time one comes back it has run dry
 
+---A circuit breaker with these options, the same for all who use it on a target.
+---Waits: no.
+---Cost: about 1 µs: keep it. Its methods 1 to 5 µs.
+---Errors: none; when the store is full it stays closed, and says so in the log.
 ---@param options table the setting `breaker`: failures, recovery, ratio, requests, window
 ---@return moongate.Breaker
 function breaker.new(options)

@@ -3,6 +3,7 @@
 -- check of what a schema cannot say. policies/README.md explains the settings at length.
 
 local schema = require "moongate.schema"
+local warnings = require "moongate.failover_warnings"
 
 local MAX_ATTEMPTS = 32 -- as in core/base/limits.h
 
@@ -109,11 +110,16 @@ local function has_costs(entries)
   return false
 end
 
+-- Adds a warning, unless it was given for what the sandbox has in common with the rest.
 local function warn(problems, prefix, path, message)
+  for _, one in ipairs(problems) do
+    if one.path == path and one.message == message then return end
+  end
   problems[#problems + 1] = { path = prefix .. path, message = message, warning = true }
 end
 
 local function check(effective, prefix, problems)
+  warnings.find(effective, inner, function(path, message) warn(problems, prefix, path, message) end)
   local total, cap = wanted(effective), effective.max_attempts
   if cap > 0 and cap < total then
     warn(problems, prefix, "max_attempts", ("%d cuts off some of the %d attempts that targets and "

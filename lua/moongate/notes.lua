@@ -82,9 +82,17 @@ function notes.skip(run, name, wait, up_since)
   write(run, "skip %s: not before %s have passed", name, seconds(wait))
 end
 
----A target that the prompt was too long for.
-function notes.avoided(run, name)
-  write(run, "skip %s: the prompt was too long for it", name)
+---A target that the prompt was too long for, or that was raced before.
+function notes.avoided(run, name, hedged)
+  write(run, "skip %s: %s", name, hedged and "it was asked beside the first" or "the prompt was too long for it")
+end
+
+function notes.passed_over(run, name)
+  write(run, "skip %s: the policy passes it over", name)
+end
+
+function notes.hedge(run, name)
+  write(run, "should it show nothing for %s, %s is asked beside it", seconds(run.hedge.delay or 0.5), name)
 end
 
 function notes.probe(run, name)

@@ -41,10 +41,16 @@ local function sort_by(list, values)
   return list
 end
 
-local function by_cost(entries)
+---A list with the cheapest first; those without a cost last, equal ones as they were.
+---Waits: no.
+---Cost: about 2 µs for three targets.
+---Errors: none.
+---@param targets any[] as in `settings.targets`, or entries of a plan
+---@return any[] a new list
+function order.cheapest(targets)
   local list, costs = {}, {}
-  for i, entry in ipairs(entries) do
-    list[i], costs[entry] = entry, entry.cost or math.huge
+  for i, target in ipairs(targets) do
+    list[i], costs[target] = target, type(target) == "table" and target.cost or math.huge
   end
   return sort_by(list, costs)
 end
@@ -68,7 +74,7 @@ function order.ring(kind, entries, options)
     breaker = options.breaker, sticky = options.sticky,
   }
   if kind == "cheapest" then
-    ring.sorted = by_cost(entries)
+    ring.sorted = order.cheapest(entries)
   elseif kind == "round_robin" or kind == "weighted" or kind == "sticky" then
     ring.from, ring.by_id = {}, {}
     for i, entry in ipairs(entries) do
@@ -188,14 +194,14 @@ function kinds.fastest(ring, req)
   return append(usable, others)
 end
 
-local function session_key(ring, req)
-  local session = req:header(ring.sticky.header)
+local function session_key(ring, req, session)
+  session = session or req:header(ring.sticky.header)
   if not session or session == "" then return nil end
   return ("%s:%d"):format(ring.key, moongate.hash(session)), session
 end
 
-function kinds.sticky(ring, req)
-  local key, session = session_key(ring, req)
+function kinds.sticky(ring, req, named)
+  local key, session = session_key(ring, req, named)
   if not key then return ring.entries end
   local i = ring.by_id[ring.store:get(key) or false]
   if not i then
@@ -208,18 +214,20 @@ end
 ---The entries in the order in which this request should try them. Not to be changed.
 ---@param ring moongate.Ring
 ---@param req moongate.Request
+---@param session? string for "sticky"; none = the header's
 ---@return moongate.Entry[]
-function order.list(ring, req)
-  return kinds[ring.kind](ring, req)
+function order.list(ring, req, session)
+  return kinds[ring.kind](ring, req, session)
 end
 
 ---Tells the ring which entry served the request: a session stays there.
 ---@param ring moongate.Ring
 ---@param req moongate.Request
 ---@param entry moongate.Entry
-function order.served(ring, req, entry)
+---@param session? string as given to `list`
+function order.served(ring, req, entry, session)
   if ring.kind ~= "sticky" or not ring.by_id[entry.id] then return end
-  local key = session_key(ring, req)
+  local key = session_key(ring, req, session)
   if key then ring.store:set(key, entry.id, ring.sticky.ttl) end
 end
 

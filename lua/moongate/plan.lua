@@ -131,12 +131,16 @@ local function remember(settings, entry)
   return entry
 end
 
-local function cached(settings)
+local function known(settings)
   local entry = young[settings]
   if entry then return entry end
-  entry = old[settings]
-  if entry then return remember(settings, entry) end
-  return remember(settings, { completed = checked(settings) })
+  return remember(settings, old[settings] or {})
+end
+
+local function cached(settings)
+  local entry = known(settings)
+  if not entry.completed then entry.completed = checked(settings) end
+  return entry
 end
 
 ---The plan for these settings in an environment.
@@ -173,15 +177,27 @@ function plan.variant(settings, changes)
   return found
 end
 
+---The settings without those that are not the stock policy's, the same copy for the same table.
+---@param settings table
+---@return table
+function plan.base(settings)
+  local entry = known(settings)
+  if not entry.base then
+    entry.base = {}
+    for name in pairs(definition.fields) do entry.base[name] = settings[name] end
+  end
+  return entry.base
+end
+
 ---Entries for targets that a policy names itself: those of the plan where they are the same values.
 ---@param self moongate.Plan
 ---@param targets any[] strings or tables as in `settings.targets`
 ---@return moongate.Entry[]
 function plan.resolve(self, targets)
-  local known, out = {}, {}
-  for _, entry in ipairs(self.entries) do known[entry.raw] = entry end
+  local own, out = {}, {}
+  for _, entry in ipairs(self.entries) do own[entry.raw] = entry end
   for i, raw in ipairs(targets) do
-    out[i] = known[raw] or entry_of(raw, self.settings, self.shared)
+    out[i] = own[raw] or entry_of(raw, self.settings, self.shared)
   end
   return out
 end

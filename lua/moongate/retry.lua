@@ -10,6 +10,9 @@ local HINT_MAX = 86400  -- seconds a hint may lengthen a suspension to: a daily 
 local BUDGET_WINDOW = 10 -- seconds that "recent" means for a budget
 
 ---Exponential back-off.
+---Waits: no: it says how long to sleep.
+---Cost: about 0.5 µs.
+---Errors: none.
 ---@param backoff { base: number, cap: number, jitter: "none"|"full"|number }
 ---@param n integer 1 before the first retry
 ---@return number seconds
@@ -22,6 +25,9 @@ function retry.backoff(backoff, n)
 end
 
 ---The provider's hint, when it is to be honoured.
+---Waits: no.
+---Cost: about 0.3 µs.
+---Errors: none.
 ---@param rule { honour: boolean, max: number }
 ---@param attempt moongate.Attempt
 ---@return number|nil seconds
@@ -61,6 +67,9 @@ budget.__index = budget
 
 ---A budget shared by all workers: further attempts may be `ratio` of recent requests, and `min` in any
 ---case.
+---Waits: no.
+---Cost: about 1 µs: keep it. Its `request()` and `take()` about 0.5 µs each.
+---Errors: none; when the store is full everything is allowed.
 ---@param options { ratio: number, min: number }
 ---@param key string
 ---@return moongate.RetryBudget

@@ -57,6 +57,10 @@ function rotation.sequence(weights)
   return out
 end
 
+---A smooth weighted rotation.
+---Waits: no.
+---Cost: about 10 µs: keep it. Its `next()` about 1 µs.
+---Errors: none; when the store is full picks are drawn at random.
 ---@param key string workers and reloads that use the same key share the rotation
 ---@param weights number[] those that are zero are never picked; all zero = all alike
 ---@return moongate.Rotation

@@ -75,6 +75,9 @@ local function add(rule, item)
 end
 
 ---Turns a preset or a list into what `matches` reads.
+---Waits: no.
+---Cost: about 3 µs: do it when the file is loaded.
+---Errors: raises on what is no preset, class, outcome or status.
 ---@param spec string|table "errors", or { "backend", "credential_error", 429, "5xx" }
 ---@return moongate.Trigger
 function trigger.compile(spec)
@@ -91,6 +94,9 @@ end
 
 ---Is this attempt a failure of the kind the rule names? What is nobody's fault (a client that left)
 ---has no class and never is.
+---Waits: no.
+---Cost: about 0.5 µs.
+---Errors: none.
 ---@param rule moongate.Trigger
 ---@param attempt moongate.Attempt
 ---@return boolean

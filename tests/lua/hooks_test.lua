@@ -142,4 +142,93 @@ return function(test)
     for _ = 1, 4 do expect.equal(route:request().target, "b/m") end
     expect.equal(world.calls.a, 2)
   end)
+
+  test("usable: a target passed over is as if suspended, and nothing is remembered", function()
+    local world = fake.world { a = { 200 }, b = { 200 } }
+    local hooks = { usable = function(_, name) return name ~= "a/m" end }
+    local route = route_with(world, { targets = { { targets = { "a/m", "b/m" } } }, suspend = 9 }, hooks)
+    expect.equal(route:request().trail, "b/m=ok")
+    expect.equal(next(world.suspended), nil)
+    route = route_with(world, { targets = { "a/m" }, when_suspended = "try_anyway" }, hooks)
+    expect.equal(route:request().kind, "unavailable", "not even when all are")
+    expect.equal(world.calls.a, 0)
+  end)
+
+  test("session: the hook's name counts before the header", function()
+    local world = fake.world { a = { 500, 200 }, b = { 200 } }
+    local named
+    local route = route_with(world, { targets = { "a/m", "b/m" }, order = "sticky" },
+      { session = function() return named end })
+    repeat named = (named or "") .. "x" until route:request({ headers = { ["x-session-id"] = "h" } }).trail:find(" ")
+    expect.equal(route:request().trail, "b/m=ok", "the session has moved")
+    expect.equal(route:request({ headers = { ["x-session-id"] = "other" } }).trail, "b/m=ok")
+  end)
+
+  local SLOW = { status = 200, after = 5 }
+
+  test("hedge: a slow first attempt is raced with the next usable target; the loser is not blamed", function()
+    local world = fake.world { a = { SLOW }, b = { 200 }, c = { { status = 200, after = 0.25 } } }
+    local route = route_with(world, { targets = { "a/m", "b/m", "c/m" }, suspend = 30,
+      breaker = { failures = 1 } }, { hedge = { delay = 1 } })
+    fake.moongate.suspend("b/m", 100, "test")
+    local result = route:request()
+    expect.equal(result.trail, "a/m=cancelled c/m=ok")
+    expect.equal(result.took, 1.25)
+    expect.equal(world.suspended["a/m"], nil)
+    expect.equal(fake.moongate.store("breaker"):get("a/m"), nil)
+  end)
+
+  test("hedge: both fail: each is blamed once, neither is asked again, the list goes on", function()
+    local world = fake.world { a = { { status = 500, after = 2 } }, b = { 500 }, c = { 200 } }
+    local route = route_with(world, { targets = { "a/m", "b/m", "c/m" }, suspend = 30 }, { hedge = { delay = 1 } })
+    local result = route:request()
+    expect.equal(result.trail, "a/m=server_error b/m=server_error c/m=ok")
+    expect.equal(world.suspended["a/m"].reason, "server_error")
+    expect.equal(world.suspended["b/m"].reason, "server_error")
+    expect.equal(result.took, 2)
+  end)
+
+  test("hedge: no second attempt while the first is quick, none for later targets, none without budget", function()
+    local world = fake.world { a = { 200 }, b = { 200 } }
+    local route = route_with(world, { targets = { "a/m", "b/m" } }, { hedge = { delay = 1 } })
+    expect.equal(route:request().trail, "a/m=ok")
+    world = fake.world { a = { 500 }, b = { SLOW }, c = { 200 } }
+    route = route_with(world, { targets = { "a/m", "b/m", "c/m" } }, { hedge = { delay = 1, budget = 0 } })
+    expect.equal(route:request().trail, "a/m=server_error b/m=ok")
+    world = fake.world { a = { SLOW }, b = { 200 } }
+    route = route_with(world, { targets = { "a/m", "b/m" } }, { hedge = { delay = 1, budget = 0.5 } })
+    local raced = 0
+    for _ = 1, 20 do
+      if route:request().trail ~= "a/m=ok" then raced = raced + 1 end
+    end
+    expect.between(raced, 8, 10)
+  end)
+
+  test("hedge: a breaker's probe as the first gives its turn back when it loses", function()
+    local world = fake.world { a = { 500, SLOW, 200 }, b = { 200 } }
+    local route = route_with(world, { targets = { "a/m", "b/m" }, breaker = { failures = 1, recovery = 10 } },
+      { hedge = { delay = 1 } })
+    expect.equal(route:request().trail, "a/m=server_error b/m=ok")
+    world:advance(11)
+    expect.equal(route:request().trail, "a/m=cancelled b/m=ok")
+    expect.equal(route:request().trail, "a/m=ok", "the probe's turn is free again")
+  end)
+
+  test("hedge: a session is kept where it was really served", function()
+    local world = fake.world { a = { SLOW }, b = { 200 } }
+    local route = route_with(world, { targets = { "a/m", "b/m" }, order = "sticky" },
+      { hedge = { delay = 1 }, session = function() return "s" end })
+    route:request()
+    expect.equal(route:request().trail, "b/m=ok")
+  end)
+
+  test("base: a policy's own settings are left out, others are the same each time", function()
+    local world = fake.world { a = { 200 } }
+    local own = fake.freeze { targets = { "a/m" }, mine = 1 }
+    expect.raises("unknown setting", failover.run, {}, own)
+    local base = failover.base(own)
+    expect.equal(base.mine, nil)
+    expect.equal(failover.base(own), base)
+    expect.equal(route_with(world, failover.base(own)):request().trail, "a/m=ok")
+  end)
 end

@@ -15,7 +15,7 @@ local function text_of(path)
 end
 
 return function(test)
-  for _, name in ipairs { "moongate", "req", "attempt", "policy", "library" } do
+  for _, name in ipairs { "moongate", "host", "sim_core", "req", "attempt", "policy", "library" } do
     test("lua/meta/" .. name .. ".lua is Lua, and marked as definitions", function()
       local text = text_of("lua/meta/" .. name .. ".lua")
       assert(load(text, "@" .. name, "t"))
@@ -63,5 +63,9 @@ return function(test)
         before = line
       end
     end
+  end)
+
+  test("the reference in policies/README.md is what lua/meta and the library say", function()
+    assert(os.execute(("lua5.4 '%s/tests/support/reference.lua' --check"):format(ROOT)), "run `make reference`")
   end)
 end

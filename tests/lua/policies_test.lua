@@ -4,10 +4,14 @@
 
 local expect = require "expect"
 local fake = require "fake"
+local schema = require "moongate.schema"
 
 local ROOT = arg[0]:match("^(.*)/[^/]*$") .. "/../.."
-local MODULES = { "availability", "breaker", "failover", "failover_settings", "notes", "order", "plan", "race", "retry",
-  "rotation", "schema", "spell", "trigger" }
+local MODULES = { "availability", "breaker", "failover", "failover_settings", "failover_warnings", "notes",
+  "order", "plan", "race", "retry", "rotation", "schema", "spell", "trigger" }
+
+local POLICIES = { "canary", "cheapest", "failover", "fastest", "guard", "hedged", "rehearsal", "schedule",
+  "spend", "sticky" }
 
 local function text_of(path)
   local file = assert(io.open(ROOT .. "/" .. path))
@@ -45,15 +49,31 @@ return function(test)
     expect.equal(policy.version, 1)
     local route = world:route({ targets = { "p/m", "f/m" } }, policy.handle)
     expect.equal(route:request().trail, "p/m=server_error f/m=ok")
-    expect.equal(#policy.check { targets = { "p/m" }, max_attempts = 0, retries = 0 }, 0)
+    expect.equal(#policy.check((schema.check(policy.settings, { targets = { "p/m" } }))), 0)
   end)
 
-  test("the stock policy is under 100 lines and opens with its intent", function()
-    local text = text_of("policies/failover.lua")
-    local _, lines = text:gsub("\n", "\n")
-    expect.between(lines, 10, 99, "lines")
-    expect.contains(text, "Worked example")
-  end)
+  for _, name in ipairs(POLICIES) do
+    test("policies/" .. name .. ".lua is short, opens with its intent, is tested and listed", function()
+      local text = text_of("policies/" .. name .. ".lua")
+      local _, lines = text:gsub("\n", "\n")
+      expect.between(lines, 10, 99, "lines")
+      expect.contains(text, "-- SPDX-License-Identifier: MIT\n--\n-- " .. name .. ": ")
+      expect.contains(text, "Worked example. In gateway.lua:")
+      expect.contains(text_of("policies/" .. name .. "_test.lua"), "sim.test(")
+      expect.contains(text_of("policies/README.md"), ("| [`%s`](%s.lua) |"):format(name, name))
+    end)
+
+    test("policies/" .. name .. ".lua loads in the sandbox, without side effects, and says its settings", function()
+      local world = fake.world {}
+      local text = text_of("policies/" .. name .. ".lua")
+      local policy = assert(load(text, "@" .. name, "t", sandbox()))()
+      expect.equal(policy.name, name)
+      expect.equal(next(world.cells) or next(world.windows) or world.logged[1], nil)
+      for setting, field in pairs(policy.settings) do
+        assert(field.help or field.values or field.fields or field.default, name .. ": " .. setting)
+      end
+    end)
+  end
 
   for _, name in ipairs(MODULES) do
     test("loading moongate." .. name .. " has no side effects", function()

@@ -3,6 +3,8 @@
 
 local expect = require "expect"
 local fake = require "fake"
+local failover = require "moongate.failover"
+local schema = require "moongate.schema"
 
 -- A world of p and f, and a route over both.
 local function pair(p, f, settings)
@@ -565,5 +567,78 @@ return function(test)
     local world = fake.world { p = { 401, passthrough = true }, f = { 500 } }
     local route = world:route { targets = { "p/m", "f/m" }, when_exhausted = "first_error" }
     expect.equal(route:request().status, 401)
+  end)
+
+  -- What check warns of.
+  local function warned(settings)
+    settings.targets = settings.targets or { "p/m", "f/m" }
+    local completed, problems = schema.check(failover.settings, settings)
+    expect.equal(#problems, 0, problems[1] and problems[1].message)
+    local found = {}
+    for i, problem in ipairs(failover.check(completed)) do
+      expect.equal(problem.warning, true)
+      found[i] = problem.path .. ": " .. problem.message
+    end
+    return table.concat(found, "\n")
+  end
+
+  test("warnings: none for the defaults, nor for what works", function()
+    expect.equal(warned {}, "")
+    expect.equal(warned { trigger = { "backend", 429, "5xx", "timeout_first_token" }, first_packet_timeout = 2,
+      request_timeout = 30, deadline = 60, retries = 1, backoff = { base = 2 }, order = "sticky",
+      sticky = { ttl = 60 }, breaker = { ratio = 0.5, window = 60 },
+      targets = { { target = "p/m", weight = 2 }, "f/m" } }, "")
+    expect.equal(warned { backoff = { base = 2 }, targets = { { target = "p/m", retries = 1 } } }, "")
+    expect.equal(warned { sticky = { ttl = 9 }, targets = { { order = "sticky", targets = { "p/m" } } } }, "")
+  end)
+
+  test("warnings: triggers that nothing reaches", function()
+    expect.equal(warned { trigger = { "backend", "1xx", 102, "suspended", "timeout_idle" } }, table.concat({
+      'trigger[2]: "1xx" never happens: no answer ends with such a status',
+      'trigger[3]: "102" never happens: no answer ends with such a status',
+      'trigger[4]: "suspended" never happens: a target that is suspended is passed over, not tried',
+      'trigger[5]: "timeout_idle" never happens: it comes after the first content, when nothing can be sent again',
+    }, "\n"))
+    expect.equal(warned { trigger = { "timeout_first_token" } },
+      'trigger[1]: "timeout_first_token" never happens: first_packet_timeout is 0')
+    expect.equal(warned { retry_on = { "1xx" } },
+      'retry_on[1]: "1xx" never happens: no answer ends with such a status')
+    expect.equal(warned { trigger = {} }, "trigger: is empty: no failure moves on to the next target")
+    expect.equal(warned { trigger = {}, targets = { "p/m" } }, "")
+  end)
+
+  test("warnings: limits that another one ends first", function()
+    expect.equal(warned { deadline = 30 },
+      "request_timeout: 60 s is never reached: the deadline ends the request after 30 s")
+    expect.equal(warned { deadline = 60 }, "")
+    expect.equal(warned { deadline = 900 }, "deadline: 900 s is never reached: the gateway ends the request after 600 s")
+    expect.equal(warned { deadline = 0, request_timeout = 700 },
+      "request_timeout: 700 s is never reached: the gateway ends the request after 600 s")
+    expect.equal(warned { first_packet_timeout = 90 },
+      "first_packet_timeout: 90 s is never reached: request_timeout ends the attempt after 60 s")
+    expect.equal(warned { first_packet_timeout = 200, request_timeout = 0 },
+      "first_packet_timeout: 200 s is never reached: the deadline ends the request after 120 s")
+    expect.equal(warned { targets = { { targets = { { target = "p/m", request_timeout = 150 } } } } },
+      "targets[1].targets[1].request_timeout: 150 s is never reached: the deadline ends the request after 120 s")
+  end)
+
+  test("warnings: settings of what is switched off", function()
+    expect.equal(warned { backoff = { cap = 1 } }, "backoff: has no effect: no target has retries")
+    expect.equal(warned { sticky = { header = "x" } }, 'sticky: has no effect: the order is "listed"')
+    expect.equal(warned { retry_after = { honour = false, max = 9 } },
+      "retry_after.max: has no effect: honour is false")
+    expect.equal(warned { breaker = { window = 60, requests = 9 } },
+      "breaker.requests: has no effect without a ratio\nbreaker.window: has no effect without a ratio")
+    expect.equal(warned { targets = { { target = "p/m", weight = 2 }, "f/m" } },
+      'targets[1].weight: has no effect: the order is "listed"')
+    expect.equal(warned { retries = 1, backoff = { base = 9 } },
+      "backoff.base: 9 s is above the cap: every wait is one of 8 s")
+  end)
+
+  test("warnings: the sandbox's own only", function()
+    expect.equal(warned { deadline = 30, sandbox = { retries = 0 } },
+      "request_timeout: 60 s is never reached: the deadline ends the request after 30 s")
+    expect.equal(warned { sandbox = { deadline = 30 } },
+      "sandbox.request_timeout: 60 s is never reached: the deadline ends the request after 30 s")
   end)
 end

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+#include "gateway/suspended.h"
+
+#include "base/limits.h"
+#include "state/state.h"
+
+static void warn_target(const struct config *config, const struct config_route *route,
+                        const char *target, usec left, struct diags *diags) {
+    double hours = usec_to_seconds(left) / 3600;
+    diags_warn(diags, config->file, route->line,
+               "route \"%s\": target \"%s\" is suspended for another %.0f %s; "
+               "`moongate resume %s` ends that",
+               route->name ? route->name : "?", target, hours < 72 ? hours : hours / 24,
+               hours < 72 ? "hours" : "days", target);
+}
+
+static void warn_route(struct generation *g, size_t i, struct targets *targets,
+                       struct diags *diags) {
+    const struct config *config = generation_config(g);
+    const char *const *list = lane_targets(generation_lane(g, 0), i);
+    for (; list && *list; list++) {
+        struct str name = str_of(*list);
+        const struct config_provider *p = config_provider(config, target_split(name).provider);
+        usec left = targets_suspended_for(targets, name, str_of(p ? p->quota_group : NULL));
+        if (left > LONG_SUSPENSION) {
+            warn_target(config, &config->routes[i], *list, left, diags);
+        }
+    }
+}
+
+void suspended_warn(struct generation *g, struct targets *targets, struct diags *diags) {
+    for (size_t i = 0; i < generation_config(g)->n_routes; i++) {
+        warn_route(g, i, targets, diags);
+    }
+}
+
+void suspended_warn_file(struct generation *g, struct diags *diags) {
+    const struct config *config = generation_config(g);
+    struct state state;
+    struct err err;
+    if (!config->state_dir || state_init(&state) != 0) {
+        return;
+    }
+    if (state_look(&state, config->state_dir, &err) != 0) {
+        diags_warn(diags, config->file, 0, "%s", err.text);
+    }
+    suspended_warn(g, state.targets, diags);
+    state_release(&state);
+}
