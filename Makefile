@@ -70,7 +70,7 @@ demo: setup ## see it work: two pretend providers, one of them failing, and a ga
 
 test: ## set up and run all tests, against the sanitized build
 	@tests/support/setup.sh test
-	@$(MAKE) --no-print-directory asan lint
+	@$(MAKE) --no-print-directory all asan lint
 	@tests/support/run_tests.sh
 
 test-clients: ## what comes from npm: JavaScript SDKs, a pretend provider, an agent program

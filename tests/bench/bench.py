@@ -3,7 +3,8 @@
 """
 make bench: Moongate and HAProxy, one worker each, in front of the same fast local provider in the same run.
 
-Rounds alternate between the two and figures are compared as ratios, because absolute ones drift on shared machines.
+Rounds alternate between the two and figures are compared as ratios, because absolute ones drift on shared machines. Reloads (reloads.py) have
+nothing to be compared with: they are told as they are.
 CPU is what the proxy's process used (schedstat, in ns), divided by what it carried. Results are added to
 build/bench-history.jsonl. Needs haproxy and a C compiler; nothing leaves the loopback.
 """
@@ -19,6 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import reloads
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -222,30 +225,19 @@ def measure(bench, moongate, haproxy, options):
 
 
 def show(rows):
-    print(f"{'':<46} {'Moongate':>12} {'HAProxy':>12} {'ratio':>7} {'spread':>13}  first bar")
+    print(f"{'':<50} {'Moongate':>12} {'HAProxy':>12} {'ratio':>7} {'spread':>13}  first bar")
     for r in rows:
         cells = [f"{r[p]:.1f} {r['unit']}" if p in r else "-" for p in ("moongate", "haproxy")]
         ratio = f"{r['ratio']:.2f}" if "ratio" in r else ""
         spread = "{:.2f} … {:.2f}".format(*r["spread"]) if "spread" in r else ""
-        print(f"{r['name']:<46} {cells[0]:>12} {cells[1]:>12} {ratio:>7} {spread:>13}  {r['bar']}")
+        print(f"{r['name']:<50} {cells[0]:>12} {cells[1]:>12} {ratio:>7} {spread:>13}  {r['bar']}")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="print the results as JSON")
-    parser.add_argument("--quick", action="store_true", help="one short round of each: does it run at all?")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each round")
-    parser.add_argument("--streams", type=int, default=300)
-    parser.add_argument("--binary", default=os.environ.get("MOONGATE_BIN") or str(ROOT / "build/moongate"))
-    options = parser.parse_args()
-    if options.quick:
-        options.rounds, options.seconds, options.streams = 1, 0.5, 50
+def compare(tools, options):
+    """The rows about both proxies."""
     haproxy_binary = shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin")
     if not haproxy_binary:
         sys.exit("bench: haproxy is missing (tests/support/setup.sh bench installs it)")
-
-    tools = compile_tools(ROOT / "build/bench")
     running = []
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
@@ -260,8 +252,7 @@ def main():
             moongate = Proxy("moongate", [options.binary, "serve", "-c", str(HERE / "gateway.lua")], folder=folder,
                              env={"LISTEN": "127.0.0.1:0", "UPSTREAM": f"http://127.0.0.1:{upstream_port}/v1"})
             running.append(moongate.process)
-            started = time.monotonic()
-            rows = measure(Bench(tools, upstream_port, options), moongate, haproxy, options)
+            return measure(Bench(tools, upstream_port, options), moongate, haproxy, options)
         finally:
             for process in reversed(running):
                 process.terminate()
@@ -270,10 +261,30 @@ def main():
                     process.wait(10)
                 except subprocess.TimeoutExpired:
                     process.kill()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.add_argument("--quick", action="store_true", help="one short round of each: does it run at all?")
+    parser.add_argument("--only", choices=("proxies", "reloads"), help="one part alone; not added to the history")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each round")
+    parser.add_argument("--streams", type=int, default=300)
+    parser.add_argument("--binary", default=os.environ.get("MOONGATE_BIN") or str(ROOT / "build/moongate"))
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.seconds, options.streams = 1, 0.5, 50
+    tools = compile_tools(ROOT / "build/bench")
+    started = time.monotonic()
+    rows = [] if options.only == "reloads" else compare(tools, options)
+    if options.only != "proxies":
+        with tempfile.TemporaryDirectory() as name:
+            rows += reloads.measure(tools, options.binary, pathlib.Path(name), options.quick)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout.strip()
     result = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "commit": commit, "rounds": options.rounds,
               "seconds": round(time.monotonic() - started, 1), "load": os.getloadavg()[0], "rows": rows}
-    if not options.quick:
+    if not options.quick and not options.only:
         with open(ROOT / "build/bench-history.jsonl", "a") as history:
             history.write(json.dumps(result) + "\n")
     if options.json:

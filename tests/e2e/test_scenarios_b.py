@@ -3,6 +3,7 @@
 import pytest
 from support import actions, wire
 from support.client import assert_openai_error, chat_body
+from support.rules import Rules
 
 
 def counts(*ups):
@@ -223,6 +224,31 @@ def test_B27_reload_adds_the_fallback(lab):
             answer = c.request("POST", "/v1/chat/completions", body=chat_body()).read()
             assert (answer.status, answer.text) == (200, "from f1")
     assert f1.count == 5
+
+
+def test_B27_fallback_in_a_reloaded_policy(lab):
+    """Goal: the same with the list in the policy's own text, by way of the admin API, on the connection of before."""
+    text = """local failover = require "moongate.failover"
+return {
+  name = "own", version = 1, settings = {},
+  handle = function(req)
+    return failover.run(req, { targets = { %s } })
+  end,
+}
+"""
+    f1 = lab.upstream(actions.ok("from f1"))
+    gw = lab.failover({"p": lab.refusing(), "f1": f1}, {}, policy="own", policies={"own": text % '"p/a"'},
+                      route={"settings": {}})
+    pid = gw.process.pid
+    with gw.client() as c:
+        for _ in range(5):
+            assert c.request("POST", "/v1/chat/completions", body=chat_body()).read().status in (502, 503)
+        gw.write("policies/own.lua", text % '"p/a", "f1/b"')
+        Rules(gw).apply()
+        for _ in range(5):
+            answer = c.request("POST", "/v1/chat/completions", body=chat_body()).read()
+            assert (answer.status, answer.text) == (200, "from f1")
+    assert f1.count == 5 and gw.process.pid == pid
 
 
 def test_B29_listed_order_on_any_4xx_or_5xx(lab):

@@ -17,6 +17,7 @@ from .waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = Path(os.environ.get("MOONGATE_BIN") or ROOT / "build/asan/moongate")
+PLAIN = Path(os.environ.get("MOONGATE_PLAIN_BIN") or ROOT / "build/moongate")  # no sanitizer: what memory is measured on
 ADMIN_TOKEN = "admin-token-of-the-tests"
 REPORTS = re.compile(r"ERROR: \w+Sanitizer|runtime error:|WARNING: \w+Sanitizer|SUMMARY: \w+Sanitizer")
 
@@ -79,6 +80,8 @@ class Gateway:
     ports unless given) or the text of gateway.lua. policies and modules: name -> Lua text; files: path -> text.
     """
 
+    binary = BINARY
+
     def __init__(self, folder, config, policies=None, modules=None, files=None, env=None, asan="", start=True):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -118,12 +121,12 @@ class Gateway:
     # The process.
 
     def start(self, wait=True):
-        assert BINARY.exists(), f"there is no {BINARY}: build it, or set MOONGATE_BIN"
+        assert self.binary.exists(), f"there is no {self.binary}: build it, or set MOONGATE_BIN"
         env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **self._env}
         env["ASAN_OPTIONS"] = ":".join(filter(None, ["detect_leaks=1:exitcode=99", self._asan]))
         env["UBSAN_OPTIONS"] = "print_stacktrace=1"
         with open(self.folder / "stdout", "ab") as out, open(self.folder / "stderr", "ab") as err:
-            self.process = subprocess.Popen([str(BINARY), "serve", "-c", str(self.folder / "gateway.lua")],
+            self.process = subprocess.Popen([str(self.binary), "serve", "-c", str(self.folder / "gateway.lua")],
                                             cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
         if wait:
             self._await_ready()
@@ -164,6 +167,19 @@ class Gateway:
         self.check_reports()
         assert died is None, f"the gateway died by itself with status {died}"
         assert status == 0, f"exit status {status} after SIGTERM"
+
+    def kill(self):
+        """kill -9; what it said so far is put aside, so that `start` may follow."""
+        self.process.kill()
+        self.process.wait()
+        self.put_aside()
+
+    def put_aside(self):
+        """Renames the log of a run that is over: the next run's begins empty."""
+        self.check_reports()
+        runs = len(list(self.folder.glob("stderr.*")))
+        (self.folder / "stderr").rename(self.folder / f"stderr.{runs + 1}")
+        self.checked = False
 
     def check_reports(self):
         found = REPORTS.search(self.stderr)

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Looks for data races: builds under ThreadSanitizer into build/tsan, runs the unit tests that use threads, then end-to-end tests that reload
-# under load, against build/tsan/moongate. Every report is kept in build/tsan/reports; fails when there is one, or when a test fails.
+# under load, watch files and change settings from several sides, against build/tsan/moongate. Every report is kept in build/tsan/reports; fails
+# when there is one, or when a test fails.
 # Arguments: end-to-end tests for pytest in place of the usual ones.
 set -u
 cd "$(dirname "$0")/../.."
@@ -9,7 +10,7 @@ out=build/tsan
 reports=$PWD/$out/reports
 rm -rf "$reports"
 mkdir -p "$reports"
-threads='mailbox metrics logfile slots store targets moongate'
+threads='mailbox metrics logfile slots store targets watch audit history reload admin moongate'
 units=
 for name in $threads; do
     [ -f "tests/unit/test_$name.c" ] && units="$units $out/tests/test_$name"
@@ -34,7 +35,8 @@ for test in $units; do
     fi
 done
 
-[ $# -gt 0 ] || set -- tests/e2e/test_reload.py tests/e2e/test_gone.py tests/e2e/test_admin.py tests/e2e/test_scenarios_g.py
+[ $# -gt 0 ] || set -- tests/e2e/test_reload.py tests/e2e/test_gone.py tests/e2e/test_admin.py tests/e2e/test_scenarios_g.py tests/e2e/test_reload_load.py \
+    tests/e2e/test_contract_reload.py tests/e2e/test_contract_rules.py
 tests/support/venv.sh || exit 1
 # The tests start the gateway with an environment of their own: what the sanitizer needs is set by a program in between.
 cat >$out/moongate-tsan <<END
