@@ -135,8 +135,6 @@
     100 /* microseconds that a stretch takes before its CPU time is asked for: most end before */
 #define LUA_REFILL_SECONDS                                                                         \
     1 /* a request's CPU account fills up again in this time, so that long local streams go on */
-#define LUA_SOFT_STEP                                                                              \
-    64 /* KiB of a garbage collection that one request pays above 3/4 of the cap */
 #define POLICY_FAILURES_MAX                                                                        \
     10 /* in a row: by then every request pays for a mistake that only a new generation repairs */
 #define LUA_FREE_RUNS 256 /* finished coroutines that a lane keeps for the next requests */

@@ -107,8 +107,9 @@ int lane_load(struct lane *lane, struct diags *diags, struct err *err);
 /* Puts handlers and settings of all routes where policy_push_handler finds them. */
 int lane_bind(struct lane *lane, struct err *err);
 
-/* After a step: above LUA_SOFT_MEMORY of the cap some garbage is collected here and now, and once
- * a whole collection did not help the generation warns, once. */
+/* After a step: above three quarters of the cap some garbage is collected here and now (Lua itself
+ * would wait until memory in use has doubled), and once a whole collection did not help the
+ * generation warns, once. */
 void lane_check_soft_limit(struct lane *lane);
 
 /* health.c: one run of that policy came to a good end, failed. `killed`: KILL_NONE for an error.

@@ -388,8 +388,8 @@ static int string_rep(lua_State *L) {
     return 1;
 }
 
-/* Stock byte and codepoint, whose results grow the stack: charged for each, and capped. Upvalue: the
- * stock function. */
+/* Stock byte and codepoint, whose results grow the stack: charged for each, and capped. Upvalue:
+ * the stock function. */
 static int slice(lua_State *L) {
     struct str s = check_str(L, 1);
     lua_Integer i = luaL_optinteger(L, 2, 1), j = luaL_optinteger(L, 3, i);

@@ -3,6 +3,8 @@
 #include "bind/bind_lua.h"
 #include "sim/sim_lua.h"
 
+#define ENDED_CLASS "moongate.ended"
+
 static void set_str(lua_State *L, const char *name, struct str value) {
     bind_push_str(L, value);
     lua_setfield(L, -2, name);
@@ -84,9 +86,36 @@ static void push_ended(lua_State *L, const struct world_event *e) {
     set_chunks(L, a);
     set_notes(L, a);
     if (a->access) {
-        bind_push_path(L, str_of(a->access), "");
-        lua_setfield(L, -2, "access");
+        set_str(L, "access_line", str_of(a->access));
+        luaL_setmetatable(L, ENDED_CLASS);
     }
+}
+
+/* An ended event's `access` is read from its line when it is asked for: most tests never do. */
+static int ended_index(lua_State *L) {
+    struct str line;
+    lua_settop(L, 2);
+    if (lua_type(L, 2) != LUA_TSTRING || strcmp(lua_tostring(L, 2), "access") != 0) {
+        lua_pushnil(L);
+        return 1;
+    }
+    lua_pushliteral(L, "access_line");
+    lua_rawget(L, 1);
+    line.p = luaL_checklstring(L, 3, &line.n);
+    bind_push_path(L, line, "");
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, 1);
+    return 1;
+}
+
+void sim_open_events(lua_State *L) {
+    luaL_newmetatable(L, ENDED_CLASS);
+    lua_pushcfunction(L, ended_index);
+    lua_setfield(L, -2, "__index");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_pop(L, 1);
 }
 
 void sim_push_event(lua_State *L, const struct world_event *e) {

@@ -530,6 +530,7 @@ int sim_open_core(lua_State *L) {
         {"world", core_world},   {"now", core_now},       {"print", core_print},
         {"tests", core_tests},   {"load", core_load},     {"text", core_text},
         {"encode", core_encode}, {"decode", core_decode}, {NULL, NULL}};
+    sim_open_events(L);
     bind_class(L, WORLD_CLASS, METHODS, NULL, NULL, w_close);
     luaL_newlib(L, functions);
     return 1;

@@ -31,6 +31,7 @@ struct world_box *sim_check_world(lua_State *L);
 /* sim_script.c: world:play(transfer, steps) */
 int sim_play(lua_State *L);
 /* sim_event.c: the event as a table. */
+void sim_open_events(lua_State *L);
 void sim_push_event(lua_State *L, const struct world_event *e);
 
 /* Seconds at `index` of what `name` says; raises on what is no number >= 0. */

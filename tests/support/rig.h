@@ -95,6 +95,14 @@ static void rig_closed(void *ctx, struct conn *conn) {
     rig->conn = NULL;
 }
 
+/* Of a connection without a socket. */
+static void rig_output(void *ctx, const char *data, size_t n) {
+    struct rig *rig = ctx;
+    assert_int_equal(rig->closed, 0);
+    assert_true(n > 0);
+    assert_int_equal(buf_add(&rig->got, data, n), BUF_OK);
+}
+
 static const struct conn_ops rig_ops = {
     .request = rig_request,
     .head = rig_head,
@@ -102,6 +110,7 @@ static const struct conn_ops rig_ops = {
     .gone = rig_gone,
     .drained = rig_drained,
     .closed = rig_closed,
+    .output = rig_output,
 };
 
 static void rig_attach(struct rig *rig, int fd) {

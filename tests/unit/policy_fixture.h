@@ -213,6 +213,7 @@ static inline void fixture_release(struct fixture *f) {
 }
 
 static inline int fixture_push(lua_State *L, struct fake_request *r, size_t route) {
+    policy_about(L, route);
     policy_push_handler(L, route);
     lua_pushlightuserdata(L, r);
     lua_insert(L, -2);

@@ -801,6 +801,122 @@ static void test_leaves_early(void **state) {
     }
 }
 
+/* ---- without a socket ---- */
+
+static struct rig *rig_fed(void) {
+    struct rig *rig = rig_bare();
+    rig_attach(rig, -1);
+    return rig;
+}
+
+static size_t feed(struct rig *rig, const char *text) {
+    size_t n = conn_feed(rig->conn, text, strlen(text));
+    event_base_loop(rig->base, EVLOOP_NONBLOCK);
+    return n;
+}
+
+/* Goal: requests that are fed are read, and answered in order, like those of a socket. */
+static void test_fed_requests(void **state) {
+    (void)state;
+    static const char text[] = POST "Content-Length: 5\r\n\r\nhello" GET "\r\n";
+    struct rig *rig = rig_fed();
+    rig->on_request = answer_target;
+    for (size_t i = 0; i < strlen(text); i++) {
+        assert_int_equal(conn_feed(rig->conn, text + i, 1), 1);
+    }
+    event_base_loop(rig->base, EVLOOP_NONBLOCK);
+    assert_int_equal(rig->n_requests, 2);
+    assert_true(str_is(buf_str(&rig->requests[0]->body), "hello"));
+    assert_string_equal(rig->requests[0]->peer, "local");
+    assert_int_equal(feed(rig, text), strlen(text));
+    assert_int_equal(rig->n_requests, 4);
+    assert_int_equal(rig_count(rig, "HTTP/1.1 200 OK\r\n"), 4);
+    assert_int_equal(rig_count(rig, "\r\n\r\n/v1/x?a=b"), 2);
+    conn_feed_eof(rig->conn);
+    assert_null(rig->conn);
+    assert_int_equal(rig->gone, 0);
+    rig_free(rig);
+}
+
+/* Goal: what cannot be a request is refused, and the connection closes by itself; a large body
+ * comes whole. */
+static void test_fed_refused(void **state) {
+    (void)state;
+    struct rig *rig = rig_fed();
+    feed(rig, "no request at all\r\n\r\n");
+    assert_null(rig->conn);
+    assert_int_equal(rig->refusals, 1);
+    assert_true(rig_has(rig, "HTTP/1.1 400 "));
+    rig_free(rig);
+    rig = rig_fed();
+    struct buf big;
+    buf_init(&big, MIB(1));
+    assert_int_equal(buf_adds(&big, POST "Content-Length: 60000\r\n\r\n"), BUF_OK);
+    size_t head = big.len;
+    for (int i = 0; i < 60000; i++) {
+        assert_int_equal(buf_addc(&big, (char)('a' + i % 26)), BUF_OK);
+    }
+    assert_int_equal(conn_feed(rig->conn, big.data, big.len), big.len);
+    assert_int_equal(rig->n_requests, 1);
+    assert_memory_equal(rig->requests[0]->body.data, big.data + head, 60000);
+    buf_release(&big);
+    rig_free(rig);
+}
+
+/* Goal: more than MAX_HEADER_BYTES does not wait behind an answer. */
+static void test_fed_too_much(void **state) {
+    (void)state;
+    struct rig *rig = rig_fed();
+    static char block[KIB(16)];
+    memset(block, 'x', sizeof(block));
+    feed(rig, GET "\r\n");
+    size_t taken = 0;
+    for (int i = 0; i < 8; i++) {
+        taken += conn_feed(rig->conn, block, sizeof(block));
+    }
+    assert_true(taken >= MAX_HEADER_BYTES && taken < 4 * sizeof(block));
+    rig_free(rig);
+}
+
+/* Goal: a client that leaves is told of at once; an answer that is cut closes the connection. */
+static void test_fed_ends(void **state) {
+    (void)state;
+    struct rig *rig = rig_fed();
+    feed(rig, GET "\r\n");
+    conn_head(rig->conn, 200, NULL, CONN_LENGTH_UNKNOWN);
+    conn_body(rig->conn, "part", 4);
+    conn_feed_eof(rig->conn);
+    assert_int_equal(rig->gone, 1);
+    assert_null(rig->conn);
+    rig_free(rig);
+    rig = rig_fed();
+    feed(rig, GET "\r\n");
+    conn_head(rig->conn, 200, NULL, CONN_LENGTH_UNKNOWN);
+    conn_body(rig->conn, "part", 4);
+    conn_abort(rig->conn);
+    event_base_loop(rig->base, EVLOOP_NONBLOCK);
+    assert_null(rig->conn);
+    assert_int_equal(rig->gone, 0);
+    assert_true(rig_has(rig, "4\r\npart\r\n"));
+    assert_false(rig_has(rig, "0\r\n\r\n"));
+    rig_free(rig);
+}
+
+/* Goal: no deadline of the loop's time ends it. */
+static void test_fed_keeps_no_time(void **state) {
+    (void)state;
+    struct rig *rig = rig_bare();
+    rig->limits.header_time = rig->limits.idle_time = rig->limits.body_time = MS;
+    rig_attach(rig, -1);
+    feed(rig, "GET / HT");
+    for (int i = 0; i < 5; i++) {
+        rig_pump(rig);
+    }
+    assert_non_null(rig->conn);
+    assert_int_equal(event_base_get_num_events(rig->base, EVENT_BASE_COUNT_ADDED), 0);
+    rig_free(rig);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_request),
@@ -838,6 +954,11 @@ int main(void) {
         cmocka_unit_test(test_write_stall),
         cmocka_unit_test(test_output_bounded),
         cmocka_unit_test(test_leaves_early),
+        cmocka_unit_test(test_fed_requests),
+        cmocka_unit_test(test_fed_refused),
+        cmocka_unit_test(test_fed_too_much),
+        cmocka_unit_test(test_fed_ends),
+        cmocka_unit_test(test_fed_keeps_no_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -53,6 +53,97 @@ static void test_limits_of_the_sandbox(void **state) {
     assert_sandbox("return ('x'):rep(3) .. #('abc') .. ('%d'):format(7)", "xxx37");
 }
 
+/* Goal: the names in the libraries are these and no others, whatever a later Lua adds. */
+static void test_names(void **state) {
+    static const struct {
+        const char *table, *names;
+    } cases[] = {
+        {"string", "byte char find format gmatch gsub len lower match rep reverse sub upper"},
+        {"table", "concat insert move pack remove sort unpack"},
+        {"math", "abs acos asin atan ceil cos deg exp floor fmod huge log max maxinteger min "
+                 "mininteger modf pi rad random sin sqrt tan tointeger type ult"},
+        {"utf8", "char charpattern codepoint codes len offset"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char source[512], expected[512], *got;
+
+        snprintf(source, sizeof source,
+                 "local t = {} for k in pairs(%s) do t[#t + 1] = k end table.sort(t) return "
+                 "table.concat(t, ' ')",
+                 cases[i].table);
+        got = in_sandbox(source);
+        snprintf(expected, sizeof expected, "%s", cases[i].names);
+        assert_string_equal(got, expected);
+        free(got);
+    }
+}
+
+/* Goal: each bounded function refuses what would keep it busy, with its own message. */
+static void test_bounds(void **state) {
+    static const struct {
+        const char *call, *message;
+    } cases[] = {
+        {"('x'):rep(1 << 21)", "resulting string longer than 1048576 bytes"},
+        {"('x'):rep(math.maxinteger)", "resulting string longer"},
+        {"('ab'):rep(3, ('x'):rep(600000))", "resulting string longer"},
+        {"('x'):rep(1 << 20):byte(1, -1)", "string slice too long"},
+        {"utf8.codepoint(('x'):rep(1 << 20), 1, -1)", "string slice too long"},
+        {"('a'):rep(2000):gsub('a', ('b'):rep(1000))", "resulting string longer"},
+        {"table.concat({ ('x'):rep(1 << 20), 'x' })", "resulting string longer"},
+        {"table.concat({}, 'x', 1, 1 << 40)", "too many elements to concat"},
+        {"table.unpack({}, 1, 100001)", "too many elements to unpack"},
+        {"table.move({}, 1, 100001, 2)", "too many elements to move"},
+        {"string.format('%1000d', 1)", "invalid conversion"},
+        {"(('x'):rep(1 << 20) .. ('x'):rep(1 << 20) .. ('x'):rep(1 << 20))", "not enough memory"},
+        {"('a'):rep(50):find(('a?'):rep(50) .. ('a'):rep(50))", "pattern needs more than 1000000 steps"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char source[256];
+
+        snprintf(source, sizeof source, "return tostring(%s)", cases[i].call);
+        assert_sandbox(source, cases[i].message);
+    }
+}
+
+/* Goal: bytecode is refused where policies are read; it is not verified and could do anything. */
+static void test_bytecode(void **state) {
+    struct fixture f;
+
+    (void)state;
+    sandbox_write(&f, "\033Lua\x54 not really");
+    assert_null(fixture_stage(&f, 1));
+    assert_true(fixture_has(&f, "policies/t.lua", -1, "attempt to load a binary chunk"));
+    fixture_release(&f);
+}
+
+/* Goal: a coroutine that was killed is forgotten at once, so nothing can ever resume it: Lua 5.4.4
+ * does not survive that. */
+static void test_killed_is_forgotten(void **state) {
+    struct fake_request r = {.waits = 0};
+    struct fixture f;
+    struct run *run;
+    struct err err;
+    lua_State *L;
+
+    (void)state;
+    sandbox_write(&f, "return { handle = function() while true do end end }\n");
+    assert_non_null(fixture_stage(&f, 1));
+    L = f.gen->lanes[0]->box->L;
+    run = run_new(f.gen->lanes[0], &fixture_first, &r);
+    assert_non_null(run);
+    assert_int_equal(lua_rawgetp(L, LUA_REGISTRYINDEX, run), LUA_TTHREAD);
+    lua_pop(L, 1);
+    assert_int_equal(run_step(run, &err), RUN_TIMEOUT);
+    assert_int_equal(lua_rawgetp(L, LUA_REGISTRYINDEX, run), LUA_TNIL);
+    lua_pop(L, 1);
+    run_free(run);
+    fixture_release(&f);
+}
+
 /* Goal: read-only tables serve like tables for everything that reads. */
 static void test_frozen_reads(void **state) {
     (void)state;
@@ -105,6 +196,10 @@ static void test_config_state(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_limits_of_the_sandbox),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_bytecode),
+        cmocka_unit_test(test_killed_is_forgotten),
         cmocka_unit_test(test_frozen_reads),
         cmocka_unit_test(test_config_state),
     };

@@ -244,6 +244,79 @@ static void bare_names(void **state) {
     free(before);
 }
 
+/* Goal: tests are found, kept apart, and count in the hash only when that is asked for. */
+static void tests_apart(void **state) {
+    const struct folder *f = *state;
+    struct err err = {""};
+    unsigned char before[HASH_SIZE], after[HASH_SIZE];
+    folder_write(f, "home/gateway.lua", "return {}");
+    folder_write(f, "home/policies/a.lua", "a");
+    folder_write(f, "home/policies/a_test.lua", "a test");
+    folder_write(f, "other_test.lua", "another");
+    struct snapshot *s = read_folder(f, NULL);
+    assert_int_equal(snapshot_count(s), 2);
+    assert_int_equal(snapshot_test_count(s), 1);
+    assert_string_equal(snapshot_test_at(s, 0)->name, "policies/a_test.lua");
+    assert_string_equal(snapshot_test_find(s, "policies/a_test.lua")->text, "a test");
+    assert_null(snapshot_find(s, "policies/a_test.lua"));
+    assert_null(snapshot_module(s, "a_test"));
+    char *other = folder_path(f, "other_test.lua");
+    char *known = folder_path(f, "home/policies/a_test.lua");
+    char *missing = folder_path(f, "missing_test.lua");
+    snapshot_hash(s, before);
+    assert_int_equal(snapshot_add_test(s, other, &err), 0);
+    assert_int_equal(snapshot_add_test(s, other, &err), 0);
+    assert_int_equal(snapshot_add_test(s, known, &err), 0);
+    assert_int_equal(snapshot_add_test(s, missing, &err), -1);
+    assert_int_equal(snapshot_test_count(s), 2);
+    assert_string_equal(snapshot_test_find(s, other)->text, "another");
+    snapshot_hash(s, after);
+    assert_memory_equal(before, after, HASH_SIZE);
+    snapshot_mix_tests(s);
+    snapshot_hash(s, after);
+    assert_memory_not_equal(before, after, HASH_SIZE);
+    free(other);
+    free(known);
+    free(missing);
+    snapshot_unref(s);
+}
+
+/* Goal: a derived snapshot has its own gateway.lua and files, and the others of its source. */
+static void derived(void **state) {
+    const struct folder *f = *state;
+    struct err err = {""};
+    folder_write(f, "home/policies/a.lua", "a");
+    folder_write(f, "home/lua/b.lua", "b");
+    char *dir = folder_path(f, "home");
+    struct snapshot *from = snapshot_read_folder(dir, NULL, &err);
+    assert_non_null(from);
+    assert_string_equal(snapshot_find(from, "gateway.lua")->text, "");
+    const struct snapshot_text files[] = {{STR("policies/a.lua"), STR("new a")},
+                                          {STR("policies/c.lua"), STR("c")}};
+    struct snapshot *s = snapshot_derive(from, STR("return 1"), files, 2, &err);
+    assert_non_null(s);
+    assert_int_equal(snapshot_count(s), 4);
+    assert_string_equal(snapshot_at(s, 0)->text, "return 1");
+    assert_string_equal(snapshot_config_path(s), "gateway.lua");
+    assert_string_equal(snapshot_dir(s), dir);
+    assert_string_equal(snapshot_find(s, "policies/a.lua")->text, "new a");
+    assert_string_equal(snapshot_find(s, "lua/b.lua")->text, "b");
+    assert_non_null(snapshot_module(s, "c"));
+    assert_string_equal(snapshot_find(from, "policies/a.lua")->text, "a");
+    unsigned char one[HASH_SIZE], two[HASH_SIZE];
+    struct snapshot *again = snapshot_derive(from, STR("return 1"), files, 2, &err);
+    snapshot_hash(s, one);
+    snapshot_hash(again, two);
+    assert_memory_equal(one, two, HASH_SIZE);
+    snapshot_unref(again);
+    const struct snapshot_text bad = {STR("../x.lua"), STR("")};
+    assert_null(snapshot_derive(from, STR(""), &bad, 1, &err));
+    assert_non_null(strstr(err.text, "no source file's name"));
+    snapshot_unref(s);
+    snapshot_unref(from);
+    free(dir);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, folder_make, folder_remove)
 
 int main(void) {
@@ -256,6 +329,8 @@ int main(void) {
         TEST(refuses_what_it_cannot_read),
         TEST(too_many_files),
         TEST(bare_names),
+        TEST(tests_apart),
+        TEST(derived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
