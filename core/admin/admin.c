@@ -126,6 +126,9 @@ static void run(struct admin_request *r, struct admin_answer *a, const struct st
     if (decoded && r->rights < ADMIN_FULL && !reads) {
         admin_read_cause(r);
         admin_fail(a, 403, "read_only_token", "this token may only look: GET");
+    } else if (decoded && !reads && admin_cross_origin(&r->http->headers)) {
+        admin_read_cause(r);
+        admin_fail(a, 403, "cross_origin", "a page of another origin may change nothing");
     } else if (decoded && (reads || admin_read_body(r, a))) {
         admin_read_cause(r);
         if (r->call->handle(r, a) != 0) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Bearer tokens. What was sent is hashed once and compared with the hashes of both tokens, always,
- * so that the time tells neither whether one is configured nor how much of it was right.
+ * Who may do what. Bearer tokens: what was sent is hashed once and compared with the hashes of both
+ * tokens, always, so that the time tells neither whether one is configured nor how much of it was
+ * right. And browsers: where no token is configured, any page in one could send a POST.
  */
 #include "admin/admin_internal.h"
 #include "base/hash.h"
@@ -30,4 +31,15 @@ enum admin_rights admin_rights_of(const struct config *c, const struct headers *
         return ADMIN_NOBODY;
     }
     return full ? ADMIN_FULL : reader ? ADMIN_READER : ADMIN_NOBODY;
+}
+
+bool admin_cross_origin(const struct headers *headers) {
+    struct str origin, host;
+    if (!headers_get(headers, "origin", &origin)) {
+        return false;
+    }
+    const char *mark = memmem(origin.p, origin.n, "://", 3);
+    size_t skip = mark ? (size_t)(mark - origin.p) + 3 : origin.n;
+    return !headers_get(headers, "host", &host) ||
+           !str_case_eq(str_make(origin.p + skip, origin.n - skip), host);
 }

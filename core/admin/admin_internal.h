@@ -69,6 +69,8 @@ int admin_readyz(struct admin_request *r, struct admin_answer *a);
 
 /* admin_access.c: whose the credential is. Constant time in what it is compared with. */
 enum admin_rights admin_rights_of(const struct config *c, const struct headers *headers);
+/* Was it sent by a page of another origin than the admin listener itself? */
+bool admin_cross_origin(const struct headers *headers);
 
 /* admin_answer.c. Each returns what a handler returns. */
 int admin_fail(struct admin_answer *a, int status, const char *code, const char *fmt, ...)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Subcommands of the program, written on moongate.h and on base/json.h, upstream/fetch.h and sim/.
+ * Subcommands of the program, written on moongate.h and on base/, upstream/fetch.h and sim/.
  * Exit status: 0 well, 1 the configuration, the start or what was asked for failed, 2 wrong usage,
  * 3 there is no running gateway to be reached.
  */

@@ -2,6 +2,7 @@
 /* moongate serve: runs until SIGTERM or SIGINT; SIGHUP reloads. */
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "cli/cli.h"
@@ -20,8 +21,9 @@ static const char HELP[] =
 struct serving {
     struct moongate *gw;
     sigset_t signals;
-    int errors;   /* found at the start */
-    bool started; /* from here on mistakes of a reload are told by the log alone */
+    int errors;          /* found at the start */
+    atomic_bool started; /* from here on mistakes of a reload, maybe of the file watch's thread, are
+                            told by the log alone */
 };
 
 static void print_at_start(void *ctx, const char *file, int line, bool warning,

@@ -128,7 +128,7 @@ static void to_log(struct audit *a, struct buf *line) {
 }
 
 /* Under the lock. */
-static void put(struct audit *a, struct buf *line) {
+static void put(struct audit *a, struct buf *line, bool logged) {
     if (a->path && append(a->path, buf_str(line)) == 0) {
         a->failed = false;
         return;
@@ -137,7 +137,9 @@ static void put(struct audit *a, struct buf *line) {
         a->failed = true;
         log_error(a->log, "%s: cannot be written: %s; entries go here", a->path, strerror(errno));
     }
-    to_log(a, line);
+    if (a->path || !logged) {
+        to_log(a, line);
+    }
 }
 
 void audit_write(struct audit *a, const struct config *config, const struct audit_entry *entry) {
@@ -150,7 +152,7 @@ void audit_write(struct audit *a, const struct config *config, const struct audi
             config_mask(config, &line);
         }
         pthread_mutex_lock(&a->lock);
-        put(a, &line);
+        put(a, &line, entry->logged);
         pthread_mutex_unlock(&a->lock);
     }
     buf_release(&line);

@@ -2,7 +2,8 @@
 /*
  * The audit log: who changed what on a running gateway, when, and how it ended; refused changes
  * too. One JSON line each in state_dir/audit.log, or in the error log at level info when there is
- * no state_dir. Rotated once at AUDIT_MAX to audit.log.1. Any thread; a write blocks on the disk.
+ * no state_dir (loads of files apart, which the log tells anyway). Rotated once at MAX_AUDIT_FILE
+ * to audit.log.1. Any thread; a write blocks on the disk.
  */
 #ifndef GATEWAY_AUDIT_H
 #define GATEWAY_AUDIT_H
@@ -29,6 +30,7 @@ struct audit_entry {
     const char *before, *after; /* JSON texts, written as they are */
     const char *result;         /* "applied", "unchanged", "refused", "conflict", "failed" … */
     unsigned generation;        /* in force afterwards */
+    bool logged; /* the log tells as much already: without a file it is not repeated there */
 };
 
 /* Copies state_dir, which may be NULL. `log` is borrowed. */

@@ -101,7 +101,8 @@ enum load_result load_end(struct loader *l, struct load_job *job, enum load_resu
                                 .object = job->object,
                                 .before = job->before,
                                 .after = job->after,
-                                .result = result_name(result)};
+                                .result = result_name(result),
+                                .logged = !job->object};
     if (result == LOAD_REFUSED || result == LOAD_FAILED) {
         remember_refused(l, job);
     }
@@ -248,7 +249,8 @@ void loader_publish_first(struct loader *l, struct generation *g) {
     set_refused(l, NULL);
     publish_first(l, g);
     pthread_mutex_unlock(&l->lock);
-    loader_audit(l, &(struct audit_entry){.who = "start", .action = "start", .result = "applied"});
+    loader_audit(l, &(struct audit_entry){
+                        .who = "start", .action = "start", .result = "applied", .logged = true});
 }
 
 enum load_result loader_reload(struct loader *l, const struct load_cause *cause,

@@ -72,6 +72,16 @@ def test_open_without_tokens(lab):
     assert gw.api("GET", "/admin/status", token="whatever").status == 200
 
 
+def test_pages_of_other_origins_change_nothing(lab):
+    """Goal: where no token is asked for, a page in somebody's browser still cannot change anything; the admin's own could."""
+    gw = lab.failover({"p": lab.upstream(actions.ok())}, config={"admin": {"listen": "127.0.0.1:0"}})
+    for origin in ("http://evil.example", "null", f"http://{gw.admin}.evil.example", f"http://evil.example/{gw.admin}", ""):
+        answer = gw.api("POST", "/admin/targets/p%2Fp-model/suspend", token=None, headers={"Origin": origin})
+        assert (answer.status, code(answer)) == (403, "cross_origin")
+    assert not gw.suspended("p/p-model")
+    assert gw.api("POST", "/admin/check", token=None, headers={"Origin": f"http://{gw.admin}"}).status == 200
+
+
 def test_tokens_change_with_a_reload(gw):
     """Goal: a new token counts from the next call on, the old one no more."""
     text = (gw.folder / "gateway.lua").read_text()

@@ -135,6 +135,7 @@ static inline void fixture_write(struct fixture *f, const char *name, const char
     "  end\n"                                                                                      \
     "  return out, problems\n"                                                                     \
     "end\n"                                                                                        \
+    "function m.describe(schema) return schema end\n"                                              \
     "return m\n"
 
 #define CONFIG_HEAD                                                                                \

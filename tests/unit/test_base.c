@@ -244,6 +244,46 @@ static void json_written(void **state) {
     buf_release(&out);
 }
 
+static void hide(void *ctx, struct buf *text) {
+    buf_replace(text, str_of(ctx), STR("*"));
+}
+
+static void json_values_and_texts(void **state) {
+    /* Goal: a value is printed as value_to_json prints it; texts and inner names are changed on the
+     * way in, texts alone afterwards. */
+    const char *given =
+        "{\"secret\":[1,2.5,true,\"a secret\"],\"o\":{\"my secret\":{},\"l\":[\"secret\"]}}";
+    struct json_texts texts = {hide, (void *)(uintptr_t) "secret"};
+    struct value v;
+    struct buf out, plain;
+    (void)state;
+    buf_init(&out, 1024);
+    buf_init(&plain, 1024);
+    assert_int_equal(value_from_json(&v, str_of(given), NULL), 0);
+    struct json *j = json_object();
+    json_add_value(j, "secret", &v, NULL);
+    assert_int_equal(json_print(j, &out), BUF_OK);
+    assert_int_equal(value_to_json(&v, &plain), BUF_OK);
+    assert_true(str_is(str_make(out.data + 10, out.len - 11), plain.data));
+    assert_int_equal(json_change_texts(j, &texts), 0);
+    buf_clear(&out);
+    assert_int_equal(json_print(j, &out), BUF_OK);
+    assert_string_equal(out.data, "{\"secret\":{\"o\":{\"l\":[\"*\"],\"my secret\":{}},"
+                                  "\"secret\":[1,2.5,true,\"a *\"]}}");
+    json_free(j);
+    j = json_object();
+    json_add_value(j, "secret", &v, &texts);
+    json_add_value(j, "none", NULL, &texts);
+    buf_clear(&out);
+    assert_int_equal(json_print(j, &out), BUF_OK);
+    assert_string_equal(out.data, "{\"secret\":{\"o\":{\"l\":[\"*\"],\"my *\":{}},"
+                                  "\"*\":[1,2.5,true,\"a *\"]},\"none\":null}");
+    json_free(j);
+    value_release(&v);
+    buf_release(&plain);
+    buf_release(&out);
+}
+
 static void json_read(void **state) {
     /* Goal: names are matched exactly, wrong types are no values, and only strict JSON is taken. */
     struct json *j = json_parse(STR(" {\"A\":1,\"a\":\"x\",\"l\":[true,null],\"o\":{}} "));
@@ -335,12 +375,19 @@ static void errors(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(durations),       cmocka_unit_test(clocks_run),
-        cmocka_unit_test(dates_written),   cmocka_unit_test(dates_read),
-        cmocka_unit_test(two_digit_years), cmocka_unit_test(sha256),
-        cmocka_unit_test(quick_hash),      cmocka_unit_test(random_numbers),
-        cmocka_unit_test(diagnostics),     cmocka_unit_test(json_written),
-        cmocka_unit_test(json_read),       cmocka_unit_test(logging),
+        cmocka_unit_test(durations),
+        cmocka_unit_test(clocks_run),
+        cmocka_unit_test(dates_written),
+        cmocka_unit_test(dates_read),
+        cmocka_unit_test(two_digit_years),
+        cmocka_unit_test(sha256),
+        cmocka_unit_test(quick_hash),
+        cmocka_unit_test(random_numbers),
+        cmocka_unit_test(diagnostics),
+        cmocka_unit_test(json_written),
+        cmocka_unit_test(json_values_and_texts),
+        cmocka_unit_test(json_read),
+        cmocka_unit_test(logging),
         cmocka_unit_test(errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

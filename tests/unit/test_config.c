@@ -66,7 +66,9 @@ static const char EVERYTHING[] =
     "return {\n"
     "  listen = { '127.0.0.1:0', { address = '[::1]:81' } },\n"
     "  workers = 3,\n"
-    "  admin = { listen = 'localhost:9090', token = 'admin-token' },\n"
+    "  admin = { listen = 'localhost:9090', token = 'admin-token', read_token = "
+    "'look-token' },\n"
+    "  reload = { watch = true, tests = true, debounce = 1.5 }, "
     "  state_dir = 'state',\n"
     "  log = { level = 'debug', access = 'access.log', error = 'off', trail = false },\n"
     "  limits = { body = 2^20, header_time = 1, body_time = 2, idle_time = 3, write_time = 4, "
@@ -123,6 +125,12 @@ static void check_top(const struct folder *f, const struct config *c) {
     assert_int_equal(c->workers, 3);
     assert_string_equal(c->admin_listen, "localhost:9090");
     assert_string_equal(c->admin_token, "admin-token");
+    assert_string_equal(c->admin_read_token, "look-token");
+    assert_true(c->reload_watch);
+    assert_true(c->reload_tests);
+    assert_int_equal(c->reload_debounce, 1500000);
+    assert_non_null(c->input_files);
+    assert_null(c->input_files[0]);
     assert_int_equal(c->log.level, LOG_LEVEL_DEBUG);
     expect_path(f, c->log.access, "access.log");
     assert_string_equal(c->log.error, "off");
@@ -240,6 +248,10 @@ static void nothing_given(void **state) {
     assert_null(c->state_dir);
     assert_null(c->admin_listen);
     assert_null(c->admin_token);
+    assert_null(c->admin_read_token);
+    assert_false(c->reload_watch);
+    assert_false(c->reload_tests);
+    assert_int_equal(c->reload_debounce, 200000);
     assert_int_equal(c->log.level, LOG_LEVEL_INFO);
     assert_string_equal(c->log.access, "stdout");
     assert_string_equal(c->log.error, "stderr");
@@ -352,6 +364,18 @@ static const struct mistake MISTAKES[] = {
      "admin.listen: \":9090\" can be reached from other machines and there is no admin.token"},
     {"workers = 1", "admin = { listen = '127.0.0.1:8080' }", 2,
      "listen: \"127.0.0.1:8080\" is also the address of admin.listen"},
+    {"workers = 1",
+     "admin = { listen = '127.0.0.1:1', token = 'same-secret', read_token = "
+     "'same-secret' }",
+     3, "admin.read_token: is the same as admin.token"},
+    {"workers = 1", "admin = { listen = '127.0.0.1:1', read_token = 'look-token' }", 3,
+     "admin.read_token: there is no admin.token beside it"},
+    {"workers = 1", "reload = { watch = 'yes' }", 3, "reload.watch: expected"},
+    {"workers = 1", "reload = { debounce = 0 }", 3, "reload.debounce: expected seconds"},
+    {"workers = 1", "reload = { debounce = 61 }", 3, "reload.debounce: expected seconds"},
+    {"workers = 1", "reload = { wach = true }", 3,
+     "reload.wach: unknown key; did you mean \"watch\"?"},
+    {"workers = 1", "reload = true", 3, "reload: expected"},
     {"workers = 1", "limits = { body = 0.5 }", 3,
      "limits.body: expected a number of bytes from 1 to 536870912, found 0.5"},
     {"workers = 1", "limits = { idle_time = 0 }", 3,
@@ -713,6 +737,9 @@ static void env_and_file(void **state) {
     assert_string_equal(l.config->admin_token, "token");
     assert_string_equal(l.config->secrets[0], "from-env");
     assert_string_equal(l.config->secrets[1], "no-line-end");
+    expect_path(*state, l.config->input_files[0], "tokens/admin");
+    assert_string_equal(l.config->input_files[1], path);
+    assert_null(l.config->input_files[2]);
     snapshot_hash(l.snapshot, before);
     struct diags diags;
     diags_init(&diags);
@@ -755,7 +782,8 @@ static void masking(void **state) {
     expect_masked(c, "sk-provide", "sk-provide");
     expect_masked(c, "sk-provider", "***");
     expect_masked(c, "key sk-providersk-provider!", "key ******!");
-    expect_masked(c, "client-secret, other-secret; query-secret admin-token", "***, ***; *** ***");
+    expect_masked(c, "client-secret, other-secret; query-secret admin-token look-token",
+                  "***, ***; *** *** ***");
     expect_masked(c, "Authorization: Basic aGVhZGVyLXNlY3JldA", "Authorization: Basic ***");
     expect_masked(c, "client-secreclient-secret", "client-secre***");
     loaded_release(&l);

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,11 +59,11 @@ static const char *const LIBRARY[] = {".", NULL};
 
 static void swallow(void *ctx, enum moongate_level level, const char *line) {
     (void)line;
-    int *errors = ctx;
+    atomic_int *errors = ctx; /* the control thread logs, too */
     *errors += level == MOONGATE_ERROR;
 }
 
-static struct moongate *make(const struct folder *f, int *errors) {
+static struct moongate *make(const struct folder *f, atomic_int *errors) {
     struct moongate_options options = {
         .config_file = f->config, .library = LIBRARY, .log = swallow, .log_ctx = errors};
     struct moongate_error error;
@@ -99,7 +100,7 @@ static void test_two_gateways(void **state) {
     struct folder one, two;
     struct moongate_error error;
     char answer[2048];
-    int errors = 0;
+    atomic_int errors = 0;
     (void)state;
     make_folder(&one, "one", SAYS("first"));
     make_folder(&two, "two", SAYS("second"));
@@ -141,7 +142,8 @@ static void test_functions(void **state) {
     struct folder f;
     struct moongate_error error;
     char answer[2048];
-    int errors = 0, calls = 0;
+    atomic_int errors = 0;
+    int calls = 0;
     (void)state;
     make_folder(&f, "functions",
                 "local host = require 'moongate.host'\n"
@@ -195,7 +197,7 @@ static void test_attached(void **state) {
     struct moongate_error error;
     struct asker asker;
     pthread_t thread;
-    int errors = 0;
+    atomic_int errors = 0;
     (void)state;
     make_folder(&f, "attached", SAYS("before"));
     struct moongate *gw = make(&f, &errors);
@@ -224,8 +226,47 @@ static void test_attached(void **state) {
     remove_folder(&f);
 }
 
+/* Goal: an attached gateway with a file watch: loads of the control thread and of the loop's own
+ * thread never wait for each other in vain, and none is lost. */
+static void test_attached_watch(void **state) {
+    struct folder f;
+    struct moongate_error error;
+    atomic_int errors = 0;
+    (void)state;
+    make_folder(&f, "watched", SAYS("0"));
+    write_file(f.path, "gateway.lua",
+               "return { listen = '127.0.0.1:0', log = { access = 'off' }, providers = {},\n"
+               "  reload = { watch = true, debounce = 0.01 },\n"
+               "  routes = { { name = 'r', path = '/*', policy = 'own' } } }\n");
+    struct moongate *gw = make(&f, &errors);
+    struct event_base *base = event_base_new();
+    assert_int_equal(moongate_attach(gw, base, &error), 0);
+    for (int round = 0; round < 30; round++) {
+        char text[256];
+        snprintf(text, sizeof(text), SAYS("%d"), round + 1);
+        write_file(f.path, "policies/next", text);
+        char from[128], to[128];
+        snprintf(from, sizeof(from), "%s/policies/next", f.path);
+        snprintf(to, sizeof(to), "%s/policies/own.lua", f.path);
+        assert_int_equal(rename(from, to), 0);
+        usleep((useconds_t)(round * 997 % 30) * 1000); /* the loop stands still meanwhile */
+        if (moongate_reload_as(gw, "test", "round", &error) < 0) {
+            fail_msg("%s", error.text);
+        }
+        assert_int_equal(moongate_generation(gw), round + 2); /* one of the two loaded it */
+        if (round % 3 == 0) {
+            event_base_loop(base, EVLOOP_NONBLOCK);
+        }
+    }
+    moongate_stop(gw, 1);
+    moongate_free(gw);
+    event_base_free(base);
+    assert_int_equal(errors, 0);
+    remove_folder(&f);
+}
+
 static void count_errors(void *ctx, const char *file, int line, bool warning, const char *message) {
-    int *found = ctx;
+    atomic_int *found = ctx;
     assert_non_null(file);
     assert_true(line >= 0);
     assert_true(*message);
@@ -237,7 +278,7 @@ static void count_errors(void *ctx, const char *file, int line, bool warning, co
 static void test_broken(void **state) {
     struct folder f;
     struct moongate_error error;
-    int found = 0;
+    atomic_int found = 0;
     (void)state;
     make_folder(&f, "broken", "return 7");
     write_file(f.path, "gateway.lua",
@@ -262,6 +303,7 @@ static void test_broken(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_two_gateways), cmocka_unit_test(test_functions),
-        cmocka_unit_test(test_attached), cmocka_unit_test(test_broken)};
+        cmocka_unit_test(test_attached), cmocka_unit_test(test_attached_watch),
+        cmocka_unit_test(test_broken)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -85,6 +85,31 @@ static void test_stage_ok(void **state) {
     fixture_release(&f);
 }
 
+static void assert_json(const struct value *v, const char *expected) {
+    struct buf out;
+
+    buf_init(&out, 1024);
+    assert_int_equal(value_to_json(v, &out), BUF_OK);
+    assert_string_equal(out.data, expected);
+    buf_release(&out);
+}
+
+/* Goal: schema, version and completed settings of a route are there as data, without functions and
+ * without a Lua state; a policy without any has an empty schema. */
+static void test_told_as_data(void **state) {
+    struct fixture f;
+
+    (void)state;
+    staged(&f, "return { version = '1.5', settings = { limit = { type = 'number', default = 3, "
+               "judge = function() end } }, handle = function() return 'x' end }\n");
+    assert_json(generation_schema(f.gen, 0), "{\"limit\":{\"default\":3,\"type\":\"number\"}}");
+    assert_json(generation_settings(f.gen, 0), "{\"limit\":3}");
+    assert_json(generation_policy_version(f.gen, 0), "\"1.5\"");
+    assert_json(generation_schema(f.gen, 1), "{}");
+    assert_json(generation_policy_version(f.gen, 1), "null");
+    fixture_release(&f);
+}
+
 /* Goal: each fault of a policy file is refused with file and line. */
 static void test_contract_faults(void **state) {
     static const struct {
@@ -514,6 +539,7 @@ static void test_without_memory(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stage_ok),
+        cmocka_unit_test(test_told_as_data),
         cmocka_unit_test(test_contract_faults),
         cmocka_unit_test(test_all_mistakes_at_once),
         cmocka_unit_test(test_own_check),

@@ -13,6 +13,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/limits.h"
 #include "base/value.h"
 
 static struct value integer(int64_t i) {
@@ -147,6 +148,53 @@ static void json(void **state) {
     value_release(&t);
 }
 
+static void from_json(void **state) {
+    /* Goal: JSON comes back as it went; what a tree cannot hold is refused with its place. */
+    static const char *const good[] = {"{}",
+                                       "7",
+                                       "-0.5",
+                                       "true",
+                                       "\"x\\u0000y\"",
+                                       "[1,[2,{\"a\":false}],\"b\"]",
+                                       "{\"a\":{\"b\":[1]},\"c\":9007199254740991}"};
+    static const struct {
+        const char *text, *said;
+    } bad[] = {
+        {"", "invalid JSON at byte 0"},
+        {"{\"a\":1,}", "invalid JSON"},
+        {"{\"a\":1} x", "invalid JSON"},
+        {"null", "byte 1: null"},
+        {"{\"a\":[1,null]}", "byte 9: null"},
+        {"{\"a\":1,\"\\u0061\":2}", "\"a\" is given twice"},
+        {"{\"a\\u0000b\":1}", "a key holds a NUL"},
+        {"1e999", "too large"},
+    };
+    struct err err = {""};
+    struct value v;
+    (void)state;
+    for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {
+        assert_int_equal(value_from_json(&v, str_of(good[i]), &err), 0);
+        expect_json(&v, good[i]);
+        assert_true(value_equal(&v, &v));
+        value_release(&v);
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        assert_int_equal(value_from_json(&v, str_of(bad[i].text), &err), -1);
+        assert_int_equal(v.type, VALUE_NIL);
+        if (!strstr(err.text, bad[i].said)) {
+            fail_msg("%s: expected \"%s\", got: %s", bad[i].text, bad[i].said, err.text);
+        }
+    }
+    char deep[2 * MAX_VALUE_DEPTH + 3];
+    for (int extra = 0; extra < 2; extra++) {
+        int n = MAX_VALUE_DEPTH + extra;
+        memset(deep, '[', (size_t)n);
+        memset(deep + n, ']', (size_t)n);
+        assert_int_equal(value_from_json(&v, str_make(deep, 2 * (size_t)n), &err), -extra);
+        value_release(&v);
+    }
+}
+
 static void tables_have_a_limit(void **state) {
     /* Goal: the named fields of one table are bounded. */
     struct value t = value_table();
@@ -167,6 +215,7 @@ int main(void) {
         cmocka_unit_test(misuse_releases_what_was_given),
         cmocka_unit_test(reading),
         cmocka_unit_test(json),
+        cmocka_unit_test(from_json),
         cmocka_unit_test(tables_have_a_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
