@@ -17,6 +17,7 @@
 #include "gateway/reload.h"
 #include "gateway/worker.h"
 #include "policy/policy.h"
+#include "sim/sim_gate.h"
 
 #ifndef MOONGATE_DATADIR
 #define MOONGATE_DATADIR "/usr/local/share/moongate"
@@ -139,6 +140,7 @@ struct moongate *moongate_new(const struct moongate_options *options,
     int bad = state_init(&g->state) | loader_init(&gw->loader, g, options->config_file, library);
     gw->loader.published = on_published;
     gw->loader.published_ctx = gw;
+    gw->loader.run_tests = sim_gate;
     gw->loader.settle = settle;
     gw->loader.settle_ctx = gw;
     if (bad) {

@@ -35,6 +35,14 @@ sim.test("hours: from is included, to is not, midnight is spanned", function()
   sim.equal(at(TUESDAY + 30 * HOUR), "day/m")
 end)
 
+sim.test("hours of one day", function()
+  local rules = { { from = "9:30", to = "17:00", use = { targets = { "weekend/m" } } } }
+  sim.equal(at(TUESDAY + 9.5 * HOUR - 1, { rules = rules }), "day/m")
+  sim.equal(at(TUESDAY + 9.5 * HOUR, { rules = rules }), "weekend/m")
+  sim.equal(at(TUESDAY + 17 * HOUR - 1, { rules = rules }), "weekend/m")
+  sim.equal(at(TUESDAY + 17 * HOUR, { rules = rules }), "day/m")
+end)
+
 sim.test("the clock moves on while the gateway runs", function()
   local w = world(TUESDAY + 21 * HOUR)
   sim.equal(w:request().target, "day/m")

@@ -59,7 +59,7 @@ sim.test("many at once cannot all spend the same money", function()
 end)
 
 sim.test("what fails costs nothing, what failed over costs once", function()
-  local w = world({ budget = 500 }, { big = { 500, 500, { usage = { 100, 200 } } }, other = { { usage = { 10, 10 } } },
+  local w = world({ budget = 200 }, { big = { 500, 500, { usage = { 100, 200 } } }, other = { { usage = { 10, 10 } } },
     small = { 200 } })
   for _ = 1, 2 do sim.equal(w:request({ key = APP }).trail, "big/m=server_error other/m=ok") end
   sim.equal(w:request({ key = APP }).target, "big/m")
@@ -73,10 +73,13 @@ sim.test("nobody was asked: nothing is kept", function()
   sim.equal(w:request({ key = APP, more = { max_tokens = 500 } }).target, "big/m")
 end)
 
-sim.test("odd numbers of a client do not break the account", function()
-  local w = world()
-  for _, odd in ipairs { -1, 1e300, "many", { 1 }, false } do
-    w:request { key = APP, more = { max_tokens = odd } }
+sim.test("odd numbers of a client count as none", function()
+  for _, odd in ipairs { -1e6, 1e300, "many", { 1 }, false } do
+    local w = world()
+    local big = 0
+    for _ = 1, 12 do
+      if w:request({ key = APP, stream = true, more = { max_tokens = odd } }).target == "big/m" then big = big + 1 end
+    end
+    sim.between(big, 7, 8)
   end
-  sim.equal(w:request({ key = WEB }).target, "big/m")
 end)

@@ -41,9 +41,9 @@ static void list_target(void *ctx, const struct target_facts *f) {
     json_add_str(t, "model", str_of(slash ? slash + 1 : ""));
     json_add_bool(t, "up", f->up);
     json_add_num(t, "suspended_for", usec_to_seconds(f->suspended_for));
-    json_add_bool(t, "until_resumed", for_good(f->suspended_for));
     json_add_str(t, "reason", str_of(f->reason));
     add_breaker(list, t, f->name);
+    json_add_bool(t, "until_resumed", for_good(f->suspended_for));
     json_add_num(t, "inflight", f->inflight);
     json_add_num(t, "ewma_first_token", f->ewma_first_token);
     json_add_num(t, "ewma_total", f->ewma_total);

@@ -161,6 +161,7 @@
  * machine's memory. */
 #define SIM_STATE_BYTES MIB(256)           /* the Lua state that tests run in */
 #define SIM_CPU (600 * USEC_PER_SEC)       /* one run of tests, its worlds included */
+#define SIM_GATE_CPU (5 * USEC_PER_SEC)    /* all policies' tests of one load, reload.tests */
 #define MAX_SIM_WORLDS 64                  /* alive at once, about 1 MiB each */
 #define MAX_SIM_CLIENTS 4096               /* requests under way in one world */
 #define MAX_SIM_SCRIPT MIB(64)             /* what providers have still to say in one world */
@@ -169,6 +170,7 @@
 #define MAX_SIM_LOG MIB(4)                 /* log lines of one world; later ones are dropped */
 #define MAX_SIM_REQUEST (MIB(4) + KIB(64)) /* bytes of one request */
 #define MAX_SIM_TURNS 10000                /* between two looks at the CPU budget of the tests */
+
 /* One request that a command waits for (upstream/fetch.h). */
 #define FETCH_TIME (30 * USEC_PER_SEC) /* a load with its tests may take a part of it */
 #define MAX_FETCH_BODY MIB(16)         /* twice MAX_METRICS_TEXT, the largest page there is */

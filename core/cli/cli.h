@@ -26,6 +26,9 @@ struct cli_command {
 int cli_serve(int argc, char **argv);
 int cli_check(int argc, char **argv);
 int cli_version(int argc, char **argv);
+int cli_test(int argc, char **argv);
+int cli_simulate(int argc, char **argv);
+int cli_explain(int argc, char **argv);
 /* These speak to a running gateway (cli/admin_client.h). */
 int cli_status(int argc, char **argv);
 int cli_targets(int argc, char **argv);
@@ -37,9 +40,6 @@ int cli_reload(int argc, char **argv);
 int cli_activate(int argc, char **argv);
 int cli_suspend(int argc, char **argv);
 int cli_resume(int argc, char **argv);
-int cli_test(int argc, char **argv);
-int cli_simulate(int argc, char **argv);
-int cli_explain(int argc, char **argv);
 
 /* What serve and check share. */
 struct cli_config {

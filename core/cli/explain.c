@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/admin_client.h"
 #include "cli/sim_run.h"
 
 static const char HELP[] =
@@ -37,7 +38,7 @@ static const char HELP[] =
     "running\n"
     "gateway was reached.\n";
 
-enum { OPT_JSON = 256, OPT_STREAM, OPT_TEXT };
+enum { OPT_JSON = 256, OPT_STREAM, OPT_TEXT, OPT_LIVE, OPT_ADMIN };
 
 /* Options that go to the program as they are, with their value. */
 static const struct option OPTIONS[] = {{"config", required_argument, NULL, 'c'},
@@ -50,11 +51,16 @@ static const struct option OPTIONS[] = {{"config", required_argument, NULL, 'c'}
                                         {"key", required_argument, NULL, OPT_TEXT},
                                         {"header", required_argument, NULL, OPT_TEXT},
                                         {"outcome", required_argument, NULL, OPT_TEXT},
+                                        {"live", no_argument, NULL, OPT_LIVE},
+                                        {"admin", required_argument, NULL, OPT_ADMIN},
+                                        {"token-file", required_argument, NULL, OPT_ADMIN},
                                         {NULL, 0, NULL, 0}};
 
 struct explanation {
     struct cli_config config;
     struct cli_list args;
+    bool live;
+    struct cli_list admin; /* the command line for admin_open */
 };
 
 static int add_pair(struct cli_list *args, const char *name, const char *value) {
@@ -74,6 +80,13 @@ static int read_option(struct explanation *e, int opt, int index) {
         return cli_list_add(&e->args, "--json") ? CLI_FAILED : CLI_OK;
     case OPT_STREAM:
         return cli_list_add(&e->args, "--stream") ? CLI_FAILED : CLI_OK;
+    case OPT_LIVE:
+        e->live = true;
+        return CLI_OK;
+    case OPT_ADMIN:
+        e->live = true;
+        snprintf(name, sizeof(name), "--%s", OPTIONS[index].name);
+        return add_pair(&e->admin, name, optarg);
     case OPT_TEXT:
         snprintf(name, sizeof(name), "--%s", OPTIONS[index].name);
         return add_pair(&e->args, name, optarg);
@@ -82,8 +95,32 @@ static int read_option(struct explanation *e, int opt, int index) {
     }
 }
 
+/* Asks the running gateway what state its targets are in. */
+static int add_live_state(struct explanation *e) {
+    static const struct admin_command command = {.help = HELP, .sample = ""};
+    struct admin_client client;
+    int status = CLI_FAILED;
+    if (!admin_open(&client, &command, (int)e->admin.n, e->admin.items, &status)) {
+        return status;
+    }
+    status = admin_get(&client, "/admin/targets", NULL);
+    struct buf *body = &client.answer.body;
+    if (!status && buf_addc(body, '\0') != BUF_OK) {
+        status = CLI_FAILED;
+    }
+    if (!status) {
+        status = add_pair(&e->args, "--live-state", body->data);
+    }
+    admin_close(&client);
+    return status;
+}
+
 static int explain(struct explanation *e) {
     struct cli_list none = {0};
+    int failed = e->live ? add_live_state(e) : CLI_OK;
+    if (failed) {
+        return failed;
+    }
     struct snapshot *snapshot = cli_read_snapshot(&e->config, true);
     int status =
         snapshot ? cli_run_program(snapshot, &none, "moongate.explain", &e->args) : CLI_FAILED;
@@ -95,6 +132,9 @@ int cli_explain(int argc, char **argv) {
     struct explanation e = {.args = {0}};
     int status = CLI_OK, index = 0;
     cli_init_config(&e.config);
+    if (cli_list_add(&e.admin, argv[0]) != 0) {
+        return CLI_FAILED;
+    }
     optind = 1;
     for (int opt = getopt_long(argc, argv, "c:h", OPTIONS, &index); opt != -1 && !status;
          opt = getopt_long(argc, argv, "c:h", OPTIONS, &index)) {
@@ -112,5 +152,6 @@ int cli_explain(int argc, char **argv) {
         status = explain(&e);
     }
     cli_list_release(&e.args);
+    cli_list_release(&e.admin);
     return status;
 }

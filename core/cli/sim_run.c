@@ -108,9 +108,15 @@ struct snapshot *cli_read_snapshot(const struct cli_config *c, bool given) {
     return s;
 }
 
-static void print(void *to, const char *text, size_t n) {
-    fwrite(text, 1, n, to);
-    fflush(to);
+static void print(void *ctx, const char *text, size_t n) {
+    (void)ctx;
+    fwrite(text, 1, n, stdout);
+    fflush(stdout);
+}
+
+static void progress(void *ctx, const char *text, size_t n) {
+    (void)ctx;
+    fwrite(text, 1, n, stderr);
 }
 
 int cli_run_program(struct snapshot *snapshot, const struct cli_list *files, const char *module,
@@ -120,7 +126,7 @@ int cli_run_program(struct snapshot *snapshot, const struct cli_list *files, con
                                       .args = (const char *const *)args->items,
                                       .cpu = PROGRAM_CPU,
                                       .print = print,
-                                      .ctx = stdout};
+                                      .progress = progress};
     for (size_t i = 0; i < files->n; i++) {
         if (snapshot_add_test(snapshot, files->items[i], &err) != 0) {
             fprintf(stderr, "moongate: %s\n", err.text);

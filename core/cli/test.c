@@ -82,35 +82,6 @@ static int find_tests(const struct testing *t, struct cli_list *files) {
     return 0;
 }
 
-/* One run. Its snapshot, for whoever watches, goes to *snapshot when that is not NULL. */
-static int run_tests(const struct testing *t, struct snapshot **snapshot) {
-    struct cli_list files = {0}, args = {0};
-    int status = CLI_FAILED;
-    struct snapshot *s = cli_read_snapshot(&t->config, t->given);
-    int bad = !s || find_tests(t, &files) != 0;
-    if (!bad && t->filter) {
-        bad = cli_list_add(&args, "--filter") | cli_list_add(&args, t->filter);
-    }
-    for (size_t i = 0; i < files.n && !bad; i++) {
-        bad = cli_list_add(&args, files.items[i]);
-    }
-    if (!bad && files.n == 0) {
-        fprintf(stderr, "moongate: no *_test.lua was found\n");
-    } else if (!bad) {
-        status = cli_run_program(s, &files, "moongate.sim_main", &args);
-    }
-    cli_list_release(&files);
-    cli_list_release(&args);
-    if (snapshot) {
-        *snapshot = s;
-    } else {
-        snapshot_unref(s);
-    }
-    return status;
-}
-
-/* ---- watching ---- */
-
 /* What is known of a file without reading it, as a number that changes with it. */
 static uint64_t print_of(const char *path) {
     struct stat about;
@@ -145,19 +116,46 @@ static uint64_t fingerprint(const struct testing *t, const struct snapshot *s) {
     return sum;
 }
 
+/* What a watcher compares: the files of a run, and how they were just before it. */
+struct seen {
+    struct snapshot *snapshot;
+    uint64_t fingerprint;
+};
+
+static int run_tests(const struct testing *t, struct seen *seen) {
+    struct cli_list files = {0}, args = {0};
+    int status = CLI_FAILED;
+    seen->snapshot = cli_read_snapshot(&t->config, t->given);
+    seen->fingerprint = t->watch ? fingerprint(t, seen->snapshot) : 0;
+    int bad = !seen->snapshot || find_tests(t, &files) != 0;
+    if (!bad && t->filter) {
+        bad = cli_list_add(&args, "--filter") | cli_list_add(&args, t->filter);
+    }
+    for (size_t i = 0; i < files.n && !bad; i++) {
+        bad = cli_list_add(&args, files.items[i]);
+    }
+    if (!bad && files.n == 0) {
+        fprintf(stderr, "moongate: no *_test.lua was found\n");
+    } else if (!bad) {
+        status = cli_run_program(seen->snapshot, &files, "moongate.sim_main", &args);
+    }
+    cli_list_release(&files);
+    cli_list_release(&args);
+    return status;
+}
+
 /* Until a signal ends the program. */
 static void watch(const struct testing *t) {
     const struct timespec pause = {.tv_nsec = POLL_NS};
     for (;;) {
-        struct snapshot *s = NULL;
-        run_tests(t, &s);
-        uint64_t before = fingerprint(t, s);
+        struct seen seen;
+        run_tests(t, &seen);
         fputs("# waiting for a change\n", stdout);
         fflush(stdout);
-        while (fingerprint(t, s) == before) {
+        while (fingerprint(t, seen.snapshot) == seen.fingerprint) {
             nanosleep(&pause, NULL);
         }
-        snapshot_unref(s);
+        snapshot_unref(seen.snapshot);
     }
 }
 
@@ -171,5 +169,8 @@ int cli_test(int argc, char **argv) {
     if (t.watch) {
         watch(&t);
     }
-    return run_tests(&t, NULL);
+    struct seen seen;
+    int status = run_tests(&t, &seen);
+    snapshot_unref(seen.snapshot);
+    return status;
 }

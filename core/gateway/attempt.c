@@ -38,11 +38,22 @@ static void leave_queue(struct attempt *a) {
     a->slots = NULL;
 }
 
+static void note_outcome(const struct attempt *a) {
+    double seconds = usec_to_seconds(a->ended_at - a->sent_at);
+    const char *name = outcome_name(a->verdict.outcome);
+    if (a->status) {
+        exchange_notef(a->x, "%s: %s, status %d, after %.3f s", a->name, name, a->status, seconds);
+    } else {
+        exchange_notef(a->x, "%s: %s, after %.3f s", a->name, name, seconds);
+    }
+}
+
 /* The outcome is known: tells the policy. A good answer is paused until it decides. */
 static void report(struct attempt *a) {
     a->known = true;
     a->gate_outcome = a->verdict.outcome;
     a->ended_at = clock_now();
+    note_outcome(a);
     if (a->verdict.outcome == OUTCOME_OK && a->transfer) {
         a->state = ATTEMPT_REPORTED;
         attempt_pause(a);
@@ -222,6 +233,7 @@ struct attempt *attempt_new(struct exchange *x, const struct send_options *optio
     } else {
         target_begin(a->facts);
         a->begun = true;
+        exchange_notef(x, "attempt %zu on %s", a->n, a->name);
         admit(a);
     }
     return a;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "gateway/exchange.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -282,4 +283,16 @@ void exchange_note(struct exchange *x, struct str text) {
         note->at = clock_now();
         str_copy(note->text, sizeof(note->text), text);
     }
+}
+
+void exchange_notef(struct exchange *x, const char *format, ...) {
+    char text[MAX_NOTE];
+    va_list args;
+    if (!exchange_explaining(x)) {
+        return;
+    }
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    exchange_note(x, str_of(text));
 }

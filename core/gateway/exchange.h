@@ -129,6 +129,9 @@ bool exchange_explaining(const struct exchange *x);
 /* Keeps the note (gateway->explain; those beyond MAX_NOTES are dropped), or logs it when the level
  * is debug. Cut to MAX_NOTE bytes. */
 void exchange_note(struct exchange *x, struct str text);
+/* The same for the gateway's own steps; costs a comparison when nobody hears it. */
+void exchange_notef(struct exchange *x, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 /* Local streams: writes; conn_full tells when to wait with WAIT_ROOM. */
 void exchange_local_write(struct exchange *x, struct str data);
 void exchange_local_abort(struct exchange *x);

@@ -65,16 +65,6 @@ static int put_overlay(struct loader *l, const struct stage_plan *plan, struct s
     return 0;
 }
 
-/* Where the tests decide whether a load is taken, they are part of what was loaded. */
-static void mix_tests(struct snapshot *snapshot) {
-    for (size_t i = 0; i < snapshot_count(snapshot); i++) {
-        const struct snapshot_file *f = snapshot_at(snapshot, i);
-        if (str_ends(str_of(f->name), "_test.lua")) {
-            snapshot_mix(snapshot, str_make(f->text, f->len));
-        }
-    }
-}
-
 static void run_tests(struct loader *l, struct snapshot *snapshot, const struct config *config,
                       struct diags *diags) {
     if (!l->run_tests) {
@@ -95,7 +85,7 @@ static struct generation *stage_config(struct loader *l, const struct stage_plan
     bool tests = config->reload_tests && !plan->snapshot; /* what was kept has passed them */
     size_t lanes = plan->lanes ? plan->lanes : (size_t)config->workers;
     if (config->reload_tests) {
-        mix_tests(snapshot);
+        snapshot_mix_tests(snapshot); /* an edited test is a change */
     }
     if (put_overlay(l, plan, snapshot, config, diags)) {
         return NULL;

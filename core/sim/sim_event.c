@@ -45,9 +45,12 @@ static void set_headers(lua_State *L, const struct headers *headers) {
     lua_setfield(L, -2, "headers");
 }
 
-static void push_sent(lua_State *L, const struct world_event *e) {
+static void push_sent(lua_State *L, const struct world_event *e, bool brief) {
     set_str(L, "provider", str_of(e->sent.provider));
     set_str(L, "target", str_of(e->sent.target));
+    if (brief) {
+        return;
+    }
     set_str(L, "url", str_of(e->sent.url));
     set_str(L, "body", buf_str(&e->sent.body));
     set_headers(L, &e->sent.headers);
@@ -75,16 +78,18 @@ static void set_notes(lua_State *L, const struct world_answer *a) {
     lua_setfield(L, -2, "notes");
 }
 
-static void push_ended(lua_State *L, const struct world_event *e) {
+static void push_ended(lua_State *L, const struct world_event *e, bool brief) {
     const struct world_answer *a = &e->answer;
     lua_pushinteger(L, a->status);
     lua_setfield(L, -2, "status");
     lua_pushboolean(L, a->whole);
     lua_setfield(L, -2, "whole");
-    set_str(L, "body", buf_str(&a->body));
-    set_headers(L, &a->headers);
-    set_chunks(L, a);
-    set_notes(L, a);
+    if (!brief) {
+        set_str(L, "body", buf_str(&a->body));
+        set_headers(L, &a->headers);
+        set_chunks(L, a);
+        set_notes(L, a);
+    }
     if (a->access) {
         set_str(L, "access_line", str_of(a->access));
         luaL_setmetatable(L, ENDED_CLASS);
@@ -118,7 +123,7 @@ void sim_open_events(lua_State *L) {
     lua_pop(L, 1);
 }
 
-void sim_push_event(lua_State *L, const struct world_event *e) {
+void sim_push_event(lua_State *L, const struct world_event *e, bool brief) {
     static const char *const kinds[] = {
         [WORLD_SENT] = "sent", [WORLD_CANCELLED] = "cancelled", [WORLD_ENDED] = "ended"};
     luaL_checkstack(L, 12, "an event");
@@ -135,8 +140,8 @@ void sim_push_event(lua_State *L, const struct world_event *e) {
         lua_setfield(L, -2, "id");
     }
     if (e->kind == WORLD_SENT) {
-        push_sent(L, e);
+        push_sent(L, e, brief);
     } else if (e->kind == WORLD_ENDED) {
-        push_ended(L, e);
+        push_ended(L, e, brief);
     }
 }

@@ -183,6 +183,9 @@ static int core_world(lua_State *L) {
     struct diags *diags = push_diags(L);
     struct world_box *box = push_box(L, sim);
     int at = lua_gettop(L);
+    lua_getfield(L, 1, "brief");
+    box->brief = lua_toboolean(L, -1);
+    lua_pop(L, 1);
     box->world = world_new(&o, diags);
     if (!box->world) {
         return raise_all(L, diags);
@@ -205,6 +208,17 @@ static int core_print(lua_State *L) {
     const char *text = luaL_checklstring(L, 1, &n);
     if (o->print) {
         o->print(o->ctx, text, n);
+    }
+    return 0;
+}
+
+/* core.progress(text): how far a long run has come */
+static int core_progress(lua_State *L) {
+    const struct sim_run_options *o = sim_of(L)->options;
+    size_t n;
+    const char *text = luaL_checklstring(L, 1, &n);
+    if (o->progress) {
+        o->progress(o->ctx, text, n);
     }
     return 0;
 }
@@ -379,7 +393,7 @@ static int w_run(lua_State *L) {
     if (turn == WORLD_REACHED) {
         lua_pushnil(L);
     } else {
-        sim_push_event(L, box->event);
+        sim_push_event(L, box->event, box->brief);
         drop_event(box);
     }
     return 1;
@@ -519,17 +533,32 @@ static int w_reload(lua_State *L) {
     return 2;
 }
 
-static const luaL_Reg METHODS[] = {
-    {"start", w_start}, {"leave", w_leave},     {"run", w_run},       {"play", sim_play},
-    {"now", w_now},     {"suspend", w_suspend}, {"resume", w_resume}, {"facts", w_facts},
-    {"probe", w_probe}, {"store", w_store},     {"set", w_set},       {"metrics", w_metrics},
-    {"log", w_log},     {"reload", w_reload},   {"close", w_close},   {NULL, NULL}};
+static const luaL_Reg METHODS[] = {{"start", w_start},
+                                   {"leave", w_leave},
+                                   {"run", w_run},
+                                   {"play", sim_play},
+                                   {"now", w_now},
+                                   {"suspend", w_suspend},
+                                   {"resume", w_resume},
+                                   {"facts", w_facts},
+                                   {"probe", w_probe},
+                                   {"store", w_store},
+                                   {"set", w_set},
+                                   {"metrics", w_metrics},
+                                   {"log", w_log},
+                                   {"reload", w_reload},
+                                   {"close", w_close},
+                                   {"routes", sim_routes},
+                                   {"providers", sim_providers},
+                                   {"secret", sim_secret},
+                                   {NULL, NULL}};
 
 int sim_open_core(lua_State *L) {
-    static const luaL_Reg functions[] = {
-        {"world", core_world},   {"now", core_now},       {"print", core_print},
-        {"tests", core_tests},   {"load", core_load},     {"text", core_text},
-        {"encode", core_encode}, {"decode", core_decode}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"world", core_world},   {"now", core_now},
+                                         {"print", core_print},   {"progress", core_progress},
+                                         {"tests", core_tests},   {"load", core_load},
+                                         {"text", core_text},     {"encode", core_encode},
+                                         {"decode", core_decode}, {NULL, NULL}};
     sim_open_events(L);
     bind_class(L, WORLD_CLASS, METHODS, NULL, NULL, w_close);
     luaL_newlib(L, functions);

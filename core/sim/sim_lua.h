@@ -21,6 +21,7 @@ struct world_box {
     struct sim *sim;
     struct world *world;       /* NULL once closed */
     struct world_event *event; /* the last one, whose parts may still be pushed */
+    bool brief;                /* events of it leave out what a simulation of many does not read */
 };
 
 int sim_open_core(lua_State *L); /* policy_module.open */
@@ -30,9 +31,13 @@ struct world_box *sim_check_world(lua_State *L);
 
 /* sim_script.c: world:play(transfer, steps) */
 int sim_play(lua_State *L);
-/* sim_event.c: the event as a table. */
+/* sim_event.c: the event as a table; brief: without headers and bodies. */
 void sim_open_events(lua_State *L);
-void sim_push_event(lua_State *L, const struct world_event *e);
+void sim_push_event(lua_State *L, const struct world_event *e, bool brief);
+/* sim_about.c: world:routes(), world:providers(), world:secret(name): what a configuration says. */
+int sim_routes(lua_State *L);
+int sim_providers(lua_State *L);
+int sim_secret(lua_State *L);
 
 /* Seconds at `index` of what `name` says; raises on what is no number >= 0. */
 double sim_check_seconds(lua_State *L, int index, const char *name);

@@ -4,14 +4,15 @@
 -- { mean = } or { median =, p99 = }.
 
 local HOUR = 3600
+local DAY = 24 * HOUR
 
 -- One request a second on average: quiet at night, twice as much at noon.
 local function rate(t)
-  return 1 - math.cos(2 * math.pi * t / 86400)
+  return 1 - math.cos(2 * math.pi * t / DAY)
 end
 
 return {
-  duration = 24 * HOUR, rate = rate, stream = 0.7, seed = 42,
+  duration = DAY, rate = rate, stream = 0.7, seed = 42,
   models = { ["gpt-4o"] = 1 },
   sessions = 500,
   prompt = { median = 800, p99 = 6000 },     -- tokens
@@ -38,10 +39,11 @@ return {
     alone = { settings = { targets = { "main/gpt-4o" }, request_timeout = 30 } },
     retries = { settings = { targets = { "main/gpt-4o" }, request_timeout = 30, retries = 2 } },
     fallback = { settings = { targets = { "main/gpt-4o", "spare/gpt-4o" }, request_timeout = 30 } },
-    suspending = {
+    suspending = { settings = { targets = { "main/gpt-4o", "spare/gpt-4o" }, request_timeout = 30, suspend = 30 } },
+    careful = {
       settings = {
-        targets = { "main/gpt-4o", "spare/gpt-4o" }, request_timeout = 30, first_packet_timeout = 8,
-        suspend = 30, breaker = { failures = 3, recovery = 60 },
+        targets = { "main/gpt-4o", "spare/gpt-4o" }, request_timeout = 30, first_packet_timeout = 5,
+        breaker = { failures = 3, recovery = 60 }, when_suspended = "try_anyway",
       },
     },
   },

@@ -152,7 +152,7 @@ function moongate.random(n) end
 
 ---Writes to the error log, with the policy's file and line and the request's id.
 ---Waits: no.
----Cost: about 0.5 µs when the level is off, 5 µs when it is on.
+---Cost: about 0.5 µs when the level is off, 3 µs when it is on.
 ---Errors: raises on another level.
 ---@param level "debug"|"info"|"warn"|"error"
 ---@param message string cut after 2,048 bytes
@@ -185,7 +185,7 @@ function moongate.hash(text) end
 
 ---A writable copy of a with the fields of b over it; a field is replaced as a whole.
 ---Waits: no.
----Cost: about 30 µs for the settings of a route: keep the copy, or use failover.with.
+---Cost: about 10 µs for the settings of a route: keep the copy, or use failover.with.
 ---Errors: raises when nested deeper than 32.
 ---@param a table
 ---@param b table

@@ -120,6 +120,28 @@ function world:log() end
 ---@return string[] diagnostics warnings, or the mistakes
 function world:reload(config, files) end
 
+---The routes of the configuration, in the order of the file.
+---Waits: no.
+---Cost: about 1 µs a route.
+---Errors: raises when the world is closed.
+---@return { name: string, path: string, prefix: boolean, policy: string, models?: string[] }[]
+function world:routes() end
+
+---The names of the providers.
+---Waits: no.
+---Cost: about 0.2 µs a provider.
+---Errors: raises when the world is closed.
+---@return string[]
+function world:providers() end
+
+---The secret of a client's key, to ask with.
+---Waits: no.
+---Cost: about 1 µs a key.
+---Errors: nil when there is no such key.
+---@param name string
+---@return string|nil
+function world:secret(name) end
+
 ---Gives back what the world holds; nothing can be done with it any more.
 ---Waits: no.
 ---Cost: about 1 ms.
@@ -148,6 +170,13 @@ function sim_core.now() end
 ---Errors: none.
 ---@param text string
 function sim_core.print(text) end
+
+---Writes to where progress is shown; nowhere unless that is a terminal.
+---Waits: no.
+---Cost: about 1 µs.
+---Errors: none.
+---@param text string
+function sim_core.progress(text) end
 
 ---The names of the test files of this load.
 ---Waits: no.

@@ -71,11 +71,15 @@ local function headers_of(options)
   return headers
 end
 
+local function secret_of(made, key)
+  return made.core:secret(key) or error(('--key: the configuration has no key "%s"'):format(key), 0)
+end
+
 local function request_of(made, options)
   local routes = made.core:routes()
   local path, route = path_of(routes, options)
   local headers = headers_of(options)
-  if options.key then headers.authorization = "Bearer " .. made.core:secret(options.key) end
+  if options.key then headers.authorization = "Bearer " .. secret_of(made, options.key) end
   return { path = path, model = model_of(options, route), stream = options.stream, headers = headers }
 end
 
@@ -164,6 +168,9 @@ local function print_people(about, options, result, started, live)
     core.print(("%8.3fs  %s\n"):format(step.at, step.text))
   end
   core.print(("%8.3fs  %s\n"):format(result.took, answer_of(result)))
+  if result.status == 401 and not options.key then
+    core.print("\nThe configuration asks clients for a key: --key NAME uses one of its.\n")
+  end
 end
 
 local function print_json(about, result, started)

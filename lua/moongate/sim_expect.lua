@@ -59,7 +59,8 @@ end
 ---@param what? string names the value in the message
 function expect.equal(found, expected, what)
   if not same(found, expected) then
-    fail((what or "the values") .. " differ", show(found, 0), show(expected, 0))
+    fail(what and what .. " is not what was expected" or "the values differ", show(found, 0),
+      show(expected, 0))
   end
 end
 

@@ -14,6 +14,7 @@ local function escape(c)
 end
 
 local function quoted(text)
+  if not text:find('[%c"\\]') then return '"' .. text .. '"' end
   return '"' .. text:gsub('[%c"\\]', escape) .. '"'
 end
 

@@ -1,11 +1,10 @@
 -- SPDX-License-Identifier: MIT
--- Runs simulator tests and reports in TAP (version 13). What goes wrong in a file, or in a case, is a
--- failure of that file or case, and the others go on. Returns function(args) → exit status. Arguments:
+-- Runs simulator tests and reports in TAP (version 13). Returns function(args) → exit status. Arguments:
 -- "--filter", text (part of a case's "file: name"), and the names of test files; none = every test file
 -- of the load.
 
 local core = require "moongate.sim_core"
-local sim = require "moongate.sim"
+local cases = require "moongate.sim_cases"
 
 local FAILED, PASSED = 1, 0
 
@@ -23,23 +22,10 @@ local function options_of(args)
   return options
 end
 
--- The cases of one file. A file that cannot be read, or that holds none, is a case that fails.
-local function cases_of(file)
-  sim.take_cases()
-  local good, message = pcall(function() core.load(file)() end)
-  local found = sim.take_cases()
-  local problem = not good and tostring(message) or #found == 0 and "there is no sim.test in this file"
-  if problem then
-    found = { { name = "is read", problem = problem, where = file } }
-  end
-  for _, case in ipairs(found) do case.full = file .. ": " .. case.name end
-  return found
-end
-
 local function selected(options)
   local out = {}
   for _, file in ipairs(options.files) do
-    for _, case in ipairs(cases_of(file)) do
+    for _, case in ipairs(cases.of(file)) do
       if case.problem or not options.filter or case.full:find(options.filter, 1, true) then
         out[#out + 1] = case
       end
@@ -54,9 +40,9 @@ end
 
 -- What the message of a failure says, as the lines of a YAML block: where, what, and both values.
 local function diagnosis(case, problem)
-  local where, rest = problem:match("^([^\n]-:%d+): (.*)$")
-  local lines = { "  ---", "  at: " .. (where or case.where or "unknown") }
-  local first, more = (rest or problem):match("^([^\n]*)\n?(.*)$")
+  local where, text = cases.place(case, problem)
+  local lines = { "  ---", "  at: " .. where }
+  local first, more = text:match("^([^\n]*)\n?(.*)$")
   table.insert(lines, 2, "  message: " .. quoted(first))
   local others = {}
   for line in more:gmatch("[^\n]+") do
@@ -75,27 +61,20 @@ local function diagnosis(case, problem)
   return table.concat(lines, "\n")
 end
 
-local function run(case)
-  if case.problem then return case.problem end
-  local good, message = pcall(case.run)
-  sim.close_worlds()
-  if not good then return tostring(message) end
-end
-
 ---@param args string[]
 ---@return integer status 0 when every case passed and there was one
 return function(args)
-  local cases = selected(options_of(args))
-  core.print(("TAP version 13\n1..%d\n"):format(#cases))
+  local chosen = selected(options_of(args))
+  core.print(("TAP version 13\n1..%d\n"):format(#chosen))
   local failed, began = 0, core.now()
-  for i, case in ipairs(cases) do
-    local problem = run(case)
+  for i, case in ipairs(chosen) do
+    local problem = cases.run(case)
     core.print(("%s %d - %s\n"):format(problem and "not ok" or "ok", i, case.full))
     if problem then
       failed = failed + 1
       core.print(diagnosis(case, problem))
     end
   end
-  core.print(("# %d passed, %d failed (%.2f s)\n"):format(#cases - failed, failed, core.now() - began))
-  return failed == 0 and #cases > 0 and PASSED or FAILED
+  core.print(("# %d passed, %d failed (%.2f s)\n"):format(#chosen - failed, failed, core.now() - began))
+  return failed == 0 and #chosen > 0 and PASSED or FAILED
 end

@@ -131,8 +131,8 @@ local function plain_body(spec, status, model)
 end
 
 local function chunk(model, delta, finish)
-  return ('data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":%s,"choices":'
-    .. '[{"index":0,"delta":%s,"finish_reason":%s}]}\n\n'):format(model, delta, finish or "null")
+  return 'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":' .. model
+    .. ',"choices":[{"index":0,"delta":' .. delta .. ',"finish_reason":' .. (finish or "null") .. "}]}\n\n"
 end
 
 local function head(spec, status, type_of_body)

@@ -13,7 +13,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-from support import growth, storm  # noqa: E402
+from support import growth, storm, wire  # noqa: E402
 from support.client import Client, chat_body  # noqa: E402
 from support.gateway import Gateway  # noqa: E402
 from support.rules import ADMIN, Rules  # noqa: E402
@@ -30,7 +30,7 @@ class Provider:
         self.address = f"127.0.0.1:{int(self._process.stdout.readline())}"
         self.base_url = f"http://{self.address}/v1"
         with Client(self.address) as client:
-            answer = client.request("POST", "/v1/chat/completions", (), chat_body(True, max_tokens=EVENTS)).read()
+            answer = client.request("POST", "/v1/chat/completions", storm.JSON, wire.dumps(chat_body(True, max_tokens=EVENTS))).read()
             self.stream = bytes(answer.body)
 
     def stop(self):

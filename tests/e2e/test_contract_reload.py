@@ -12,7 +12,7 @@ from support import actions, wire
 from support.client import chat_body
 from support.gateway import ADMIN_TOKEN, Raw
 from support.rules import ADMIN, Rules, command
-from support.waiting import wait_until
+from support.waiting import wait_steady, wait_until
 
 POLICY = """return {
   name = "own", version = 1, settings = {},
@@ -326,9 +326,9 @@ def test_watch_sees_all_kinds_of_files(own):
 
 def test_watch_ignores_what_does_not_matter(own):
     """Goal: swap files, backups, logs and other files beside the sources load nothing."""
-    gw = own(reload={"watch": True})
+    gw = own(reload={"watch": True}, files={"lua/module.lua": "return {}"})
     rules = Rules(gw)
-    before = rules.get("/admin/status")["reloads"]
+    before = wait_steady(lambda: rules.get("/admin/status")["reloads"], quiet=1.0)
     for name in ("policies/.own.lua.swp", "policies/own.lua~", "policies/#own.lua#", "policies/4913", "notes.txt", "gateway.lua.bak", "lua/x.txt"):
         gw.write(name, "nothing of it")
     time.sleep(1.0)

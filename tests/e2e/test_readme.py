@@ -175,7 +175,7 @@ class Terminal:
 
     def write(self, name, text):
         path = self.tree / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(self.to_free(text))
 
     def run(self, text):
@@ -210,9 +210,13 @@ class Terminal:
         came, ended, _ = self._came()
         return ended and (shown is None or matches(shown, came))
 
-    def _await_listening(self, command):
+    def port_of(self, command):
+        """The port, as the page has it, that a command listens on."""
         address = re.search(r"LISTEN=127\.0\.0\.1:(\d+)", command)
-        port = int(self.ports[address[1] if address else "8080"])
+        return address[1] if address else "8080"
+
+    def _await_listening(self, command):
+        port = int(self.ports[self.port_of(command)])
 
         def listening():
             with socket.socket() as s:

@@ -17,7 +17,7 @@ math.randomseed(42)
 require "fake"
 
 local FILES = { "schema", "trigger", "retry", "rotation", "order", "breaker", "failover", "settings",
-  "hooks", "race", "notes", "policies", "meta", "scenarios" }
+  "hooks", "race", "notes", "policies", "meta" }
 
 local cases = {}
 for _, file in ipairs(FILES) do

@@ -70,8 +70,7 @@ local function understood(doc, name)
         text = text }
     elseif line:find("^@return ") then
       local kind, text = split_type(line:match("^@return (.*)$"))
-      local title, more = text:match("^(%l[%w_]*) ?(.*)$")
-      out.returns[#out.returns + 1] = { kind = kind, name = title, text = more or text }
+      out.returns[#out.returns + 1] = { kind = kind, text = text }
     elseif not line:find("^@") then
       what[#what + 1] = line
     end
@@ -132,10 +131,7 @@ local function description(one)
   end
   local results = {}
   for _, result in ipairs(one.returns) do
-    local text = "`" .. result.kind .. "`"
-    if result.name then text = text .. " " .. result.name end
-    if result.text ~= "" then text = text .. (result.name and ": " or " ") .. result.text end
-    results[#results + 1] = text
+    results[#results + 1] = ("`%s`%s"):format(result.kind, result.text ~= "" and " " .. result.text or "")
   end
   if #results > 0 then parts[#parts + 1] = "→ " .. table.concat(results, "; ") end
   return table.concat(parts, " ")

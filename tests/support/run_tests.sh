@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Runs what `make test` built: C unit tests, policy tests in Lua, end-to-end tests. Closes with "N passed, N failed, N skipped". Exit status 1 when
-# anything failed, when one of the three ran no test, and in CI (CI=true) when anything was skipped.
+# Runs what `make test` built: C unit tests, policy tests in Lua, simulator tests, end-to-end tests. Closes with "N passed, N failed, N skipped". Exit status 1 when
+# anything failed, when one of the four ran no test, and in CI (CI=true) when anything was skipped.
 set -u
 cd "$(dirname "$0")/../.."
 logs=build/test-logs
@@ -32,6 +32,18 @@ echo "   $passed passed, $failed failed"
 echo "== policy tests (Lua)"
 log=$logs/lua.log
 if lua5.4 tests/lua/run.lua >"$log" 2>&1 </dev/null && grep -q '^ok' "$log"; then
+    add "$(grep -c '^ok' "$log")"
+else
+    bad=$(grep -c '^not ok' "$log")
+    [ "$bad" -gt 0 ] || bad=1
+    add "$(grep -c '^ok' "$log")" "$bad"
+    grep -A 8 '^not ok' "$log" || tail -n 20 "$log"
+fi
+echo "   $(grep -c '^ok' "$log") passed, $(grep -c '^not ok' "$log") failed"
+
+echo "== simulator tests (Lua, the whole gateway in virtual time)"
+log=$logs/sim.log
+if build/asan/moongate test tests/sim policies >"$log" 2>&1 </dev/null && grep -q '^ok' "$log"; then
     add "$(grep -c '^ok' "$log")"
 else
     bad=$(grep -c '^not ok' "$log")

@@ -31,6 +31,7 @@ return {
   end,
 }
 """
+JSON = {"Content-Type": "application/json"}
 MODULE = "return { value = %d }\n"
 
 # What is saved in place of a good file, where it is, and a word of the diagnostic.
@@ -131,7 +132,11 @@ class Storm:
         self._threads += [threading.Thread(target=self._guard, args=(self._listen, n)) for n in range(self.n_streams)]
         for thread in self._threads:
             thread.start()
-        wait_until(lambda: self.problems or (self.open >= self.n_streams and self.answers), "the load to flow")
+        try:
+            wait_until(lambda: self.problems or (self.open >= self.n_streams and self.answers), "the load to flow")
+        except AssertionError:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_):
@@ -152,7 +157,7 @@ class Storm:
     def _ask(self, n):
         every = self.n_clients / self.rate
         client = Client(self.gateway.address)
-        body = [client.request_bytes("POST", "/v1/chat/completions", (), chat_body(model=f"m{m}"))
+        body = [client.request_bytes("POST", "/v1/chat/completions", JSON, wire.dumps(chat_body(model=f"m{m}")))
                 for m in range(1, self.policies + 1)]
         turn = n
         while not self.stop.is_set():
@@ -180,7 +185,7 @@ class Storm:
             name = f"{'long' if n % 2 else 'short'}-{n}-{turn}"
             body = chat_body(True, model=f"m{n % self.policies + 1}", **self.extra)
             body["messages"][0]["content"] = name
-            with Client(self.gateway.address, timeout=120).request("POST", "/v1/chat/completions", (), body) as client:
+            with Client(self.gateway.address, timeout=120).request("POST", "/v1/chat/completions", JSON, wire.dumps(body)) as client:
                 answer = client.start()
                 self._count(1)
                 answer.rest()

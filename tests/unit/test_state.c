@@ -95,6 +95,9 @@ static void a_damaged_file(void **state) {
     struct err err = {""};
     assert_int_equal(mkdir(p->dir, 0700), 0);
     write_text(p->file, "{\"version\":1,\"suspended\":[{\"name\":\"p/m\",");
+    assert_int_equal(state_look(&p->state, p->dir, &err), -1);
+    assert_non_null(strstr(err.text, "suspensions.json"));
+    assert_int_equal(access(p->file, F_OK), 0); /* who only looks leaves it where it is */
     assert_int_equal(state_load(&p->state, p->dir, &err), -1);
     assert_non_null(strstr(err.text, "suspensions.json"));
     assert_int_equal(access(p->damaged, F_OK), 0);
