@@ -73,6 +73,7 @@ return {
   version = 1,
   settings = settings,
   check = check,
+  prepare = function(own) failover.prepare(failover.base(own)) end,
   handle = function(req, own)
     local target = chosen(req, own)
     moongate.metric("canary", 1, { arm = target or "stable" })

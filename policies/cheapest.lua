@@ -83,6 +83,7 @@ return {
   version = 1,
   settings = settings,
   check = check,
+  prepare = function(own) failover.prepare(failover.base(own)) end,
   handle = function(req, own)
     local floor = floor_of(req, own)
     return failover.run(req, failover.base(own), {

@@ -26,6 +26,7 @@ return {
   version = 1,
   settings = failover.settings,
   check = failover.check,
+  prepare = failover.prepare,
   handle = function(req, settings)
     return failover.run(req, settings)
   end,

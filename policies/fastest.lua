@@ -37,6 +37,7 @@ return {
     first_packet_timeout = moongate.merge(failover.settings.first_packet_timeout, { default = 10 }),
   }),
   check = failover.check,
+  prepare = failover.prepare,
   handle = function(req, settings)
     return failover.run(req, settings)
   end,

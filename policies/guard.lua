@@ -82,6 +82,7 @@ end
 
 return {
   name = "guard", version = 1, settings = settings, check = failover.check,
+  prepare = function(own) failover.prepare(failover.base(own)) end,
   handle = function(req, own)
     for i, one in ipairs(own.rules) do
       local mine = one_of(one.models, req.model) and one_of(one.keys, req.key)

@@ -52,6 +52,7 @@ return {
   version = 1,
   settings = settings,
   check = check,
+  prepare = function(own) failover.prepare(failover.base(own)) end,
   handle = function(req, own)
     local delay = own.plain_delay
     if req.stream then delay = own.delay end

@@ -62,6 +62,7 @@ return {
   version = 1,
   settings = settings,
   check = failover.check,
+  prepare = function(own) failover.prepare(failover.base(own)) end,
   handle = function(req, own)
     local base = failover.base(own)
     if req.key ~= own.key or moongate.random() >= own.share then return failover.run(req, base) end

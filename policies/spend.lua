@@ -73,6 +73,7 @@ end
 
 return {
   name = "spend", version = 1, settings = settings, check = failover.check,
+  prepare = function(own) failover.prepare(failover.base(own)) end,
   handle = function(req, own)
     local base = failover.base(own)
     local account = moongate.window("spend", req.key or "", own.window)

@@ -58,6 +58,7 @@ return {
   version = 1,
   settings = settings,
   check = failover.check,
+  prepare = function(own) failover.prepare(failover.base(own)) end,
   handle = function(req, own)
     return failover.run(req, failover.base(own), { session = function()
       for _, how in ipairs(own.session) do

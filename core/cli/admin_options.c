@@ -5,6 +5,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -151,6 +152,27 @@ static void take(struct admin_client *c, struct given *given, int opt) {
     }
 }
 
+/* getopt takes abbreviations, so --token SECRET would be --token-file SECRET, whose message shows
+ * the secret. False after a message that repeats no value. */
+static bool all_whole(const struct option *options, char **argv) {
+    for (int i = 1; argv[i] && strcmp(argv[i], "--") != 0; i++) {
+        size_t n = strcspn(argv[i], "=");
+        const struct option *o = options;
+        if (strncmp(argv[i], "--", 2) != 0) {
+            continue;
+        }
+        while (o->name && (strlen(o->name) != n - 2 || strncmp(o->name, argv[i] + 2, n - 2) != 0)) {
+            o++;
+        }
+        if (!o->name) {
+            fprintf(stderr, "moongate %s: there is no option %.*s\n", argv[0], (int)n, argv[i]);
+            return false;
+        }
+        i += o->has_arg == required_argument && !argv[i][n] && argv[i + 1];
+    }
+    return true;
+}
+
 static int read_options(struct admin_client *c, const struct admin_command *command,
                         struct given *given, int argc, char **argv) {
     static const struct option options[] = {{"admin", required_argument, NULL, OPT_ADMIN},
@@ -162,6 +184,10 @@ static int read_options(struct admin_client *c, const struct admin_command *comm
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     int at = 0;
+    if (!all_whole(options, argv)) {
+        fprintf(stderr, "moongate %s --help tells the options.\n", argv[0]);
+        return CLI_USAGE;
+    }
     optind = 1;
     for (int opt = getopt_long(argc, argv, "h", options, &at); opt != -1;
          opt = getopt_long(argc, argv, "h", options, &at)) {

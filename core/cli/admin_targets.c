@@ -97,6 +97,11 @@ static int print_targets(const struct json *targets) {
         {"target", false}, {"state", false}, {"inflight", true}, {"first token", true},
         {"total", true},   {"ok", true},     {"failed", true},   {"last error", false}};
     struct table table;
+    if (!targets) {
+        fprintf(stderr, "moongate: the answer has no \"targets\": is this the admin address of a "
+                        "Moongate?\n");
+        return CLI_FAILED;
+    }
     if (json_len(targets) == 0) {
         printf("no target is known yet\n");
         return CLI_OK;

@@ -118,28 +118,50 @@ static void leftover_data(struct attempt *a, size_t n) {
     }
 }
 
+/* What was promised to wait for its relay did not: the client will see a broken stream. */
+static void break_held(struct attempt *a) {
+    cancel_transfer(a);
+    a->done = true;
+    a->done_outcome = OUTCOME_LIMIT_EXCEEDED;
+}
+
+/* Bytes that nobody relays yet. */
+static void hold(struct attempt *a, struct str data) {
+    if (!a->known) {
+        after_gate(a, gate_data(a, data));
+    } else if (buf_add_str(&a->held, data) != BUF_OK) {
+        break_held(a);
+    }
+}
+
+/* The part that still fits is looked at first: what becomes of an answer must not depend on how its
+ * bytes were split on their way. */
+static void hold_last(struct attempt *a, struct str data) {
+    hold(a, data);
+    if (!a->known) {
+        report_as(a, OUTCOME_LIMIT_EXCEEDED, "the answer is longer than max_bytes");
+    } else if (a->transfer) {
+        break_held(a);
+    }
+}
+
 static void on_data(void *ctx, const char *data, size_t n) {
     struct attempt *a = ctx;
     if (!a->x) {
         leftover_data(a, n);
         return;
     }
+    size_t room = a->max_bytes > a->answer_bytes ? a->max_bytes - a->answer_bytes : 0;
+    bool too_much = a->max_bytes && n > room;
     a->answer_bytes += n;
-    bool too_much = a->max_bytes && a->answer_bytes > a->max_bytes;
-    if (a->state == ATTEMPT_RELAYING) {
-        if (too_much) {
-            relay_cut(a->x, a, OUTCOME_LIMIT_EXCEEDED);
-        } else {
-            relay_data(a->x, a, str_make(data, n));
-        }
+    if (a->state != ATTEMPT_RELAYING && too_much) {
+        hold_last(a, str_make(data, room));
+    } else if (a->state != ATTEMPT_RELAYING) {
+        hold(a, str_make(data, n));
     } else if (too_much) {
-        report_as(a, OUTCOME_LIMIT_EXCEEDED, "the answer is longer than max_bytes");
-    } else if (!a->known) {
-        after_gate(a, gate_data(a, str_make(data, n)));
-    } else if (buf_add(&a->held, data, n) != BUF_OK) {
-        cancel_transfer(a); /* what was promised to wait did not: the client sees a broken stream */
-        a->done = true;
-        a->done_outcome = OUTCOME_LIMIT_EXCEEDED;
+        relay_cut(a->x, a, OUTCOME_LIMIT_EXCEEDED);
+    } else {
+        relay_data(a->x, a, str_make(data, n));
     }
 }
 

@@ -174,8 +174,8 @@ static int read_document(struct overlay *o, struct str text, struct err *err) {
     if (!whole(value_field(&root, "format"), 1, &format) || format != FORMAT) {
         rc = err_set(err, "expected \"format\": %d; was it written by another version?", FORMAT);
     } else if (!whole(value_field(&root, "version"), 0, &o->version) || !routes ||
-               routes->type != VALUE_TABLE) {
-        rc = err_set(err, "expected a \"version\" and \"routes\"");
+               routes->type != VALUE_TABLE || routes->as.t.n_items) {
+        rc = err_set(err, "expected a \"version\" and \"routes\", an object");
     }
     for (size_t i = 0; rc == 0 && i < routes->as.t.n_fields; i++) {
         rc = read_route(o, &routes->as.t.fields[i], err);

@@ -29,6 +29,7 @@ static const struct field FIELDS[] = {
     {"name", LUA_TSTRING, false, "a text"},
     {"version", LUA_TNONE, false, "a number or a text"},
     {"check", LUA_TFUNCTION, false, "a function (settings) that returns a list of problems"},
+    {"prepare", LUA_TFUNCTION, false, "a function (settings)"},
     {"help", LUA_TSTRING, false, "a text"},
 };
 #define N_FIELDS (sizeof FIELDS / sizeof FIELDS[0])

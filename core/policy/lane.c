@@ -325,9 +325,42 @@ static int bind_routes(lua_State *L) {
     return 0;
 }
 
+struct preparing {
+    struct lane *lane;
+    size_t route;
+};
+
+/* Leaves the policy's `prepare` and the route's settings, or two nils. */
+static int push_prepare(lua_State *L) {
+    struct preparing *p = box_arg(L);
+    struct lane *lane = p->lane;
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, lane->refs.policy[lane->gen->routes[p->route].policy]);
+    lua_getfield(L, -1, "prepare");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, lane->refs.settings[p->route]);
+    return 2;
+}
+
+/* What policies make of their settings once, at the load's cost instead of the first request's. */
+static int prepare_route(struct lane *lane, size_t route, struct err *err) {
+    struct preparing p = {lane, route};
+
+    if (box_protect(lane->box, push_prepare, &p, 0, 2, err) != BOX_OK) {
+        return -1;
+    }
+    if (lua_isnil(lane->box->L, -2)) {
+        lua_settop(lane->box->L, 0);
+        return 0;
+    }
+    return box_call(lane->box, 1, 0, err) == BOX_OK ? 0 : -1;
+}
+
 int lane_bind(struct lane *lane, struct err *err) {
     int status = box_protect(lane->box, bind_routes, lane, 0, 0, err) == BOX_OK ? 0 : -1;
 
+    for (size_t i = 0; status == 0 && i < lane->gen->config->n_routes; i++) {
+        status = prepare_route(lane, i, err);
+    }
     lane_publish(lane);
     return status;
 }

@@ -104,7 +104,8 @@ void lane_publish(struct lane *lane); /* brings lane_stats up to date */
 /* Loads every policy file into the lane. With `diags`: checks contracts and reports all mistakes
  * there (the first lane); the result counts only without. */
 int lane_load(struct lane *lane, struct diags *diags, struct err *err);
-/* Puts handlers and settings of all routes where policy_push_handler finds them. */
+/* Puts handlers and settings of all routes where policy_push_handler finds them, and lets policies
+ * prepare for them. */
 int lane_bind(struct lane *lane, struct err *err);
 
 /* After a step: above three quarters of the cap some garbage is collected here and now (Lua itself

@@ -472,7 +472,11 @@ static void set_up(struct world *world, const struct world_options *o) {
     g->n_workers = 1;
     g->started = o->wall;
     world->host.gateway = g;
-    g->env = (struct policy_env){.modules = bind_modules, .host = &world->host, .log = &g->log};
+    g->env = (struct policy_env){.modules = bind_modules,
+                                 .host = &world->host,
+                                 .log = &g->log,
+                                 .resume_cpu = SIM_PATIENCE * LUA_RESUME_CPU,
+                                 .request_cpu = SIM_PATIENCE * LUA_REQUEST_CPU};
 }
 
 static int make_worker(struct world *world, struct err *err) {

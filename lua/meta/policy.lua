@@ -27,4 +27,5 @@
 ---@field version integer
 ---@field settings? table<string, moongate.Field>
 ---@field check? fun(settings: table): moongate.Problem[] after the schema, when it found nothing
+---@field prepare? fun(settings: table) once per route and worker while the load is staged; an error refuses it
 ---@field handle fun(req: moongate.Request, settings: table): moongate.Attempt|moongate.Response

@@ -457,6 +457,13 @@ function failover.run(req, settings, hooks)
   return unavailable(run)
 end
 
+---Makes ready what the first request would have to, for a policy's `prepare`.
+---@param settings table
+function failover.prepare(settings)
+  plans.of(settings)
+  plans.of(settings, "sandbox")
+end
+
 ---A copy of settings with some changed, made once for the same two tables: cheap enough for every
 ---request when `changes` is a constant.
 ---Waits: no.
