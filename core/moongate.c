@@ -125,8 +125,7 @@ struct moongate *moongate_new(const struct moongate_options *options,
     static const char *const installed[] = {MOONGATE_DATADIR, NULL};
     const char *const *library = options->library ? options->library : installed;
     struct moongate *gw = calloc(1, sizeof(*gw));
-    if (!gw || curl_transport_global_init() != 0) {
-        free(gw);
+    if (!gw) {
         fail(error, "out of memory");
         return NULL;
     }
@@ -518,7 +517,6 @@ void moongate_free(struct moongate *gw) {
     moongate_stop(gw, -1);
     state_release(&gw->gateway.state);
     loader_release(&gw->loader);
-    curl_transport_global_release();
     free(gw);
 }
 

@@ -232,6 +232,14 @@ static int exchange(struct admin_client *c, const struct admin_call *call, struc
     return bad;
 }
 
+static bool is_ours(const struct admin_client *c, const struct admin_call *call) {
+    bool ok = false;
+    if (call->holds) {
+        return json_get(c->body, call->holds) != NULL;
+    }
+    return json_bool(json_get(c->body, "ok"), &ok) && ok;
+}
+
 int admin_call(struct admin_client *c, const struct admin_call *call) {
     struct err err = {""};
     json_free(c->body);
@@ -243,7 +251,7 @@ int admin_call(struct admin_client *c, const struct admin_call *call) {
     if (c->answer.status < 200 || c->answer.status > 299) {
         return told_failure(c, call);
     }
-    if (!json_is_object(c->body)) {
+    if (!is_ours(c, call)) {
         fprintf(stderr,
                 "moongate: what %s answers is none of the admin API's answers: is it the gateway's "
                 "admin address? Another is given with --admin URL or the variable MOONGATE_ADMIN\n",
@@ -253,7 +261,8 @@ int admin_call(struct admin_client *c, const struct admin_call *call) {
     return CLI_OK;
 }
 
-int admin_get(struct admin_client *c, const char *path, const char *look) {
-    struct admin_call call = {.method = "GET", .path = path, .version = -1, .look = look};
+int admin_get(struct admin_client *c, const char *path, const char *holds, const char *look) {
+    struct admin_call call = {
+        .method = "GET", .path = path, .version = -1, .holds = holds, .look = look};
     return admin_call(c, &call);
 }

@@ -52,6 +52,8 @@ struct admin_call {
     const char *path; /* "/admin/routes/chat", escaped (admin_add_escaped) */
     struct str body;  /* JSON; empty = none */
     double version;   /* below 0: no If-Match */
+    const char
+        *holds; /* a field that the answer must have to be one of the API's; NULL = "ok": true */
     const char *look; /* words of the command that shows what may be there instead, for messages:
                          "routes chat"; NULL = none */
 };
@@ -60,7 +62,7 @@ struct admin_call {
  * (and with --json the API's answer on stdout). */
 int admin_call(struct admin_client *c, const struct admin_call *call);
 /* The same for a GET. */
-int admin_get(struct admin_client *c, const char *path, const char *look);
+int admin_get(struct admin_client *c, const char *path, const char *holds, const char *look);
 
 /* Adds a part of a path; what is not plain goes as %XX. "/" stays, as a target's name has it. */
 int admin_add_escaped(struct buf *path, struct str part) __attribute__((warn_unused_result));

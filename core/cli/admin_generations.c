@@ -99,7 +99,7 @@ int cli_generations(int argc, char **argv) {
     if (!admin_open(&c, &GENERATIONS, argc, argv, &status)) {
         return status;
     }
-    status = admin_get(&c, "/admin/generations", NULL);
+    status = admin_get(&c, "/admin/generations", "generations", NULL);
     if (status == CLI_OK && c.json) {
         admin_print_json(&c);
     } else if (status == CLI_OK) {

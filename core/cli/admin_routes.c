@@ -199,7 +199,7 @@ int cli_routes(int argc, char **argv) {
         fprintf(stderr, "moongate routes: the route's name is too long\n");
         status = CLI_USAGE;
     } else {
-        status = admin_get(&c, path.data, "routes");
+        status = admin_get(&c, path.data, one ? "settings" : "routes", "routes");
     }
     if (status == CLI_OK && c.json) {
         admin_print_json(&c);

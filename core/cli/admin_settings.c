@@ -249,7 +249,7 @@ static void print_changes(const struct admin_client *c, const struct changes *ch
 }
 
 static int set(struct admin_client *c, const struct changes *changes, const char *path) {
-    int status = admin_get(c, path, "routes");
+    int status = admin_get(c, path, "version", "routes");
     status = status == CLI_OK ? put_merged(c, path, changes) : status;
     if (status == CLI_OK && c->json) {
         admin_print_json(c);
@@ -323,7 +323,7 @@ static int unset(struct admin_client *c, const struct changes *keys, struct buf 
     if (keys->n == 0) {
         return drop(c, path->data, -1);
     }
-    int status = admin_get(c, path->data, "routes");
+    int status = admin_get(c, path->data, "version", "routes");
     status = status == CLI_OK ? check_set(c, keys) : status;
     if (status != CLI_OK) {
         return status;

@@ -132,13 +132,13 @@ int cli_status(int argc, char **argv) {
     if (!admin_open(&c, &COMMAND, argc, argv, &status)) {
         return status;
     }
-    status = admin_get(&c, "/admin/status", NULL);
+    status = admin_get(&c, "/admin/status", "generation", NULL);
     if (status == CLI_OK && c.json) {
         admin_print_json(&c);
     } else if (status == CLI_OK) {
         struct json *about = c.body;
         c.body = NULL;
-        status = admin_get(&c, "/admin/generations", NULL);
+        status = admin_get(&c, "/admin/generations", "generations", NULL);
         if (status == CLI_OK) {
             print_head(&c, about);
             print_generation(about, json_get_str(active_one(c.body), "who"));

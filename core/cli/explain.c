@@ -103,7 +103,7 @@ static int add_live_state(struct explanation *e) {
     if (!admin_open(&client, &command, (int)e->admin.n, e->admin.items, &status)) {
         return status;
     }
-    status = admin_get(&client, "/admin/targets", NULL);
+    status = admin_get(&client, "/admin/targets", "targets", NULL);
     struct buf *body = &client.answer.body;
     if (!status && buf_addc(body, '\0') != BUF_OK) {
         status = CLI_FAILED;

@@ -74,7 +74,6 @@ struct config_route {
     struct value
         file_settings;    /* as written in the file, when there is an overlay; NIL otherwise */
     struct value overlay; /* the keys that an admin put over the file's; NIL when there are none */
-    int line;             /* of the route in the file, 0 when not known */
 };
 
 struct config_log {
@@ -159,5 +158,7 @@ void config_mask_cut(const struct config *c, struct buf *text);
 /* The line of a path such as "routes[1].settings.trigger" in gateway.lua, or of its nearest parent
  * that can be found, or 0. */
 int config_line(const struct snapshot *snapshot, const char *path);
+/* The line of the i-th route, from 0. Reads the file's text anew, like config_line. */
+int config_route_line(const struct snapshot *snapshot, size_t i);
 
 #endif

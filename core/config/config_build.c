@@ -257,8 +257,7 @@ static void judge_route(struct load *l, struct config_route *r, const struct val
     }
 }
 
-static int build_route(struct load *l, struct config_route *r, const struct value *v, size_t i) {
-    struct path at;
+static int build_route(struct load *l, struct config_route *r, const struct value *v) {
     if (fill(&route_schema, v, r)) {
         return -1;
     }
@@ -271,10 +270,6 @@ static int build_route(struct load *l, struct config_route *r, const struct valu
     if (r->settings.type == VALUE_NIL) {
         r->settings = value_table();
     }
-    path_init(&at);
-    path_field(&at, "routes");
-    path_item(&at, i + 1);
-    r->line = config_line(l->snapshot, at.text);
     return 0;
 }
 
@@ -286,7 +281,7 @@ static int build_routes(struct load *l, struct config *c, const struct value *v)
     c->routes = calloc(n, sizeof(*c->routes));
     for (size_t i = 0; c->routes && i < n; i++) {
         c->n_routes = i + 1;
-        if (build_route(l, &c->routes[i], &v->as.t.items[i], i)) {
+        if (build_route(l, &c->routes[i], &v->as.t.items[i])) {
             return -1;
         }
     }

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "base/limits.h"
 #include "config/config.h"
@@ -359,6 +360,12 @@ int locate_line(struct str text, const char *path) {
 int config_line(const struct snapshot *snapshot, const char *path) {
     const struct snapshot_file *file = snapshot_find(snapshot, "gateway.lua");
     return file ? locate_line(str_make(file->text, file->len), path) : 0;
+}
+
+int config_route_line(const struct snapshot *snapshot, size_t i) {
+    char path[32];
+    snprintf(path, sizeof(path), "routes[%zu]", i + 1);
+    return config_line(snapshot, path);
 }
 
 /* The named keys of the constructors that are open; those of the innermost stand last. */

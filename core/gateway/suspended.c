@@ -4,10 +4,12 @@
 #include "base/limits.h"
 #include "state/state.h"
 
-static void warn_target(const struct config *config, const struct config_route *route,
-                        const char *target, usec left, struct diags *diags) {
+static void warn_target(struct generation *g, size_t i, const char *target, usec left,
+                        struct diags *diags) {
+    const struct config *config = generation_config(g);
+    const struct config_route *route = &config->routes[i];
     double hours = usec_to_seconds(left) / 3600;
-    diags_warn(diags, config->file, route->line,
+    diags_warn(diags, config->file, config_route_line(generation_snapshot(g), i),
                "route \"%s\": target \"%s\" is suspended for another %.0f %s; "
                "`moongate resume %s` ends that",
                route->name ? route->name : "?", target, hours < 72 ? hours : hours / 24,
@@ -23,7 +25,7 @@ static void warn_route(struct generation *g, size_t i, struct targets *targets,
         const struct config_provider *p = config_provider(config, target_split(name).provider);
         usec left = targets_suspended_for(targets, name, str_of(p ? p->quota_group : NULL));
         if (left > LONG_SUSPENSION) {
-            warn_target(config, &config->routes[i], *list, left, diags);
+            warn_target(g, i, *list, left, diags);
         }
     }
 }

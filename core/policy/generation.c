@@ -74,7 +74,7 @@ static int list_policies(struct generation *g, struct diags *diags) {
             return -1;
         }
         if (!g->policies[p].file) {
-            diags_error(diags, snapshot_config_path(g->snapshot), route->line,
+            diags_error(diags, snapshot_config_path(g->snapshot), config_route_line(g->snapshot, i),
                         "route '%s': there is no file %s", route->name, label);
         }
     }
@@ -206,7 +206,9 @@ static const struct policy_file *policy_of(const struct generation *g, size_t ro
 }
 
 const struct value *generation_schema(const struct generation *g, size_t route) {
-    return &policy_of(g, route)->schema;
+    const struct policy_file *p = policy_of(g, route);
+
+    return p->same ? &p->same->schema : &p->schema;
 }
 
 const struct value *generation_policy_version(const struct generation *g, size_t route) {

@@ -27,7 +27,10 @@ struct policy_file {
     const struct snapshot_file *file; /* borrowed of the snapshot */
     char *label;                      /* "policies/failover.lua" */
     bool ok;                          /* loaded and fit for its contract, in the first lane */
-    struct value schema;              /* its settings' schema as data; NIL until described */
+    struct value schema;              /* its settings' schema as data; NIL until described, and
+                                         where another policy's is the same table */
+    const void *schema_table;         /* which table that is, in the first lane */
+    const struct policy_file *same;   /* the policy whose `schema` is also this one's, or NULL */
     struct value version;             /* what the policy says: a number, a text or NIL */
     struct policy_record record;
 };

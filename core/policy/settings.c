@@ -67,7 +67,6 @@ static void report(struct checking *c, const char *path, bool warning, const cha
     snprintf(full, sizeof full, "routes[%zu].settings%s%s", c->route + 1,
              path[0] && path[0] != '[' ? "." : "", path);
     line = config_line(g->snapshot, full);
-    line = line ? line : g->config->routes[c->route].line;
     if (warning) {
         diags_warn(c->diags, file, line, "%s: %s", full, message);
     } else {
@@ -167,6 +166,23 @@ static void leave_out(void *ctx, const char *path, const char *what, struct valu
     (void)instead;
 }
 
+/* Policies that extend nothing share the library's schema, table and all. */
+static bool share_schema(struct checking *c, const void *table) {
+    struct generation *g = c->lane->gen;
+    struct policy_file *own = policy_of(c);
+
+    own->schema_table = table;
+    for (size_t i = 0; i < g->n_policies; i++) {
+        const struct policy_file *p = &g->policies[i];
+
+        if (p->schema_table == table && p->schema.type != VALUE_NIL) {
+            own->same = p;
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Once for each policy, when a route of it has been checked: its schema is sound then. */
 static enum box_status describe(struct checking *c, struct err *err) {
     static const struct value_bad bad = {leave_out, NULL};
@@ -174,12 +190,16 @@ static enum box_status describe(struct checking *c, struct err *err) {
     struct value *out = &policy_of(c)->schema;
     enum box_status status = BOX_OK;
 
-    if (out->type != VALUE_NIL) {
+    if (out->type != VALUE_NIL || policy_of(c)->same) {
         return BOX_OK;
     }
     status = box_protect(box, keep_version, c, 0, 0, err);
     if (status == BOX_OK) {
         status = box_protect(box, push_describe, c, 0, 2, err);
+    }
+    if (status == BOX_OK && share_schema(c, lua_topointer(box->L, -1))) {
+        lua_pop(box->L, 2);
+        return BOX_OK;
     }
     if (status == BOX_OK) {
         status = box_call(box, 1, 1, err);

@@ -65,6 +65,7 @@ struct curl_transport {
     size_t idle_max;
     size_t sockets;
     unsigned long opened;
+    bool counted; /* among the users of libcurl, which it sets itself up for and counts itself */
     unsigned inside;
 };
 
@@ -644,6 +645,9 @@ static void op_free(struct transport *base) {
     if (t->multi) {
         curl_multi_cleanup(t->multi); /* may still call on_socket, on_timer and on_socket_close */
     }
+    if (t->counted) {
+        curl_global_cleanup();
+    }
     struct event *events[] = {t->timer, t->tick, t->kick};
     for (size_t i = 0; i < 3; i++) {
         if (events[i]) {
@@ -668,7 +672,8 @@ struct transport *curl_transport_new(struct event_base *base, size_t idle_max, s
     TAILQ_INIT(&t->active);
     TAILQ_INIT(&t->spare);
     TAILQ_INIT(&t->deferred);
-    t->multi = curl_multi_init();
+    t->counted = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK; /* thread-safe since 7.84 */
+    t->multi = t->counted ? curl_multi_init() : NULL;
     t->timer = event_new(base, -1, 0, on_timeout, t);
     t->tick = event_new(base, -1, EV_PERSIST, on_timeout, t);
     t->kick = event_new(base, -1, 0, on_kick, t);
@@ -683,16 +688,6 @@ struct transport *curl_transport_new(struct event_base *base, size_t idle_max, s
     curl_multi_setopt(t->multi, CURLMOPT_TIMERDATA, t);
     curl_multi_setopt(t->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
     return &t->base;
-}
-
-int curl_transport_global_init(void) {
-    return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK
-               ? 0
-               : -1; /* libcurl counts its users itself */
-}
-
-void curl_transport_global_release(void) {
-    curl_global_cleanup();
 }
 
 const char *curl_transport_version(void) {

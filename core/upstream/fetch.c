@@ -49,7 +49,7 @@ static void end(struct fetching *f, enum outcome outcome) {
 static void give_up(struct fetching *f, enum outcome outcome) {
     struct transfer *transfer = f->transfer;
     f->transfer = NULL;
-    f->transport->ops->cancel(transfer);
+    transfer_cancel(transfer);
     end(f, outcome);
 }
 
@@ -128,12 +128,11 @@ static void turn_until_over(struct fetching *f) {
     }
 }
 
-/* With libcurl ready. */
 static int run(struct fetching *f) {
     struct headers none;
     headers_init(&none, 1, 1);
     f->base = event_base_new();
-    f->transport = f->base ? curl_transport_new(f->base, 1, f->err) : NULL;
+    f->transport = f->base ? transport_new(f->base, 1, f->err) : NULL;
     if (!f->base) {
         err_set(f->err, "no event loop can be had: memory, or too many open files");
     }
@@ -162,10 +161,5 @@ int fetch(const struct fetch_request *request, struct fetch_answer *answer, stru
     if (mine.max_body > 0) {
         buf_init(&answer->body, mine.max_body);
     }
-    if (curl_transport_global_init() != 0) {
-        return err_set(err, "libcurl cannot be set up");
-    }
-    int rc = run(&f);
-    curl_transport_global_release();
-    return rc;
+    return run(&f);
 }

@@ -131,9 +131,6 @@ bool native_transport_speaks(const char *url);
 
 /* libcurl: HTTP/1.1, one multi handle, one pool of idle connections as above. NULL: memory. */
 struct transport *curl_transport_new(struct event_base *base, size_t idle_max, struct err *err);
-/* Once per process, before any thread is started and after the last: counts its users. 0 or -1. */
-int curl_transport_global_init(void);
-void curl_transport_global_release(void);
 const char *curl_transport_version(void);
 
 #endif

@@ -74,6 +74,18 @@ local function sorted_keys(value)
   return keys
 end
 
+-- The names of a schema's fields in order. Policies share schemas, and a load looks at each many times.
+local orders = {}
+
+local function sorted_names(fields)
+  local names = orders[fields]
+  if not names then
+    names = sorted_keys(fields)
+    orders[fields] = names
+  end
+  return names
+end
+
 local function copy(value, depth)
   if type(value) ~= "table" then return value end
   depth = depth or 0
@@ -93,7 +105,7 @@ end
 
 -- Fills in what was not given. A default is checked like a value, so that nested tables complete.
 local function complete(fields, given, out, ctx, path)
-  for _, name in ipairs(sorted_keys(fields)) do
+  for _, name in ipairs(sorted_names(fields)) do
     local field = fields[name]
     if given[name] == nil then
       if field.required then
@@ -296,9 +308,11 @@ local function schema_problem(ctx, path, message)
   ctx.problems[#ctx.problems].schema = true
 end
 
+local sound = {} -- schemas that were looked at and found good
+
 -- What is wrong with the schema itself, whether or not a setting uses the part.
 local function check_schema(fields, ctx, path)
-  for _, name in ipairs(sorted_keys(fields)) do
+  for _, name in ipairs(sorted_names(fields)) do
     local field, at = fields[name], join(path, name)
     if type(field) ~= "table" then
       schema_problem(ctx, at, "the schema has no table { type = … } here")
@@ -323,8 +337,11 @@ function schema.check(fields, settings, env)
     wrong(ctx, "", settings, "a table of settings")
     return {}, ctx.problems
   end
-  check_schema(fields, ctx, "settings")
-  if #ctx.problems > 0 then return {}, ctx.problems end
+  if not sound[fields] then
+    check_schema(fields, ctx, "settings")
+    if #ctx.problems > 0 then return {}, ctx.problems end
+    sound[fields] = true
+  end
   return check_fields(fields, settings, ctx, ""), ctx.problems
 end
 

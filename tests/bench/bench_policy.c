@@ -158,7 +158,7 @@ int main(int argc, char **argv) {
     g.bindings = &bind_bindings;
     g.env = (struct policy_env){.modules = bind_modules, .host = &host, .log = &g.log};
     diags_init(&diags);
-    if (argc < 2 || curl_transport_global_init() || state_init(&g.state) ||
+    if (argc < 2 || state_init(&g.state) ||
         loader_init(&loader, &g, argv[1], library)) {
         fprintf(stderr, "usage: bench_policy GATEWAY.LUA [LIBRARY]\n");
         return 2;

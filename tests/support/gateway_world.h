@@ -308,7 +308,6 @@ static inline struct world *world_new(struct folder *folder, const char *provide
     world->g.workers = world->workers;
     world->g.n_workers = 1;
     char *file = folder_path(folder, "gateway.lua");
-    assert_int_equal(curl_transport_global_init(), 0);
     assert_int_equal(state_init(&world->g.state), 0);
     assert_int_equal(loader_init(&world->loader, &world->g, file, library), 0);
     free(file);
@@ -383,7 +382,6 @@ static inline void world_free(struct world *world) {
     loader_finish(&world->loader);
     loader_release(&world->loader);
     state_release(&world->g.state);
-    curl_transport_global_release();
     buf_release(&world->access);
     buf_release(&world->log);
     free(world);
