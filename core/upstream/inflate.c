@@ -12,6 +12,7 @@ struct inflate {
     bool deflate; /* "deflate" may also come without any wrapping, as browsers learned */
     bool begun;
     bool ended;
+    bool full; /* the last step filled its room: decoded bytes may wait inside */
 };
 
 bool inflate_not_needed(struct str coding) {
@@ -47,7 +48,7 @@ static bool is_raw(const struct inflate *z, struct str in) {
 enum inflate_result inflate_step(struct inflate *z, struct str *in, char *out, size_t size,
                                  size_t *n) {
     *n = 0;
-    if (z->ended || in->n == 0) {
+    if (z->ended || (in->n == 0 && !z->full)) {
         *in = (struct str){0};
         return z->ended ? INFLATE_END : INFLATE_MORE;
     }
@@ -61,7 +62,8 @@ enum inflate_result inflate_step(struct inflate *z, struct str *in, char *out, s
     z->z.avail_out = (unsigned)size;
     int code = inflate(&z->z, Z_NO_FLUSH);
     *n = size - z->z.avail_out;
-    *in = str_make(in->p + (in->n - z->z.avail_in), z->z.avail_in);
+    z->full = z->z.avail_out == 0;
+    *in = in->n ? str_make(in->p + (in->n - z->z.avail_in), z->z.avail_in) : *in;
     z->ended = code == Z_STREAM_END;
     if (z->ended) {
         return INFLATE_END;

@@ -23,7 +23,8 @@ struct inflate *inflate_new(struct str coding, bool *unknown);
 void inflate_free(struct inflate *z); /* NULL is a no-op */
 
 /* Decodes from *in (which it moves on) into out; *n says how many bytes came out. INFLATE_MORE with
- * nothing left of *in: give it more. Bytes behind the end are ignored. */
+ * nothing left of *in: give it more, after another step when out was filled, since decoded bytes
+ * may wait inside. Bytes behind the end are ignored. */
 enum inflate_result inflate_step(struct inflate *z, struct str *in, char *out, size_t size,
                                  size_t *n);
 

@@ -282,15 +282,26 @@ static void drop_old(struct links *all) {
     }
 }
 
+/* Nothing came in since the loop last looked: what came would be taken for the next answer. */
+static bool is_quiet(const struct link *link) {
+    char byte;
+    return recv(link->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
 struct link *links_take(struct links *all, const struct origin *to, void *user) {
-    struct link *link;
+    struct link *link, *next;
     drop_old(all);
-    TAILQ_FOREACH(link, &all->idle, place) {
-        if (same_place(&link->to, to)) {
+    for (link = TAILQ_FIRST(&all->idle); link; link = next) {
+        next = TAILQ_NEXT(link, place);
+        if (!same_place(&link->to, to)) {
+            continue;
+        }
+        if (is_quiet(link)) {
             unlist(link);
             link->user = user;
             return link;
         }
+        link_close(link);
     }
     return NULL;
 }

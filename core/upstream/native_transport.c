@@ -513,7 +513,11 @@ static void ended(struct native_transfer *x, int error) {
         if (whole && x->inflate && !give_inflated(x)) {
             return;
         }
-        finish(x, whole ? OUTCOME_OK : OUTCOME_STREAM_BROKEN, whole ? "" : detail);
+        if (whole) {
+            finish_body(x);
+        } else {
+            finish(x, OUTCOME_STREAM_BROKEN, detail);
+        }
         return;
     }
     if (x->answer.bytes || x->line.len) {
@@ -530,6 +534,9 @@ static void on_readable(void *user) {
     if (x->paused) {
         link_watch(x->link, false);
         return;
+    }
+    if (x->is_kicked) {
+        return; /* what waits comes before what is new; in this very turn */
     }
     ssize_t n = recv(link_fd(x->link), x->owner->block, READ_SIZE, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {

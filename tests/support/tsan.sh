@@ -36,7 +36,8 @@ for test in $units; do
 done
 
 [ $# -gt 0 ] || set -- tests/e2e/test_reload.py tests/e2e/test_gone.py tests/e2e/test_admin.py tests/e2e/test_scenarios_g.py tests/e2e/test_reload_load.py \
-    tests/e2e/test_contract_reload.py tests/e2e/test_contract_rules.py
+    tests/e2e/test_contract_reload.py tests/e2e/test_contract_rules.py tests/e2e/test_reload_watch.py tests/e2e/test_reload_changes.py \
+    tests/e2e/test_admin_settings.py tests/e2e/test_settings_kill.py
 tests/support/venv.sh || exit 1
 # The tests start the gateway with an environment of their own: what the sanitizer needs is set by a program in between.
 cat >$out/moongate-tsan <<END

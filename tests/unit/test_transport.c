@@ -3,6 +3,8 @@
  * Both transports, libcurl and our own: what goes out, what comes back, and pausing, cancelling and
  * starting at every moment. Faults are in test_transport_faults.c.
  */
+#include <zlib.h>
+
 #include "../support/scripted_server.h"
 
 /* Goal: a second request uses the connection of the first, and says so. */
@@ -236,6 +238,111 @@ static void test_encoding(void **state) {
     assert_string_equal(c.body, "hello, hello, hello, hello, hello, hello\n");
     f->transport->ops->free(f->transport);
     f->transport = NULL;
+    server_join(&s);
+}
+
+enum { DEFLATED = 16455 }; /* its last byte goes in while more than one read's room must come out */
+
+/* One answer in raw deflate, without anything behind its last code; then the server closes. */
+static void script_deflate(struct server *s) {
+    static char plain[2 * DEFLATED], packed[1024];
+    size_t n = s->text ? sizeof plain : DEFLATED;
+    z_stream z = {0};
+    memset(plain, 'x', n);
+    assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, -MAX_WBITS, 9, Z_DEFAULT_STRATEGY), Z_OK);
+    z.next_in = (unsigned char *)plain;
+    z.avail_in = (unsigned)n;
+    z.next_out = (unsigned char *)packed;
+    z.avail_out = sizeof packed;
+    assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+    int fd = server_accept(s);
+    server_read(s, fd);
+    server_send(fd, OK_HEAD "Content-Encoding: deflate" CRLF CRLF);
+    send(fd, packed, z.total_out, MSG_NOSIGNAL);
+    close(fd);
+    deflateEnd(&z);
+}
+
+/* Goal: bytes that wait inside the decoder when all input is used up come out, too. */
+static void test_decoder_drained(void **state) {
+    struct fixture *f = *state;
+    struct server s;
+    struct client c;
+    server_start(&s, script_deflate, NULL);
+    run(f, &c, "GET", url_of(&s), NULL);
+    assert_int_equal(c.result.outcome, OUTCOME_OK);
+    assert_int_equal(c.total, DEFLATED);
+    server_join(&s);
+}
+
+static void resume_now(evutil_socket_t fd, short what, void *arg) {
+    struct client *c = arg;
+    (void)fd, (void)what;
+    transfer_resume(c->transfer);
+}
+
+/* Goal: the end of the connection, seen in the turn in which a paused client goes on, cuts nothing
+ * off that waits to be decoded, whether he pauses again or not. */
+static void test_resume_at_end(void **state) {
+    struct fixture *f = *state;
+    for (int again = 0; again < 2; again++) {
+        struct server s;
+        struct client c = {.f = f, .pause_at = AT_DATA};
+        struct event *resume = event_new(f->base, -1, 0, resume_now, &c);
+        server_start(&s, script_deflate, "twice");
+        client_start(&c, "GET", url_of(&s), NULL);
+        RUN_UNTIL(f, c.datas == 1);
+        server_join(&s);
+        usleep(20000); /* so that the end is there before the loop looks */
+        c.pause_at = again ? AT_DATA : AT_NONE;
+        while (c.dones == 0) {
+            event_active(resume, 0, 0); /* in the queue before what the loop finds */
+            event_base_loop(f->base, EVLOOP_ONCE);
+            event_base_loop(f->base, EVLOOP_NONBLOCK);
+            if (c.dones == 0) {
+                assert_true(again);
+            }
+        }
+        assert_int_equal(c.result.outcome, OUTCOME_OK);
+        assert_int_equal(c.total, 2 * DEFLATED);
+        event_free(resume);
+    }
+}
+
+/* Says more than its answer, a moment later; answers properly on the next connection. */
+static void script_chatter(struct server *s) {
+    int a = server_accept(s);
+    server_read(s, a);
+    server_send(a, OK_HEAD "Content-Length: 2" CRLF CRLF "ok");
+    while (!s->go) {
+        usleep(1000);
+    }
+    server_send(a, OK_HEAD "Content-Length: 4" CRLF CRLF "evil");
+    s->blocked = true;
+    int b = server_accept(s);
+    server_read(s, b);
+    server_send(b, OK_HEAD "Content-Length: 4" CRLF CRLF "good");
+    close(a);
+    close(b);
+}
+
+/* Goal: what a provider says out of turn is not taken for the next answer, though the loop has not
+ * seen it yet. */
+static void test_out_of_turn(void **state) {
+    struct fixture *f = *state;
+    struct server s;
+    struct client c;
+    server_start(&s, script_chatter, NULL);
+    run(f, &c, "GET", url_of(&s), NULL);
+    assert_string_equal(c.body, "ok");
+    s.go = true;
+    while (!s.blocked) {
+        usleep(1000);
+    }
+    run(f, &c, "GET", url_of(&s), NULL);
+    assert_int_equal(c.result.outcome, OUTCOME_OK);
+    assert_string_equal(c.body, "good");
+    assert_false(c.reused);
     server_join(&s);
 }
 
@@ -562,12 +669,27 @@ int main(void) {
 #define T(name)                                                                                    \
     cmocka_unit_test_setup_teardown(name, setup_curl, teardown),                                   \
         cmocka_unit_test_setup_teardown(name, setup_native, teardown)
-        T(test_reuse),       T(test_fresh),         T(test_request_bytes),  T(test_methods),
-        T(test_pieces),      T(test_shapes),        T(test_encoding),       T(test_pause),
-        T(test_pause_often), T(test_cancel),        T(test_cancel_at_once), T(test_sent),
-        T(test_sent_part),   T(test_start_in_done), T(test_start_inside),   T(test_early_answer),
+        T(test_reuse),
+        T(test_fresh),
+        T(test_request_bytes),
+        T(test_methods),
+        T(test_pieces),
+        T(test_shapes),
+        T(test_encoding),
+        T(test_pause),
+        T(test_pause_often),
+        T(test_cancel),
+        T(test_cancel_at_once),
+        T(test_sent),
+        T(test_sent_part),
+        T(test_start_in_done),
+        T(test_start_inside),
+        T(test_early_answer),
         T(test_free_all),
 #undef T
+        cmocka_unit_test_setup_teardown(test_decoder_drained, setup_native, teardown),
+        cmocka_unit_test_setup_teardown(test_resume_at_end, setup_native, teardown),
+        cmocka_unit_test_setup_teardown(test_out_of_turn, setup_native, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
