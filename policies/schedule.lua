@@ -47,8 +47,8 @@ local settings = moongate.merge(failover.settings, {
 -- Seconds since midnight of "22:00", or nil.
 local function clock(text)
   local hours, minutes = text:match("^(%d%d?):(%d%d)$")
-  if not hours or tonumber(hours) > 24 or tonumber(minutes) > 59 then return nil end
-  return tonumber(hours) * 3600 + tonumber(minutes) * 60
+  local at = hours and hours * 3600 + minutes * 60
+  return at and at <= DAY and tonumber(minutes) < 60 and at or nil
 end
 
 local function on(days, day)

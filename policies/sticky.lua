@@ -41,7 +41,8 @@ end
 local tells = {}
 
 function tells.header(req, own)
-  return text(req:header(own.sticky.header))
+  local name = text(req:header(own.sticky.header))
+  return name and "header:" .. name
 end
 
 function tells.user(req)

@@ -72,3 +72,19 @@ sim.test("a user that is no text is not a session", function()
   local w = world(both(), { session = { "user" } })
   for i = 1, 20 do sim.equal(w:request({ key = KEYS[1].secret, more = { user = i } }).target, "east/m") end
 end)
+
+sim.test("a header that names another key's session does not enter it", function()
+  local script = both()
+  local bad = false
+  script.east = function() return bad and 500 or 200 end
+  local w = world(script, { session = { "header", "key" } })
+  local by_key = { key = KEYS[1].secret }
+  if w:request(by_key).target ~= "east/m" then by_key = { key = KEYS[2].secret } end
+  local name = by_key.key == KEYS[1].secret and "key:app" or "key:web"
+  local before = w:request(with_header(name)).target
+  bad = true
+  w:request(by_key)
+  bad = false
+  w:advance(60)
+  sim.equal(w:request(with_header(name)).target, before, "it is a session of its own")
+end)

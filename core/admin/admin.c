@@ -13,7 +13,9 @@
 #include "net/conn.h"
 #include "net/listener.h"
 
-#define MAX_ADMIN_CONNECTIONS 256
+static const char TOKEN_WANTED[] =
+    "this needs an admin token: Authorization: Bearer TOKEN; where none is configured, a loopback "
+    "address or localhost in the address that is called";
 
 struct admin_client {
     struct admin *admin;
@@ -58,7 +60,7 @@ static void send(struct conn *conn, const struct admin_answer *a, const struct b
 
 /* The answer's JSON as it is sent: with no secret in it. */
 static int print(struct admin_answer *a, const struct config *c, struct buf *out) {
-    struct json_texts masks = admin_masks(c);
+    struct json_texts masks = config_masks(c);
     if (!a->json || json_change_texts(a->json, &masks) != 0 || json_print(a->json, out) != BUF_OK) {
         return -1;
     }
@@ -147,8 +149,7 @@ static void judge(struct admin_request *r, struct admin_answer *a, struct buf *a
     bool for_admins = str_starts(r->http->path, "/admin/") || str_is(r->http->path, "/admin");
     r->rights = for_admins ? admin_rights_of(r->config, &r->http->headers) : ADMIN_FULL;
     if (r->rights == ADMIN_NOBODY) {
-        admin_fail(a, 401, "unauthorised",
-                   "this needs an admin token: Authorization: Bearer TOKEN");
+        admin_fail(a, 401, "unauthorised", "%s", TOKEN_WANTED);
         return;
     }
     r->call = admin_find_call(r->http->method, r->http->path, parts, allow);
@@ -225,8 +226,7 @@ static void on_refuse(void *ctx, int status, const char *message, struct headers
                       struct buf *body) {
     struct admin_answer a = {.status = status, .etag = -1};
     (void)ctx;
-    admin_fail(&a, status, code_of(status), "%s",
-               status == 401 ? "this needs an admin token: Authorization: Bearer TOKEN" : message);
+    admin_fail(&a, status, code_of(status), "%s", status == 401 ? TOKEN_WANTED : message);
     if (json_print(a.json, body) != BUF_OK || add_headers(headers, &a) != 0) {
         buf_clear(body);
     }

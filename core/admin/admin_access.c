@@ -2,10 +2,12 @@
 /*
  * Who may do what. Bearer tokens: what was sent is hashed once and compared with the hashes of both
  * tokens, always, so that the time tells neither whether one is configured nor how much of it was
- * right. And browsers: where no token is configured, any page in one could send a POST.
+ * right. And browsers: where no token is configured, any page in one could send a POST, and one
+ * whose own name was made to lead here could read the answers, too.
  */
 #include "admin/admin_internal.h"
 #include "base/hash.h"
+#include "config/config_text.h"
 
 /* A token that is not configured is compared all the same, and fits nothing. */
 static bool fits(const char *token, const unsigned char given[HASH_SIZE]) {
@@ -15,11 +17,19 @@ static bool fits(const char *token, const unsigned char given[HASH_SIZE]) {
     return equal && token;
 }
 
+/* Was this machine called by a name that nobody else can give it? No browser leaves the field out.
+ */
+static bool called_locally(const struct headers *headers) {
+    struct str host;
+    return !headers_get(headers, "host", &host) || address_is_loopback(host);
+}
+
 enum admin_rights admin_rights_of(const struct config *c, const struct headers *headers) {
     struct str field = {NULL, 0};
     unsigned char given[HASH_SIZE];
     if (!c->admin_token && !c->admin_read_token) {
-        return ADMIN_FULL; /* which the configuration allows on loopback only */
+        /* The configuration allows it on loopback only. */
+        return called_locally(headers) ? ADMIN_FULL : ADMIN_NOBODY;
     }
     bool bearer = headers_count(headers, "authorization") == 1 &&
                   headers_get(headers, "authorization", &field) && field.n >= 7 &&

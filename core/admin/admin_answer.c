@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Answers that recur: an error, the outcome of a load, diagnostics. Also the mask that every text
- * passes on its way out.
- */
+/* Answers that recur: an error, the outcome of a load, diagnostics. */
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -114,14 +111,6 @@ int admin_loaded(struct admin_request *r, struct admin_answer *a, enum load_resu
     }
     admin_add_diags(a->json, "warnings", diags, true);
     return 0;
-}
-
-static void mask(void *ctx, struct buf *text) {
-    config_mask(ctx, text);
-}
-
-struct json_texts admin_masks(const struct config *c) {
-    return (struct json_texts){mask, (void *)(uintptr_t)c};
 }
 
 void admin_add_time(struct json *obj, const char *name, usec wall) {

@@ -44,11 +44,6 @@ static const struct admin_call CALLS[] = {
      admin_check},
 };
 
-const struct admin_call *admin_calls(size_t *n) {
-    *n = sizeof(CALLS) / sizeof(*CALLS);
-    return CALLS;
-}
-
 /* Does the path fit the pattern? The longest part that fits is taken. */
 static bool fits(const char *pattern, struct str path, struct str *parts) {
     const char *brace = strchr(pattern, '{');

@@ -54,7 +54,6 @@ struct admin_call {
 };
 
 /* admin_calls.c */
-const struct admin_call *admin_calls(size_t *n);
 /* The call of that method (HEAD is GET) and path; NULL when there is none: then *allow names the
  * methods that the path has ("GET, PUT"), or is empty. `parts` get what stands for the {parts}, not
  * decoded. */
@@ -67,7 +66,8 @@ int admin_list_calls(struct admin_request *r, struct admin_answer *a);
 int admin_healthz(struct admin_request *r, struct admin_answer *a);
 int admin_readyz(struct admin_request *r, struct admin_answer *a);
 
-/* admin_access.c: whose the credential is. Constant time in what it is compared with. */
+/* admin_access.c: whose the credential is. Constant time in what it is compared with. Where no
+ * token is configured, anybody's who calls this machine by a loopback address or localhost. */
 enum admin_rights admin_rights_of(const struct config *c, const struct headers *headers);
 /* Was it sent by a page of another origin than the admin listener itself? */
 bool admin_cross_origin(const struct headers *headers);
@@ -81,8 +81,6 @@ void admin_add_diags(struct json *obj, const char *name, const struct diags *dia
  * NULL): adds its "version" and "persistent", and an ETag. */
 int admin_loaded(struct admin_request *r, struct admin_answer *a, enum load_result result,
                  const struct diags *diags, const char *route);
-/* Masks the secrets in force in whatever passes: for json_add_value and json_change_texts. */
-struct json_texts admin_masks(const struct config *c);
 void admin_add_time(struct json *obj, const char *name, usec wall);
 void admin_add_hash(struct json *obj, const char *name, const unsigned char *hash);
 

@@ -63,7 +63,7 @@ static void add_settings(struct json *route, const struct admin_request *r, size
     const struct config_route *c = &r->config->routes[index];
     const struct value *schema = generation_schema(r->now, index);
     const struct value *settings = generation_settings(r->now, index);
-    struct json_texts masks = admin_masks(r->config);
+    struct json_texts masks = config_masks(r->config);
     struct json *list = json_add_object(route, "settings");
     for (size_t i = 0; schema->type == VALUE_TABLE && i < schema->as.t.n_fields; i++) {
         const char *name = schema->as.t.fields[i].name;
@@ -91,7 +91,7 @@ static void fill_route(struct json *route, const struct admin_request *r, size_t
                        long long version) {
     const struct config_route *c = &r->config->routes[index];
     bool deny = c->on_error == ON_ERROR_DENY;
-    struct json_texts masks = admin_masks(r->config);
+    struct json_texts masks = config_masks(r->config);
     json_add_str(route, "name", str_of(c->name));
     admin_add_route_path(route, c);
     add_list(route, "models", c->models);

@@ -7,7 +7,7 @@
 #include "admin/admin_internal.h"
 
 int admin_settings(struct admin_request *r, struct admin_answer *a) {
-    struct json_texts masks = admin_masks(r->config);
+    struct json_texts masks = config_masks(r->config);
     struct value none = value_table();
     size_t index = 0;
     if (!admin_find_route(r, a, &index)) {
@@ -80,19 +80,49 @@ static int change(struct admin_request *r, struct admin_answer *a, const struct 
     return rc;
 }
 
+/* Is there a text in it, or a name, that an answer has masked? */
+static bool has_mask(const struct value *v) {
+    bool found = v->type == VALUE_STR && str_has(value_str(v), CONFIG_MASK);
+    for (size_t i = 0; v->type == VALUE_TABLE && i < v->as.t.n_items && !found; i++) {
+        found = has_mask(&v->as.t.items[i]);
+    }
+    for (size_t i = 0; v->type == VALUE_TABLE && i < v->as.t.n_fields && !found; i++) {
+        const struct value_field *f = &v->as.t.fields[i];
+        found = str_has(str_of(f->name), CONFIG_MASK) || has_mask(&f->value);
+    }
+    return found;
+}
+
+/* What was read with GET and is sent back must not make a secret's mask the setting. */
+static bool is_unmasked(const struct admin_request *r, struct admin_answer *a) {
+    for (size_t i = 0; i < r->body.as.t.n_fields; i++) {
+        const struct value_field *f = &r->body.as.t.fields[i];
+        if (has_mask(&f->value)) {
+            admin_fail(a, 400, "masked_value",
+                       "setting '%.200s' holds \"" CONFIG_MASK "\", by which answers stand in for "
+                       "a secret: send the secret itself, or leave the setting to gateway.lua",
+                       f->name);
+            return false;
+        }
+    }
+    return true;
+}
+
 int admin_put_settings(struct admin_request *r, struct admin_answer *a) {
     long long version = ANY;
     size_t index = 0;
-    if (!admin_find_route(r, a, &index) || !read_if_match(r, a, &version)) {
+    if (!admin_find_route(r, a, &index) || !is_unmasked(r, a) || !read_if_match(r, a, &version)) {
         return 0;
     }
     return change(r, a, r->body.as.t.n_fields ? &r->body : NULL, version);
 }
 
+/* The settings of a route that is no longer configured can be dropped, too. */
 int admin_delete_settings(struct admin_request *r, struct admin_answer *a) {
+    bool known = loader_overlay_version(r->env->loader, r->part[0].data) > 0;
     long long version = ANY;
     size_t index = 0;
-    if (!admin_find_route(r, a, &index) || !read_if_match(r, a, &version)) {
+    if ((!known && !admin_find_route(r, a, &index)) || !read_if_match(r, a, &version)) {
         return 0;
     }
     return change(r, a, NULL, version);

@@ -50,10 +50,6 @@ struct json *json_object(void) {
     return node(cJSON_CreateObject());
 }
 
-struct json *json_array(void) {
-    return node(cJSON_CreateArray());
-}
-
 /* Takes over the item; NULL stands for one that could not be made. `name` is NULL for arrays. */
 static struct json *attach(struct json *parent, const char *name, cJSON *item) {
     cJSON *p = raw(parent);

@@ -19,8 +19,7 @@ struct json *json_parse(struct str text); /* NULL when it is no JSON */
 void json_free(struct json *j);
 int json_print(const struct json *j, struct buf *out) __attribute__((warn_unused_result));
 
-struct json *json_object(void); /* roots; NULL when memory is short */
-struct json *json_array(void);
+struct json *json_object(void); /* a root; NULL when memory is short */
 
 /* Adding: a NULL parent is a no-op that returns NULL, so that a chain is checked once at its end
  * (json_print of NULL fails). */

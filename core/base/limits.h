@@ -106,6 +106,10 @@
 #define MAX_VALUE_FIELDS 10000 /* named fields of one table: they are kept sorted by insertion */
 
 /* Reloads. */
+#define MAX_KEPT_GENERATIONS 5 /* to go back to: as many as a person tells apart */
+#define MAX_LOAD_WAIT                                                                              \
+    (10 * USEC_PER_SEC) /* for workers to let go of the generation before the last; they need one  \
+                           turn of their loop */
 #define MAX_DRAINING                                                                               \
     128 /* generations with requests left: each keeps its files and configuration, about a MiB */
 #define MAX_OVERLAY MIB(1)       /* settings.json, as large as gateway.lua may be */
@@ -184,6 +188,7 @@
 
 /* Admin. */
 #define MAX_ADMIN_BODY KIB(256)
+#define MAX_ADMIN_CONNECTIONS 256 /* at once: some dashboards, scrapers and people */
 #define MAX_METRICS_TEXT MIB(8)
 #define MAX_ADMIN_ANSWER                                                                           \
     MIB(8) /* JSON: MAX_TARGETS with their facts, or MAX_ROUTES with schemas of 16 KiB */

@@ -27,6 +27,10 @@ void bind_push_table(lua_State *L, int index, const char *what);
 struct str bind_check_str(lua_State *L, int arg, size_t max);       /* borrowed from Lua */
 usec bind_check_seconds(lua_State *L, int index, const char *what); /* >= 0 */
 void bind_push_str(lua_State *L, struct str s);                     /* nil when s.p is NULL */
+/* The names of the table on top, sorted, so that every run is the same; the table holds them. How
+ * many there are; raises on other keys and on more than `max`. */
+size_t bind_sorted_names(lua_State *L, const char *what, const char **names, size_t max);
+int bind_json_text(lua_State *L); /* moongate.json(value) */
 
 /* Method and field lookup of a userdata: methods by name, fields by number through `field`. Leaves
  * the metatable registered under `name`. */

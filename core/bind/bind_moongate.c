@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The module `moongate`. */
 #include <math.h>
-#include <stdlib.h>
 
 #include "base/hash.h"
 #include "bind/bind_lua.h"
@@ -58,30 +57,17 @@ static void check_name(lua_State *L, int arg, struct str name) {
     luaL_argcheck(L, name.n > 0 && name.n <= 64, arg, "a name has 1 to 64 letters");
 }
 
-static int by_name(const void *a, const void *b) {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 /* Sorted: a table's own order differs between states, and a series is known by its text. */
 static void add_labels(lua_State *L, int arg, struct buf *labels) {
     const char *names[MAX_CUSTOM_LABELS];
-    size_t n = 0;
     bind_push_table(L, arg, "metric: labels");
     int table = lua_gettop(L);
-    lua_pushnil(L);
-    while (lua_next(L, table)) {
-        luaL_argcheck(L, lua_type(L, -2) == LUA_TSTRING, arg, "labels have names");
-        luaL_argcheck(L, n < MAX_CUSTOM_LABELS, arg, "too many labels");
-        names[n] = lua_tostring(L, -2); /* the table holds it */
-        check_name(L, arg, str_of(names[n]));
-        luaL_argcheck(L, strcmp(names[n], "route") != 0, arg,
-                      "the label \"route\" is given by the gateway");
-        n++;
-        lua_pop(L, 1);
-    }
-    qsort(names, n, sizeof(*names), by_name);
+    size_t n = bind_sorted_names(L, "metric: labels", names, MAX_CUSTOM_LABELS);
     for (size_t i = 0; i < n; i++) {
         struct str value;
+        check_name(L, arg, str_of(names[i]));
+        luaL_argcheck(L, strcmp(names[i], "route") != 0, arg,
+                      "the label \"route\" is given by the gateway");
         lua_pushstring(L, names[i]);
         lua_rawget(L, table);
         value.p = luaL_tolstring(L, -1, &value.n);
@@ -107,7 +93,7 @@ static int m_metric(lua_State *L) {
     return 0;
 }
 
-static int m_json(lua_State *L) {
+int bind_json_text(lua_State *L) {
     luaL_checkany(L, 1);
     struct buf *out = bind_push_buf(L, LUA_BODY_MAX);
     bind_encode(L, 1, out);
@@ -275,7 +261,7 @@ int bind_open_moongate(lua_State *L) {
                                          {"random", m_random},
                                          {"log", m_log},
                                          {"metric", m_metric},
-                                         {"json", m_json},
+                                         {"json", bind_json_text},
                                          {"hash", m_hash},
                                          {"merge", m_merge},
                                          {"store", bind_store},

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Small things that every binding needs. */
 #include <math.h>
+#include <stdlib.h>
 
 #include "bind/bind_lua.h"
 #include "policy/sandbox.h"
@@ -42,6 +43,25 @@ struct str bind_check_str(lua_State *L, int arg, size_t max) {
                                       (lua_Integer)max));
     }
     return s;
+}
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+size_t bind_sorted_names(lua_State *L, const char *what, const char **names, size_t max) {
+    size_t n = 0;
+    int table = lua_gettop(L);
+    lua_pushnil(L);
+    while (lua_next(L, table)) {
+        if (lua_type(L, -2) != LUA_TSTRING || n == max) {
+            luaL_error(L, "%s: a table of at most %d names is expected", what, (int)max);
+        }
+        names[n++] = lua_tostring(L, -2);
+        lua_pop(L, 1);
+    }
+    qsort(names, n, sizeof(*names), by_name);
+    return n;
 }
 
 usec bind_check_seconds(lua_State *L, int index, const char *what) {

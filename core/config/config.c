@@ -219,15 +219,23 @@ void config_mask(const struct config *c, struct buf *text) {
         if (from + 1 < text->len && begin.bits[pair / 64] >> (pair % 64) & 1) {
             n = secret_at(c, str_make(text->data + from, text->len - from));
         }
-        if (n) { /* "***" is shorter than any of them: it fits where it stood */
-            memcpy(text->data + to, "***", 3);
-            to += 3;
+        if (n) { /* the mask is shorter than any of them: it fits where it stood */
+            memcpy(text->data + to, CONFIG_MASK, strlen(CONFIG_MASK));
+            to += strlen(CONFIG_MASK);
             from += n;
         } else {
             text->data[to++] = text->data[from++];
         }
     }
     buf_truncate(text, to);
+}
+
+static void mask_text(void *ctx, struct buf *text) {
+    config_mask(ctx, text);
+}
+
+struct json_texts config_masks(const struct config *c) {
+    return (struct json_texts){mask_text, (void *)(uintptr_t)c};
 }
 
 /* How much of the secret's beginning stands at the end of the text. */

@@ -15,6 +15,7 @@
 #include "base/diag.h"
 #include "base/err.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "base/value.h"
 
 struct snapshot;
@@ -148,8 +149,12 @@ void config_unref(struct config *c);
 const struct config_provider *config_provider(const struct config *c,
                                               struct str name); /* NULL: none */
 
-/* Replaces every occurrence of a secret (of at least 6 bytes) in the buffer by "***". */
+#define CONFIG_MASK "***"
+/* Replaces every occurrence of a secret (of at least 6 bytes) in the buffer by CONFIG_MASK. The
+ * text must be as it is, not escaped in any way. */
 void config_mask(const struct config *c, struct buf *text);
+/* The same for the texts of JSON documents, before they are escaped; c is borrowed. */
+struct json_texts config_masks(const struct config *c);
 
 /* For a text that was cut off: also the beginning (of at least 6 bytes) of a secret at its very
  * end. */

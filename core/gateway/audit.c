@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/jscan.h"
+#include "base/json.h"
 
 int audit_init(struct audit *a, const struct log *log) {
     *a = (struct audit){.log = log};
@@ -42,34 +42,50 @@ void audit_release(struct audit *a) {
 
 /* ---- the line ---- */
 
-static int add_text(struct buf *line, const char *name, const char *text) {
-    int bad = buf_addf(line, ",\"%s\":", name);
-    if (!bad) {
-        bad = text && *text ? json_write_string(line, str_of(text)) : buf_adds(line, "null");
+static void add_text(struct json *line, const char *name, const char *text) {
+    if (text && *text) {
+        json_add_str(line, name, str_of(text));
+    } else {
+        json_add_null(line, name);
     }
-    return bad;
 }
 
-/* JSON as it is; what does not fit is left out, and says so. */
-static int add_json(struct buf *line, const char *name, const char *json) {
-    if (json && strlen(json) > MAX_AUDIT_LINE / 3) {
-        return buf_addf(line, ",\"%s\":\"(%zu bytes)\"", name, strlen(json));
+/* JSON, taken apart so that the mask sees texts as they are, not as JSON escapes them; what does
+ * not fit is left out, and says so. */
+static void add_json(struct json *line, const char *name, const char *json,
+                     const struct json_texts *masks) {
+    struct value v = {0};
+    struct err err;
+    char size[64];
+    if (!json) {
+        json_add_null(line, name);
+    } else if (strlen(json) > MAX_AUDIT_LINE / 3 || value_from_json(&v, str_of(json), &err)) {
+        snprintf(size, sizeof(size), "(%zu bytes)", strlen(json));
+        json_add_str(line, name, str_of(size));
+    } else {
+        json_add_value(line, name, &v, masks);
     }
-    return buf_addf(line, ",\"%s\":%s", name, json ? json : "null");
+    value_release(&v);
 }
 
-static int write_line(struct buf *line, const struct audit_entry *e) {
+static int write_line(struct buf *out, const struct audit_entry *e,
+                      const struct json_texts *masks) {
+    struct json *line = json_object();
     char now[32];
     clock_format(clock_wall(), now, sizeof(now));
-    int bad = buf_addf(line, "{\"time\":\"%s\"", now);
-    bad = bad ? bad : add_text(line, "who", e->who);
-    bad = bad ? bad : add_text(line, "why", e->why);
-    bad = bad ? bad : add_text(line, "action", e->action);
-    bad = bad ? bad : add_text(line, "object", e->object);
-    bad = bad ? bad : add_json(line, "before", e->before);
-    bad = bad ? bad : add_json(line, "after", e->after);
-    bad = bad ? bad : add_text(line, "result", e->result);
-    return bad ? bad : buf_addf(line, ",\"generation\":%u}\n", e->generation);
+    add_text(line, "time", now);
+    add_text(line, "who", e->who);
+    add_text(line, "why", e->why);
+    add_text(line, "action", e->action);
+    add_text(line, "object", e->object);
+    add_json(line, "before", e->before, masks);
+    add_json(line, "after", e->after, masks);
+    add_text(line, "result", e->result);
+    json_add_num(line, "generation", e->generation);
+    int bad = masks ? json_change_texts(line, masks) : 0;
+    bad = bad || json_print(line, out) || buf_addc(out, '\n') ? -1 : 0;
+    json_free(line);
+    return bad;
 }
 
 /* ---- the file ---- */
@@ -143,14 +159,12 @@ static void put(struct audit *a, struct buf *line, bool logged) {
 }
 
 void audit_write(struct audit *a, const struct config *config, const struct audit_entry *entry) {
+    struct json_texts masks = config_masks(config);
     struct buf line;
     buf_init(&line, MAX_AUDIT_LINE);
-    if (write_line(&line, entry)) {
+    if (write_line(&line, entry, config ? &masks : NULL)) {
         log_error(a->log, "an audit entry is lost: memory is short, or it is too long");
     } else {
-        if (config) {
-            config_mask(config, &line);
-        }
         pthread_mutex_lock(&a->lock);
         put(a, &line, entry->logged);
         pthread_mutex_unlock(&a->lock);

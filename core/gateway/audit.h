@@ -27,7 +27,7 @@ struct audit_entry {
     const char *why;            /* in the words of who did it; NULL or "" when none were given */
     const char *action;         /* "reload", "settings", "activate", "suspend", "resume" … */
     const char *object;         /* the route, target or generation that it is about */
-    const char *before, *after; /* JSON texts, written as they are */
+    const char *before, *after; /* JSON texts without null */
     const char *result;         /* "applied", "unchanged", "refused", "conflict", "failed" … */
     unsigned generation;        /* in force afterwards */
     bool logged; /* the log tells as much already: without a file it is not repeated there */

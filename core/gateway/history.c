@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HISTORY_KEPT = 5 };
-
 void history_init(struct history *h) {
     *h = (struct history){0};
 }
@@ -151,7 +149,7 @@ void history_sweep(struct history *h, unsigned active) {
         let_go(e);
     }
     struct history_entry **at = oldest(h, active, &kept);
-    while (at && kept > HISTORY_KEPT) {
+    while (at && kept > MAX_KEPT_GENERATIONS) {
         struct history_entry *e = *at;
         *at = e->next;
         entry_free(e);

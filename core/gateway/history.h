@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the loader remembers of its generations: the last five (HISTORY_KEPT) with their snapshot
- * and overlay, to be put in force again, and those that still have requests. A record outlives its
- * generation and keeps counting when the same snapshot is staged again. Not thread-safe: under the
- * loader's lock.
+ * What the loader remembers of its generations: the last five (MAX_KEPT_GENERATIONS) with their
+ * snapshot and overlay, to be put in force again, and those that still have requests. A record
+ * outlives its generation and keeps counting when the same snapshot is staged again. Not
+ * thread-safe: under the loader's lock.
  */
 #ifndef GATEWAY_HISTORY_H
 #define GATEWAY_HISTORY_H
@@ -61,7 +61,7 @@ void history_abandon(struct history_note *note);
  * with the one of its id. Takes references and the note. */
 void history_add(struct history *h, struct history_note *note, struct generation *g,
                  const char *who, const char *why);
-/* Lets go of generations that nobody uses any more and forgets entries beyond HISTORY_KEPT.
+/* Lets go of generations that nobody uses any more and forgets entries beyond MAX_KEPT_GENERATIONS.
  * `active` is never forgotten. */
 void history_sweep(struct history *h, unsigned active);
 /* NULL when it is not known (any more). */

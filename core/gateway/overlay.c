@@ -70,12 +70,32 @@ long long overlay_version(const struct overlay *o, const char *route) {
     return r ? r->version : 0;
 }
 
+static bool is_empty(const struct value *v) {
+    return v->type != VALUE_TABLE || (v->as.t.n_fields == 0 && v->as.t.n_items == 0);
+}
+
+/* Forgets a route that has only its version left. */
+static void make_room(struct overlay *o) {
+    for (size_t i = 0; i < o->n; i++) {
+        if (is_empty(&o->routes[i].settings)) {
+            route_release(&o->routes[i]);
+            o->n--;
+            memmove(o->routes + i, o->routes + i + 1, (o->n - i) * sizeof(*o->routes));
+            return;
+        }
+    }
+}
+
 /* The route's entry, made when there is none. NULL with err. */
 static struct overlay_route *entry(struct overlay *o, const char *route, struct err *err) {
     bool found = false;
     size_t i = place_of(o, route, &found);
     if (found) {
         return &o->routes[i];
+    }
+    if (o->n >= MAX_OVERLAY_ROUTES) {
+        make_room(o);
+        i = place_of(o, route, &found);
     }
     if (o->n >= MAX_OVERLAY_ROUTES) {
         err_set(err, "settings are kept of %d routes already, which is as many as are allowed",
@@ -97,10 +117,6 @@ static struct overlay_route *entry(struct overlay *o, const char *route, struct 
 }
 
 /* ---- as JSON ---- */
-
-static bool is_empty(const struct value *v) {
-    return v->type != VALUE_TABLE || (v->as.t.n_fields == 0 && v->as.t.n_items == 0);
-}
 
 static int add_route(const struct overlay_route *r, bool first, bool versions, struct buf *out) {
     int bad = first ? 0 : buf_addc(out, ',');

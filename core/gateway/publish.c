@@ -9,9 +9,6 @@
 #include "gateway/reload_parts.h"
 #include "gateway/worker.h"
 
-#define SWAP_PATIENCE_S                                                                            \
-    10 /* for workers to let go of the generation before the last; they need one turn of their     \
-          loop */
 #define SETTLE_NAP_NS 1000000 /* between two looks of an attached worker's thread */
 
 static bool settle(struct loader *l) {
@@ -39,7 +36,7 @@ bool publish_wait(struct loader *l) {
     struct timespec until;
     settle(l);
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += SWAP_PATIENCE_S;
+    until.tv_sec += MAX_LOAD_WAIT / USEC_PER_SEC;
     int late = 0;
     pthread_mutex_lock(&l->lock);
     while (l->pending && !late) {

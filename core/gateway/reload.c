@@ -27,23 +27,20 @@ static const char *by(const struct load_cause *cause, char *out, size_t size) {
     return out;
 }
 
-static void log_warnings(struct loader *l, const struct diags *diags) {
+/* The warnings, or the errors. */
+static void log_diags(struct loader *l, const struct diags *diags, bool warnings) {
+    enum log_level level = warnings ? LOG_LEVEL_WARN : LOG_LEVEL_ERROR;
+    const char *what = warnings ? "reload" : "reload refused";
     for (size_t i = 0; i < diags->n; i++) {
         const struct diag *d = &diags->list[i];
-        if (d->warning) {
-            log_warn(&l->gateway->log, "reload: %s:%d: %s", d->file, d->line, d->message);
+        char line[16] = "";
+        if (d->warning != warnings) {
+            continue;
         }
-    }
-}
-
-static void log_errors(struct loader *l, const struct diags *diags) {
-    for (size_t i = 0; i < diags->n; i++) {
-        const struct diag *d = &diags->list[i];
-        if (!d->warning && d->line) {
-            log_error(&l->gateway->log, "reload refused: %s:%d: %s", d->file, d->line, d->message);
-        } else if (!d->warning) {
-            log_error(&l->gateway->log, "reload refused: %s: %s", d->file, d->message);
+        if (d->line) {
+            snprintf(line, sizeof(line), ":%d", d->line);
         }
+        log_write(&l->gateway->log, level, "%s: %s%s: %s", what, d->file, line, d->message);
     }
 }
 
@@ -68,7 +65,7 @@ static void set_refused(struct loader *l, const struct load_job *job) {
 }
 
 static void remember_refused(struct loader *l, const struct load_job *job) {
-    log_errors(l, job->diags);
+    log_diags(l, job->diags, false);
     atomic_fetch_add(&l->gateway->reloads_refused, 1);
     pthread_mutex_lock(&l->lock);
     set_refused(l, job);
@@ -190,7 +187,7 @@ static enum load_result go(struct loader *l, struct load_job *job, struct genera
         loader_discard(next, workers);
         return LOAD_FAILED;
     }
-    log_warnings(l, job->diags);
+    log_diags(l, job->diags, true);
     unsigned id = generation_id(next);
     publish(l, job, next, &note, &overlay);
     log_info(&l->gateway->log, "reload: generation %u is in force (%s)", id,

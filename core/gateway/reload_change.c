@@ -21,7 +21,8 @@ static int find_kept(struct loader *l, unsigned id, struct snapshot **snapshot,
     pthread_mutex_unlock(&l->lock);
     if (rc) {
         diags_error(diags, l->config_file, 0,
-                    "generation %u is not among those that are kept (the last five)", id);
+                    "generation %u is not among those that are kept (the last %d)", id,
+                    MAX_KEPT_GENERATIONS);
     } else if (!copied) {
         diags_error(diags, l->config_file, 0, "memory is short");
         snapshot_unref(*snapshot);

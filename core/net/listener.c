@@ -57,22 +57,6 @@ static int split_address(const char *text, struct address *a, struct err *err) {
     return 0;
 }
 
-bool listen_is_loopback(const char *address) {
-    struct address a;
-    struct in_addr v4;
-    struct in6_addr v6;
-    if (split_address(address, &a, NULL) != 0) {
-        return false;
-    }
-    if (inet_pton(AF_INET, a.host, &v4) == 1) {
-        return ntohl(v4.s_addr) >> 24 == 127;
-    }
-    if (inet_pton(AF_INET6, a.host, &v6) == 1) {
-        return IN6_IS_ADDR_LOOPBACK(&v6);
-    }
-    return str_case_is(str_of(a.host), "localhost");
-}
-
 static int open_one(const struct addrinfo *ai, bool reuse_port) {
     int on = 1;
     int fd = socket(ai->ai_family, ai->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, ai->ai_protocol);

@@ -14,9 +14,6 @@
 struct event_base;
 struct listener;
 
-/* True when the address can only be reached from this machine (127/8, ::1, localhost). */
-bool listen_is_loopback(const char *address);
-
 /* Binds and listens (SO_REUSEPORT when `reuse_port`, so that each worker may have its own),
  * non-blocking, close-on-exec. The fd, or -1. */
 int listen_open(const char *address, bool reuse_port, struct err *err);

@@ -222,10 +222,6 @@ void lane_drop_ref(struct lane *lane, int ref) {
     }
 }
 
-const char *lane_policy_file(const struct lane *lane, size_t route) {
-    return lane->gen->policies[lane->gen->routes[route].policy].label;
-}
-
 static int compile(lua_State *L) {
     struct policy_file *p = box_arg(L);
     char chunk[256];

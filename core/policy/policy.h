@@ -160,8 +160,6 @@ const char *const *lane_targets(const struct lane *lane, size_t route);
 usec lane_seconds(const struct lane *lane, size_t route, const char *name, usec otherwise);
 /* Lets go of a registry reference that a binding took and nobody used. Cannot fail. */
 void lane_drop_ref(struct lane *lane, int ref);
-const char *lane_policy_file(const struct lane *lane,
-                             size_t route); /* "policies/failover.lua", for messages */
 
 enum run_status {
     RUN_WAITING, /* the coroutine yielded: step again when what it waits for is there */

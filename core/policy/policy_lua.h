@@ -15,7 +15,6 @@ void *policy_host(lua_State *L); /* policy_env.host */
 struct lane *policy_lane(lua_State *L);
 struct config *policy_config(lua_State *L); /* borrowed; of the lane's generation */
 const struct log *policy_log(lua_State *L);
-bool policy_loading(lua_State *L); /* no run is under way: the file is being loaded */
 /* The request of the run under way; raises "… may only be called while a request is handled" when
  * there is none. */
 void *policy_request(lua_State *L);

@@ -143,10 +143,6 @@ void run_free(struct run *run) {
     }
 }
 
-bool policy_loading(lua_State *L) {
-    return policy_request_or_null(L) == NULL;
-}
-
 void *policy_request_or_null(lua_State *L) {
     struct lane *lane = policy_lane(L);
 

@@ -6,14 +6,11 @@
  */
 #include "sim/sim_lua.h"
 
-#define SIM_WALL 1700000000 /* when a world begins that does not say: a moment like any other */
-
 #include <math.h>
-#include <stdlib.h>
 
 #include "bind/bind_lua.h"
 
-#define MAX_LABEL_PLACE 256
+#define SIM_WALL 1700000000 /* when a world begins that does not say: a moment like any other */
 
 /* ---- the userdata ---- */
 
@@ -49,7 +46,7 @@ static struct sim *sim_of(lua_State *L) {
 
 /* Pushes "file:line: message". */
 static void push_diag(lua_State *L, const struct diag *d) {
-    char place[MAX_LABEL_PLACE];
+    char place[256];
     snprintf(place, sizeof(place), d->line ? "%s:%d: " : "%s: ", d->file, d->line);
     lua_pushstring(L, place);
     lua_pushstring(L, d->message);
@@ -262,15 +259,6 @@ static int core_text(lua_State *L) {
     return 1;
 }
 
-/* core.encode(value) -> JSON */
-static int core_encode(lua_State *L) {
-    luaL_checkany(L, 1);
-    struct buf *out = bind_push_buf(L, LUA_BODY_MAX);
-    bind_encode(L, 1, out);
-    lua_pushlstring(L, out->data, out->len);
-    return 1;
-}
-
 /* core.decode(text[, path]) -> value, nil when it is no JSON or there is nothing */
 static int core_decode(lua_State *L) {
     struct str text;
@@ -299,29 +287,19 @@ static struct str text_field(lua_State *L, int table, const char *name, const ch
     return s;
 }
 
-static int by_name(const void *a, const void *b) {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 /* The headers table on top, by name: every run is the same. Says which of the usual ones were
  * given. */
 static void add_headers(lua_State *L, struct buf *out, bool *host, bool *type) {
     const char *names[MAX_HEADERS];
-    size_t n = 0;
     bind_push_table(L, -1, "headers");
     int table = lua_gettop(L);
-    for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
-        if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING || n == MAX_HEADERS) {
-            luaL_error(L, "headers: a table of at most %d names and texts is expected",
-                       MAX_HEADERS);
-        }
-        names[n++] = lua_tostring(L, -2);
-    }
-    qsort(names, n, sizeof(*names), by_name);
+    size_t n = bind_sorted_names(L, "headers", names, MAX_HEADERS);
     for (size_t i = 0; i < n; i++) {
         struct str name = str_of(names[i]), value;
         lua_pushstring(L, names[i]);
-        lua_rawget(L, table);
+        if (lua_rawget(L, table) != LUA_TSTRING) {
+            luaL_error(L, "headers: \"%s\" is no text", names[i]);
+        }
         value.p = lua_tolstring(L, -1, &value.n);
         if (!plain(name) || !plain(value)) {
             luaL_error(L, "headers: \"%s\" holds a line end", names[i]);
@@ -382,8 +360,8 @@ static int w_leave(lua_State *L) {
 /* world:run(until) -> event or nil */
 static int w_run(lua_State *L) {
     struct world_box *box = sim_check_world(L);
-    double s = sim_check_seconds(L, 2, "run");
-    usec until = isinf(s) ? USEC_NEVER : usec_from_seconds(s);
+    usec until = bind_check_seconds(L, 2, "run");
+    until = isinf(lua_tonumber(L, 2)) ? USEC_NEVER : until;
     drop_event(box);
     enum world_turn turn = world_run(box->world, until, &box->event);
     while (turn == WORLD_GOES_ON) {
@@ -425,7 +403,7 @@ static struct str check_target(lua_State *L, struct world_box *box, struct str *
 static int w_suspend(lua_State *L) {
     struct world_box *box = sim_check_world(L);
     struct str target, group = check_target(L, box, &target);
-    usec duration = usec_from_seconds(sim_check_seconds(L, 3, "suspend"));
+    usec duration = bind_check_seconds(L, 3, "suspend");
     const char *reason = luaL_optstring(L, 4, "test");
     struct clock_virtual *before = world_enter(box->world);
     targets_suspend(state_of(box)->targets, target, group, group.n > 0, duration, reason);
@@ -484,7 +462,7 @@ static int w_set(lua_State *L) {
     struct store_value value;
     luaL_argcheck(L, !lua_isnoneornil(L, 4), 4, "a value is expected");
     bind_check_value(L, 4, &value);
-    usec ttl = lua_isnoneornil(L, 5) ? 0 : usec_from_seconds(sim_check_seconds(L, 5, "ttl"));
+    usec ttl = lua_isnoneornil(L, 5) ? 0 : bind_check_seconds(L, 5, "ttl");
     struct clock_virtual *before = world_enter(box->world);
     int result = store_set(state_of(box)->store, ns, key, &value, ttl);
     clock_use(before);
@@ -557,7 +535,7 @@ int sim_open_core(lua_State *L) {
     static const luaL_Reg functions[] = {{"world", core_world},   {"now", core_now},
                                          {"print", core_print},   {"progress", core_progress},
                                          {"tests", core_tests},   {"load", core_load},
-                                         {"text", core_text},     {"encode", core_encode},
+                                         {"text", core_text},     {"encode", bind_json_text},
                                          {"decode", core_decode}, {NULL, NULL}};
     sim_open_events(L);
     bind_class(L, WORLD_CLASS, METHODS, NULL, NULL, w_close);

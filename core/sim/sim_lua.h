@@ -39,8 +39,6 @@ int sim_routes(lua_State *L);
 int sim_providers(lua_State *L);
 int sim_secret(lua_State *L);
 
-/* Seconds at `index` of what `name` says; raises on what is no number >= 0. */
-double sim_check_seconds(lua_State *L, int index, const char *name);
 /* Pushes the field of the table; raises when it is of another type (LUA_TNIL is fine: absent). */
 int sim_field(lua_State *L, int table, const char *name, int type);
 

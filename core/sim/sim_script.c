@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* world:play: what a provider does, read from Lua step by step. */
-#include <math.h>
-#include <stdlib.h>
-
 #include "bind/bind_lua.h"
 #include "sim/sim_lua.h"
 
@@ -34,16 +31,6 @@ int sim_field(lua_State *L, int table, const char *name, int type) {
     return found;
 }
 
-double sim_check_seconds(lua_State *L, int index, const char *name) {
-    int is_number;
-    double s = lua_tonumberx(L, index, &is_number);
-    if (!is_number || isnan(s) || s < 0) {
-        luaL_error(L, "%s: seconds (0 or more) are expected, got %s", name,
-                   luaL_tolstring(L, index, NULL));
-    }
-    return s;
-}
-
 static void add_header(lua_State *L, struct headers *h, const char *name) {
     struct str value;
     value.p = lua_tolstring(L, -1, &value.n);
@@ -52,31 +39,11 @@ static void add_header(lua_State *L, struct headers *h, const char *name) {
     }
 }
 
-static int by_name(const void *a, const void *b) {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-/* The names of the table on top, sorted, so that every run is the same. They are the table's. */
-static size_t sorted_names(lua_State *L, const char **names, size_t max) {
-    size_t n = 0;
-    int table = lua_gettop(L);
-    lua_pushnil(L);
-    while (lua_next(L, table)) {
-        if (lua_type(L, -2) != LUA_TSTRING || n == max) {
-            luaL_error(L, "headers: a table of at most %d names is expected", (int)max);
-        }
-        names[n++] = lua_tostring(L, -2);
-        lua_pop(L, 1);
-    }
-    qsort(names, n, sizeof(*names), by_name);
-    return n;
-}
-
-/* The table on top: { name = value, or a list of values }. */
+/* The table on top: { name = value, or a list of values }. By name: every run is the same. */
 static void read_headers(lua_State *L, struct headers *h) {
     const char *names[MAX_HEADERS * 2];
     int table = lua_gettop(L);
-    size_t n = sorted_names(L, names, MAX_HEADERS * 2);
+    size_t n = bind_sorted_names(L, "headers", names, MAX_HEADERS * 2);
     for (size_t i = 0; i < n; i++) {
         lua_pushstring(L, names[i]);
         if (lua_rawget(L, table) != LUA_TTABLE) {
@@ -128,7 +95,7 @@ static void read_step(lua_State *L, struct sim_step *step) {
     int table = lua_gettop(L);
     memset(step, 0, sizeof(*step));
     lua_getfield(L, table, "at");
-    step->at = lua_isnil(L, -1) ? 0 : usec_from_seconds(sim_check_seconds(L, -1, "at"));
+    step->at = lua_isnil(L, -1) ? 0 : bind_check_seconds(L, -1, "at");
     lua_getfield(L, table, "kind");
     step->kind = (enum sim_step_kind)luaL_checkoption(L, lua_gettop(L), NULL, kinds);
     if (step->kind == STEP_CONNECT) {

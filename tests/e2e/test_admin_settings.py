@@ -5,6 +5,7 @@ import signal
 
 import pytest
 from support import actions
+from support.gateway import ADMIN_TOKEN
 
 CHAT = "/admin/routes/chat/settings"
 
@@ -218,3 +219,37 @@ def test_reload_keeps_the_overlay(gw):
     assert gw.api("POST", "/admin/reload").json()["active"] == 3
     assert setting(gw, "suspend") == {"value": 9, "source": "overlay", "file": 0.7}
     assert json.loads((gw.folder / "state/settings.json").read_text())["routes"]["chat"]["settings"] == {"suspend": 9}
+
+
+def test_a_mask_is_no_setting(lab):
+    """Goal: what GET shows of a secret cannot be put back in its place; the calls that change one key keep the secret."""
+    gw = own(lab, """return { settings = { note = { type = "string" }, enabled = { type = "boolean" },
+      map = { type = "table", of = { type = "string" } } }, handle = function(req) return req:send("p/x") end }""", {})
+    secret = {"note": f"say {ADMIN_TOKEN}", "map": {"a": "b"}}
+    assert gw.api("PUT", CHAT, secret).status == 200
+    shown = gw.api("GET", CHAT).json()["overlay"]
+    assert shown == {"note": "say ***", "map": {"a": "b"}}
+    for settings in (shown, {"map": {"deep": "x***"}}, {"map": {"***": "x"}}):
+        answer = gw.api("PUT", CHAT, settings)
+        assert (answer.status, answer.json()["error"]["code"]) == (400, "masked_value")
+        assert f"'{'note' if settings is shown else 'map'}'" in answer.json()["error"]["message"]
+    assert gw.api("POST", "/admin/routes/chat/failover", {"enabled": False}).status == 200
+    assert gw.api("DELETE", CHAT + "/map").status == 200
+    assert gw.api("DELETE", CHAT + "/enabled").status == 200
+    assert gw.api("PUT", CHAT, {"note": f"say {ADMIN_TOKEN}"}).json()["changed"] is False
+
+
+def test_settings_of_a_route_that_is_gone(gw):
+    """Goal: they wait, with a warning that says how to drop them; so they can be dropped, once and with If-Match."""
+    gw.api("PUT", CHAT, {"suspend": 9})
+    text = (gw.folder / "gateway.lua").read_text()
+    gw.write("gateway.lua", text.replace('"chat"', '"talk"'))
+    warning = gw.api("POST", "/admin/reload").json()["warnings"][0]["message"]
+    assert 'there is no route "chat"' in warning and "moongate unset chat" in warning
+    assert 'settings.json: there is no route "chat"' in gw.stderr
+    assert gw.api("PUT", CHAT, {"suspend": 8}).status == 404 and gw.api("GET", CHAT).status == 404
+    assert gw.api("DELETE", CHAT, headers={"If-Match": '"7"'}).status == 412
+    told = gw.api("DELETE", CHAT, headers={"If-Match": '"1"'})
+    assert (told.status, told.json()["version"], told.json()["warnings"]) == (200, 2, [])
+    assert gw.api("POST", "/admin/reload").json()["warnings"] == []
+    assert json.loads((gw.folder / "state/settings.json").read_text())["routes"]["chat"]["settings"] == {}

@@ -72,6 +72,17 @@ def test_open_without_tokens(lab):
     assert gw.api("GET", "/admin/status", token="whatever").status == 200
 
 
+@pytest.mark.parametrize("host, status", [
+    ("localhost", 200), ("LOCALHOST:9090", 200), ("127.0.0.1:9090", 200), ("127.1.2.3", 200), ("[::1]:9090", 200), ("evil.example", 401),
+    ("evil.example:9090", 401), ("127.evil.example", 401), ("localhost.evil.example", 401), ("10.0.0.1", 401)])
+def test_only_local_names_without_tokens(lab, host, status):
+    """Goal: where no token is asked for, a page whose own name was made to lead to this machine gets nothing either."""
+    gw = lab.failover({"p": lab.upstream(actions.ok())}, config={"admin": {"listen": "127.0.0.1:0"}})
+    with Client(gw.admin) as c:
+        c.send(f"GET /admin/status HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\n\r\n".encode())
+        assert c.read().status == status
+
+
 def test_pages_of_other_origins_change_nothing(lab):
     """Goal: where no token is asked for, a page in somebody's browser still cannot change anything; the admin's own could."""
     gw = lab.failover({"p": lab.upstream(actions.ok())}, config={"admin": {"listen": "127.0.0.1:0"}})

@@ -64,7 +64,7 @@ static inline int fixture_charge(lua_State *L) {
 }
 
 static inline int fixture_loading(lua_State *L) {
-    lua_pushboolean(L, policy_loading(L));
+    lua_pushboolean(L, policy_request_or_null(L) == NULL);
     return 1;
 }
 

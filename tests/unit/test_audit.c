@@ -81,6 +81,31 @@ static void lines_in_the_file(void **state) {
     audit_release(&a);
 }
 
+static void awkward_secrets(void **state) {
+    /* Goal: a secret that JSON escapes is masked like any other, in texts, names and values. */
+    char *secrets[] = {(char *)"say\"it\\so", (char *)"l\303\266\303\266\303\266t\n1", NULL};
+    struct config config = {.secrets = secrets};
+    struct lines lines;
+    struct log log;
+    struct audit a;
+    (void)state;
+    buf_init(&lines.text, KIB(64));
+    log_init(&log, keep_line, &lines, LOG_LEVEL_INFO);
+    assert_int_equal(audit_init(&a, &log), 0);
+    audit_write(
+        &a, &config,
+        &(struct audit_entry){.why = "because of say\"it\\so",
+                              .action = "settings",
+                              .before = "{\"a\":[\"say\\\"it\\\\so\",{\"say\\\"it\\u005cso\":1}]}",
+                              .after = "{\"a\":\"l\\u00f6\\u00f6\\u00f6t\\n1!\"}",
+                              .result = "applied"});
+    assert_non_null(strstr(lines.text.data, "\"why\":\"because of ***\","));
+    assert_non_null(strstr(lines.text.data,
+                           "\"before\":{\"a\":[\"***\",{\"***\":1}]},\"after\":{\"a\":\"***!\"}"));
+    buf_release(&lines.text);
+    audit_release(&a);
+}
+
 static void without_a_folder(void **state) {
     /* Goal: without state_dir, or when the file cannot be written, entries go to the log; the
      * failure is told once. */
@@ -162,6 +187,7 @@ static void long_entries(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {TEST(lines_in_the_file), TEST(without_a_folder),
-                                       TEST(rotation), TEST(long_entries)};
+                                       TEST(rotation), TEST(long_entries),
+                                       cmocka_unit_test(awkward_secrets)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,6 +15,7 @@
 #include "../support/config_files.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "config/config_text.h"
 #include "config/luavalue.h"
 #include "config/snapshot.h"
 
@@ -882,6 +883,24 @@ static void values_that_are_none(void **state) {
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, folder_make, folder_remove)
 
+static void loopback(void **state) {
+    /* Goal: only addresses that cannot be reached from elsewhere count as loopback. */
+    (void)state;
+    static const char *const yes[] = {"127.0.0.1:80", "127.9.9.9:0", "[::1]:80", "localhost:80",
+                                      "LocalHost:1",  "127.0.0.1",   "localhost"};
+    static const char *const no[] = {"0.0.0.0:80",      ":80",
+                                     "[::]:80",         "10.0.0.1:80",
+                                     "127.evil.org:80", "localhost.evil.org:80",
+                                     "[::1:80",         "",
+                                     "example.org:80"};
+    for (size_t i = 0; i < sizeof(yes) / sizeof(yes[0]); i++) {
+        assert_true(address_is_loopback(str_of(yes[i])));
+    }
+    for (size_t i = 0; i < sizeof(no) / sizeof(no[0]); i++) {
+        assert_false(address_is_loopback(str_of(no[i])));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(everything_given),
@@ -896,6 +915,7 @@ int main(void) {
         TEST(masking),
         TEST(lines_of_values),
         TEST(marks_of_editors),
+        cmocka_unit_test(loopback),
         cmocka_unit_test(values_there_and_back),
         cmocka_unit_test(values_that_are_none),
     };

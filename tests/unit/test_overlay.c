@@ -125,7 +125,7 @@ static void hostile_settings(void **state) {
 }
 
 static void as_many_routes_as_allowed(void **state) {
-    /* Goal: the number of routes is bounded. */
+    /* Goal: the number of routes is bounded; one whose settings were dropped makes room. */
     (void)state;
     struct overlay o;
     struct err err;
@@ -134,10 +134,16 @@ static void as_many_routes_as_allowed(void **state) {
     for (o.n = 0; o.n < MAX_OVERLAY_ROUTES; o.n++) {
         char name[16];
         snprintf(name, sizeof(name), "a%04zu", o.n);
-        o.routes[o.n] = (struct overlay_route){strdup(name), 1, value_table()};
+        o.routes[o.n] = (struct overlay_route){strdup(name), ++o.version, json("{\"a\":1}")};
     }
     assert_int_equal(overlay_set(&o, "one-more", NULL, &err), -1);
     assert_non_null(strstr(err.text, "routes already"));
+    assert_int_equal(overlay_set(&o, "a0500", NULL, &err), 0);
+    set(&o, "one-more", "{\"a\":1}");
+    assert_int_equal(o.n, MAX_OVERLAY_ROUTES);
+    assert_int_equal(overlay_version(&o, "a0500"), 0);
+    assert_int_equal(overlay_version(&o, "one-more"), MAX_OVERLAY_ROUTES + 2);
+    assert_string_equal(o.routes[500].name, "a0501");
     overlay_release(&o);
 }
 
