@@ -27,41 +27,29 @@ int admin_settings(struct admin_request *r, struct admin_answer *a) {
 
 enum { ANY = -1, NO_SUCH = -2 };
 
-/* One entity tag: "7", or 7. Weak ones match nothing (RFC 9110 section 13.1.1). */
-static bool read_tag(struct str tag, long long *version) {
+/* The version that one entity tag names: "7", or 7. Weak ones match nothing (RFC 9110 section
+ * 13.1.1), nor does what was never a version. */
+static long long read_tag(struct str tag) {
     unsigned long long number = 0;
-    bool weak = str_starts(tag, "W/");
-    tag = weak ? str_make(tag.p + 2, tag.n - 2) : tag;
     if (tag.n >= 2 && tag.p[0] == '"' && tag.p[tag.n - 1] == '"') {
         tag = str_make(tag.p + 1, tag.n - 2);
     }
-    if (!str_to_u64(tag, &number)) {
-        return false;
-    }
-    *version = weak ? NO_SUCH : (long long)number;
-    return true;
+    return str_to_u64(tag, &number) ? (long long)number : NO_SUCH;
 }
 
-/* Which version the overlay must have: the current one when it is among those named. False: 400. */
-static bool read_if_match(const struct admin_request *r, struct admin_answer *a,
-                          long long *version) {
+/* Which version the overlay must have: the current one when it is among those named. */
+static long long read_if_match(const struct admin_request *r) {
     long long now = loader_overlay_version(r->env->loader, r->part[0].data);
     struct str field, tag;
-    *version = ANY;
     if (!headers_get(&r->http->headers, "if-match", &field) || str_is(str_trim(field), "*")) {
-        return true;
+        return ANY;
     }
-    *version = NO_SUCH;
     while (str_split(&field, ',', &tag)) {
-        long long one = NO_SUCH;
-        if (!read_tag(str_trim(tag), &one)) {
-            admin_fail(a, 400, "bad_if_match",
-                       "If-Match: expected the version that GET gave as ETag, such as \"3\", or *");
-            return false;
+        if (read_tag(str_trim(tag)) == now) {
+            return now;
         }
-        *version = one == now || *version == NO_SUCH ? one : *version;
     }
-    return true;
+    return NO_SUCH;
 }
 
 /* `settings` NULL: none. */
@@ -109,23 +97,21 @@ static bool is_unmasked(const struct admin_request *r, struct admin_answer *a) {
 }
 
 int admin_put_settings(struct admin_request *r, struct admin_answer *a) {
-    long long version = ANY;
     size_t index = 0;
-    if (!admin_find_route(r, a, &index) || !is_unmasked(r, a) || !read_if_match(r, a, &version)) {
+    if (!admin_find_route(r, a, &index) || !is_unmasked(r, a)) {
         return 0;
     }
-    return change(r, a, r->body.as.t.n_fields ? &r->body : NULL, version);
+    return change(r, a, r->body.as.t.n_fields ? &r->body : NULL, read_if_match(r));
 }
 
 /* The settings of a route that is no longer configured can be dropped, too. */
 int admin_delete_settings(struct admin_request *r, struct admin_answer *a) {
     bool known = loader_overlay_version(r->env->loader, r->part[0].data) > 0;
-    long long version = ANY;
     size_t index = 0;
-    if ((!known && !admin_find_route(r, a, &index)) || !read_if_match(r, a, &version)) {
+    if (!known && !admin_find_route(r, a, &index)) {
         return 0;
     }
-    return change(r, a, NULL, version);
+    return change(r, a, NULL, read_if_match(r));
 }
 
 /* A copy of the overlay without the key, or with `put` in its place. */
@@ -148,11 +134,8 @@ static int edited(const struct value *overlay, const char *key, const struct val
 static int change_key(struct admin_request *r, struct admin_answer *a, size_t index,
                       const char *key, const struct value *put) {
     long long now = loader_overlay_version(r->env->loader, r->part[0].data);
-    long long version = ANY;
+    long long version = read_if_match(r);
     struct value settings;
-    if (!read_if_match(r, a, &version)) {
-        return 0;
-    }
     int rc = edited(&r->config->routes[index].overlay, key, put, &settings);
     if (rc == 0) {
         rc =

@@ -16,7 +16,8 @@ static const char HELP[] =
     "policies/README.md). PATH is such a file, or a folder that is searched for them; without one\n"
     "it is policies/ beside the configuration. Nothing is sent anywhere and no time passes.\n\n"
     "  -c, --config FILE  the configuration beside which policies/ and lua/ lie (default:\n"
-    "                     gateway.lua; it need not be there)\n"
+    "                     gateway.lua beside the policies/ of the first PATH, or here; it need\n"
+    "                     not be there)\n"
     "  -f, --filter TEXT  only tests whose \"FILE: NAME\" contains TEXT\n"
     "  -w, --watch        run again whenever a file has changed, until interrupted\n"
     "  -h, --help         this text\n\n"
@@ -31,7 +32,44 @@ struct testing {
     const char *filter;
     char *const *paths; /* NULL-terminated; none: policies/ */
     char usual[4096 + 16];
+    char beside[4096 + 16]; /* the configuration that the first PATH belongs to */
 };
+
+/* Cuts the last name off a path; false when there is none before it. */
+static bool cut_name(char *path) {
+    char *slash = strrchr(path, '/');
+    if (!slash || slash == path) {
+        return false;
+    }
+    *slash = '\0';
+    return true;
+}
+
+/* Without -c the first PATH tells whose tests these are: it is a folder that has policies/, that
+ * policies/, or a file in either. Anything else belongs to the current folder. */
+static void use_folder_of(struct testing *t, const char *path) {
+    struct stat about;
+    size_t n = (size_t)snprintf(t->beside, sizeof(t->beside), "%s", path);
+    if (n >= sizeof(t->beside) - sizeof("/gateway.lua") || stat(path, &about) != 0) {
+        return;
+    }
+    while (n > 1 && t->beside[n - 1] == '/') {
+        t->beside[--n] = '\0';
+    }
+    if (!S_ISDIR(about.st_mode) && !cut_name(t->beside)) {
+        return;
+    }
+    const char *slash = strrchr(t->beside, '/');
+    if (strcmp(slash ? slash + 1 : t->beside, "policies") == 0 && !cut_name(t->beside)) {
+        return;
+    }
+    n = strlen(t->beside);
+    snprintf(t->beside + n, sizeof(t->beside) - n, "/policies");
+    if (stat(t->beside, &about) == 0 && S_ISDIR(about.st_mode)) {
+        snprintf(t->beside + n, sizeof(t->beside) - n, "/gateway.lua");
+        t->config.file = t->beside;
+    }
+}
 
 static int read_options(struct testing *t, int argc, char **argv) {
     static const struct option options[] = {{"config", required_argument, NULL, 'c'},
@@ -64,6 +102,9 @@ static int read_options(struct testing *t, int argc, char **argv) {
         }
     }
     t->paths = argv + optind;
+    if (!t->given && *t->paths) {
+        use_folder_of(t, *t->paths);
+    }
     const char *slash = strrchr(t->config.file, '/');
     int n = slash ? (int)(slash + 1 - t->config.file) : 0;
     snprintf(t->usual, sizeof(t->usual), "%.*spolicies", n, t->config.file);

@@ -472,8 +472,18 @@ const struct snapshot_file *snapshot_find(const struct snapshot *s, const char *
     return find_in(s->files, s->n, name);
 }
 
+static const struct snapshot_file *test_at_path(const struct snapshot *s, const char *path) {
+    for (size_t i = 0; i < s->n_tests; i++) {
+        if (strcmp(s->tests[i].path, path) == 0) {
+            return &s->tests[i];
+        }
+    }
+    return NULL;
+}
+
 const struct snapshot_file *snapshot_test_find(const struct snapshot *s, const char *name) {
-    return find_in(s->tests, s->n_tests, name);
+    const struct snapshot_file *f = test_at_path(s, name);
+    return f ? f : find_in(s->tests, s->n_tests, name);
 }
 
 const struct snapshot_file *snapshot_module(const struct snapshot *s, const char *module) {
@@ -515,18 +525,8 @@ const struct snapshot_file *snapshot_test_at(const struct snapshot *s, size_t i)
     return i < s->n_tests ? &s->tests[i] : NULL;
 }
 
-/* By whatever name it was found: a test is known by its file. */
-static bool has_test(const struct snapshot *s, const char *path) {
-    for (size_t i = 0; i < s->n_tests; i++) {
-        if (strcmp(s->tests[i].path, path) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 int snapshot_add_test(struct snapshot *s, const char *path, struct err *err) {
-    if (has_test(s, path)) {
+    if (test_at_path(s, path)) {
         return 0;
     }
     if (s->n_tests >= MAX_SNAPSHOT_FILES) {

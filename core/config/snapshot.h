@@ -56,6 +56,7 @@ const struct snapshot_file *snapshot_at(const struct snapshot *s, size_t i);
 /* The *_test.lua files, in the order in which they were found. */
 size_t snapshot_test_count(const struct snapshot *s);
 const struct snapshot_file *snapshot_test_at(const struct snapshot *s, size_t i);
+/* By its path, or else by its name in the load. */
 const struct snapshot_file *snapshot_test_find(const struct snapshot *s, const char *name);
 /* Adds the file at `path` as a test under that name; one that is there already is left as it is.
  * Before the snapshot is shared. -1 with err. */

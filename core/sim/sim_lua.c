@@ -244,7 +244,7 @@ static int core_load(lua_State *L) {
     if (!f) {
         return luaL_error(L, "there is no file \"%s\" in this load", name);
     }
-    lua_pushfstring(L, "@%s", f->name);
+    lua_pushfstring(L, "@%s", name); /* as it was asked for, which is what a person typed */
     if (luaL_loadbufferx(L, f->text, f->len, lua_tostring(L, -1), "t") != LUA_OK) {
         return lua_error(L);
     }

@@ -17,6 +17,22 @@ local WORDS = {
   filtered = { status = 400, error = { code = "content_filter", message = "The response was filtered" } },
 }
 
+-- Outcomes by their own names, as they stand in the trail and in triggers: what a provider does for them.
+local OUTCOMES = {
+  stale_connection = WORDS.stale, quota_exhausted = WORDS.quota, context_too_long = WORDS.context,
+  credential_error = WORDS.credential, content_filtered = WORDS.filtered, rate_limited = { status = 429 },
+  server_error = { status = 500 }, overloaded = { status = 529 }, too_large = { status = 413 },
+  client_error = { status = 422 },
+  model_unavailable = { status = 404, error = { code = "model_not_found", message = "The model does not exist" } },
+}
+for _, name in ipairs { "connect_error", "dns_error", "tls_error", "timeout_connect" } do
+  OUTCOMES[name] = { fail = name, sent = "nothing" }
+end
+for _, name in ipairs { "timeout_first_byte", "timeout_first_token", "timeout_idle", "timeout_total",
+  "empty_response", "invalid_response", "stream_broken", "limit_exceeded" } do
+  OUTCOMES[name] = { fail = name }
+end
+
 local function words()
   local names = {}
   for name in pairs(WORDS) do names[#names + 1] = name end
@@ -29,10 +45,10 @@ local function reply_of(text)
   what, after = what:match("^([^@]+)@?([%d.]*)$")
   if what then what, hint = what:match("^([^/]+)/?([%d.]*)$") end
   local status = what and what:match("^[1-5]%d%d$")
-  local base = status and { status = tonumber(status) } or WORDS[what]
+  local base = status and { status = tonumber(status) } or WORDS[what] or OUTCOMES[what]
   if not base or (after ~= "" and not tonumber(after)) or (hint ~= "" and not tonumber(hint)) then
-    error(('--outcome: found "%s", expected a status or one of %s; then /SECONDS for Retry-After and @SECONDS '
-      .. "for how long it takes"):format(text, words()), 0)
+    error(('--outcome: found "%s", expected a status, an outcome (server_error, …) or one of %s; then /SECONDS for '
+      .. "Retry-After and @SECONDS for how long it takes"):format(text, words()), 0)
   end
   local reply = {}
   for name, value in pairs(base) do reply[name] = value end

@@ -6,6 +6,7 @@
 local warnings = {}
 
 local MAX_REQUEST_TIME = 600 -- seconds, as in core/base/limits.h
+local DAY = 86400 -- seconds; nobody waits longer for a target to come back by itself
 
 -- Calls fn(entry, path, order) for each target that is a table; members of groups with the group's order.
 local function each_entry(targets, order, path, fn)
@@ -67,6 +68,18 @@ local function times(effective, add)
   end)
 end
 
+-- A target that fails once and is as good as gone.
+local function for_ever(effective, add)
+  local breaker = effective.breaker
+  local times_out = { suspend = effective.suspend, ["breaker.recovery"] = breaker and breaker.recovery or 0 }
+  for path, seconds in pairs(times_out) do
+    if seconds > DAY then
+      add(path, ("%g s: a target that failed stays away for %.0f days; only `moongate resume` ends it sooner")
+        :format(seconds, seconds / DAY))
+    end
+  end
+end
+
 local function has_retries(effective)
   local found = effective.retries > 0
   each_entry(effective.targets, effective.order, "targets", function(entry)
@@ -126,6 +139,7 @@ end
 function warnings.find(effective, fields, add)
   triggers(effective, add)
   times(effective, add)
+  for_ever(effective, add)
   without_effect(effective, fields, add)
 end
 

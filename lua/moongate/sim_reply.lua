@@ -16,7 +16,7 @@ local FIELDS = {
   events = "number", retry_after = "any", headers = "table", body = "any", error = "any",
   content = "any", usage = "table", model = "string", no_content = "boolean", error_event = "any",
   stall_after = "number", cut_after = "number", refuse = "boolean", stale = "boolean", reset = "string",
-  never = "boolean", sent = "string",
+  never = "boolean", sent = "string", fail = "string",
 }
 
 ---What a provider does with a call. A number is a status.
@@ -42,7 +42,8 @@ local FIELDS = {
 ---@field stale? boolean a kept connection that turns out to be closed
 ---@field reset? "before"|"after" the connection breaks before or right after the head
 ---@field never? boolean takes the request and says nothing
----@field sent? "nothing"|"partial"|"all" how much of the request had gone out, for stale and reset
+---@field fail? string the transfer ends, without an answer, with this outcome: "tls_error", "timeout_connect", …
+---@field sent? "nothing"|"partial"|"all" how much of the request had gone out, for stale, reset and fail
 
 local function check(spec)
   for name, value in pairs(spec) do
@@ -207,6 +208,7 @@ function reply.steps(spec, call)
   local steps, connect = {}, spec.connect or 0
   local at = math.max(spec.after or 0, connect)
   if spec.refuse then return fail(steps, at, "connect_error", "nothing") end
+  if spec.fail then return fail(steps, at, spec.fail, spec.sent or "all") end
   add(steps, connect, { kind = "connect", reused = spec.stale or false })
   if spec.never or at == math.huge then return steps end
   if spec.stale then return fail(steps, at, "stale_connection", spec.sent or "all") end

@@ -38,6 +38,11 @@ def check(folder, setting=""):
     ("trigger = {},", "routes[1].settings.trigger: is empty: no failure moves on to the next target"),
     ("request_timeout = 300,",
      "routes[1].settings.request_timeout: 300 s is never reached: the deadline ends the request after 120 s"),
+    ("suspend = 864000,",
+     "routes[1].settings.suspend: 864000 s: a target that failed stays away for 10 days; only `moongate resume` ends it sooner"),
+    ("breaker = { recovery = 1e9 },",
+     "routes[1].settings.breaker.recovery: 1e+09 s: a target that failed stays away for 11574 days; only `moongate resume` ends it"
+     " sooner"),
     ("sticky = { ttl = 60 },", 'routes[1].settings.sticky: has no effect: the order is "listed"'),
     ("backoff = { base = 2 },", "routes[1].settings.backoff: has no effect: no target has retries"),
 ])

@@ -239,11 +239,25 @@ def test_explain_json(config):
     assert any(step["text"].startswith("retry 1 of 1") and step["at"] == 0 for step in got["steps"])
 
 
+OUTCOMES = ("connect_error tls_error dns_error stale_connection timeout_connect timeout_first_byte timeout_first_token timeout_idle"
+            " timeout_total overloaded server_error error_event empty_response invalid_response stream_broken limit_exceeded"
+            " rate_limited quota_exhausted content_filtered credential_error model_unavailable context_too_long too_large"
+            " client_error").split()
+
+
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_explain_outcome_by_name(config, name):
+    """Goal: every outcome that a provider can cause can be given by the name it has in trails and triggers."""
+    got = json.loads(run("explain", "-c", config, "--route", "chat", "--key", "app", "--stream", "--json",
+                         "--outcome", f"a={name}@0.2", "--outcome", f"b={name}@0.2").stdout)
+    assert got["trail"].startswith(f"a/gpt-4o={name}"), got
+
+
 def test_explain_mistakes(config):
     """Goal: what cannot be asked is told, with what could have been meant."""
     assert 'no route "chatt"; there are: other, chat' in run("explain", "-c", config, "--route", "chatt", status=1).stderr
     assert 'no provider "c"' in run("explain", "-c", config, "--outcome", "c=500", status=1).stderr
-    assert "expected a status or one of" in run("explain", "-c", config, "--outcome", "a=fivehundred", status=1).stderr
+    assert "expected a status, an outcome" in run("explain", "-c", config, "--outcome", "a=fivehundred", status=1).stderr
     assert 'no key "nobody"' in run("explain", "-c", config, "--key", "nobody", status=1).stderr
     assert "--key NAME" in run("explain", "-c", config, "--path", "/v1/chat/completions").stdout
     config.write_text(CONFIG.replace('"a/gpt-4o"', '"z/gpt-4o"'))

@@ -82,3 +82,23 @@ def test_same_in_the_simulator_and_over_sockets(lab, tmp_path, name):
     settings = {"targets": [f"{p}/{p}-model" for p in scenario["providers"]], **scenario.get("settings", {})}
     expected = really(lab, scenario, settings)
     assert simulated(tmp_path, scenario, settings, expected) == ""
+
+
+def test_tests_belong_to_their_folder(tmp_path):
+    """Goal: `moongate test` finds the policies beside the tests it is given, wherever it is called from, with and without -c."""
+    (tmp_path / "home/policies").mkdir(parents=True)
+    (tmp_path / "home/policies/own.lua").write_text(
+        'local failover = require "moongate.failover"\nreturn { name = "own", version = 1, settings = failover.settings,'
+        " handle = function(req, settings) return failover.run(req, settings) end }\n")
+    (tmp_path / "home/policies/own_test.lua").write_text(
+        'local sim = require "moongate.sim"\nsim.test("works", function()\n'
+        '  local w = sim.world { policy = "own", settings = { targets = { "a" } }, providers = { a = { 200 } } }\n'
+        "  sim.equal(w:request().status, 200)\nend)\n")
+    for arguments in (["home/policies/own_test.lua"], ["home/policies"], ["home/policies/"], ["home"],
+                      [str(tmp_path / "home/policies")]):
+        ran = subprocess.run([str(BINARY), "test", *arguments], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+        assert ran.returncode == 0 and "ok 1 - " in ran.stdout, (arguments, ran.stdout, ran.stderr)
+    (tmp_path / "home/gateway.lua").write_text("return {}\n")
+    for config in ("home/gateway.lua", str(tmp_path / "home/gateway.lua")):
+        ran = subprocess.run([str(BINARY), "test", "-c", config], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+        assert ran.returncode == 0 and "ok 1 - " in ran.stdout, (config, ran.stdout, ran.stderr)

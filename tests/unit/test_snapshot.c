@@ -270,6 +270,7 @@ static void tests_apart(void **state) {
     assert_int_equal(snapshot_add_test(s, missing, &err), -1);
     assert_int_equal(snapshot_test_count(s), 2);
     assert_string_equal(snapshot_test_find(s, other)->text, "another");
+    assert_string_equal(snapshot_test_find(s, known)->text, "a test");
     snapshot_hash(s, after);
     assert_memory_equal(before, after, HASH_SIZE);
     snapshot_mix_tests(s);
