@@ -88,7 +88,7 @@ lint: ## the rules of the house: includes, banned functions, file openings
 reference: ## write the reference in policies/README.md anew, from lua/meta
 	@lua5.4 tests/support/reference.lua
 
-bench: ## CPU and latency against HAProxy in the same run
+bench: ## CPU and latency against HAProxy in the same run, reloads under load, the simulator's speed
 	@tests/support/setup.sh bench
 	@$(MAKE) --no-print-directory all
 	@tests/bench/run.sh

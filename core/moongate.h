@@ -102,8 +102,10 @@ MOONGATE_API int moongate_start(struct moongate *gw, struct moongate_error *err)
 MOONGATE_API int moongate_attach(struct moongate *gw, struct event_base *base,
                                  struct moongate_error *err);
 
-/* Loads the configuration again as a transaction. Waits for it (well under a second). 0 applied, 1
- * unchanged, -1 refused: the running generation stays, diagnostics were told and logged. */
+/* Loads the configuration again as a transaction, on the calling thread. Waits for it: well under a
+ * second, more with `reload = { tests = true }`, and for another load that is under way. 0 applied,
+ * 1 unchanged, -1 refused: the running generation stays, diagnostics were told and logged. Admins
+ * and the file watch load from the control thread in the same way; moongate_generation tells. */
 MOONGATE_API int moongate_reload(struct moongate *gw, struct moongate_error *err);
 
 /* The same, with who asked for it and why in his own words ("SIGHUP", "new key of openai"), for the
@@ -131,8 +133,8 @@ MOONGATE_API void moongate_hurry(struct moongate *gw);
 /* Frees; stops first when needed. NULL is a no-op. */
 MOONGATE_API void moongate_free(struct moongate *gw);
 
-/* "moongate 0.1.0 (Lua 5.4.4, libcurl/7.88.1 …, libevent 2.1.12)". Static storage of the gateway's
- * life is not needed: writes at most size bytes. */
+/* Writes "moongate 0.1.0 (Lua 5.4.4, libcurl/7.88.1 …, libevent 2.1.12)" to out, NUL-terminated and
+ * cut to size bytes. Needs no gateway. */
 MOONGATE_API void moongate_version(char *out, size_t size);
 
 #ifdef __cplusplus

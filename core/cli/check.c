@@ -10,7 +10,11 @@ static const char HELP[] =
     "changes nothing. Every mistake is told at once, with file and line.\n\n"
     "  -c, --config FILE  the configuration (default: gateway.lua)\n"
     "  -h, --help         this text\n\n"
-    "Exit status: 0 nothing is wrong (warnings apart), 1 there are mistakes, 2 wrong usage.\n";
+    "Exit status: 0 nothing is wrong (warnings apart), 1 there are mistakes, 2 wrong usage.\n"
+    "\nExample:\n\n"
+    "  $ moongate check\n"
+    "  gateway.lua:15: error: routes[1].settings.suspnd: unknown setting \"suspnd\"; did you mean "
+    "\"suspend\"?\n";
 
 int cli_check(int argc, char **argv) {
     struct cli_config c;

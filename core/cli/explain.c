@@ -37,7 +37,9 @@ static const char HELP[] =
     "  -h, --help               this text\n\n"
     "Exit status: 0 well, 1 the configuration or the request is wrong, 2 wrong usage, 3 no "
     "running\n"
-    "gateway was reached.\n";
+    "gateway was reached.\n"
+    "\nExample:\n\n"
+    "  $ moongate explain --model gpt-4o --outcome openai=429/20,200 --outcome spare=503\n";
 
 enum { OPT_JSON = 256, OPT_STREAM, OPT_TEXT, OPT_LIVE, OPT_ADMIN };
 

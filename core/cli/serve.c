@@ -16,7 +16,9 @@ static const char HELP[] =
     "nothing);\n"
     "SIGTERM and SIGINT stop after the requests in flight, at most limits.drain_time; a second one "
     "stops now.\n"
-    "Exit status: 0 stopped by a signal, 1 the configuration or the start failed, 2 wrong usage.\n";
+    "Exit status: 0 stopped by a signal, 1 the configuration or the start failed, 2 wrong usage.\n"
+    "\nExample:\n\n"
+    "  $ moongate serve -c gateway.lua >access.log\n";
 
 struct serving {
     struct moongate *gw;

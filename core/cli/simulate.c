@@ -20,7 +20,9 @@ static const char HELP[] =
     "                     gateway.lua beside the scenario; it need not be there)\n"
     "  -h, --help         this text\n\n"
     "The same scenario with the same seed gives the same figures.\n"
-    "Exit status: 0 well, 1 something is wrong with the scenario or a policy, 2 wrong usage.\n";
+    "Exit status: 0 well, 1 something is wrong with the scenario or a policy, 2 wrong usage.\n"
+    "\nExample:\n\n"
+    "  $ moongate simulate day.lua --policy careful --policy fallback\n";
 
 struct simulation {
     struct cli_config config;

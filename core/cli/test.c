@@ -22,7 +22,13 @@ static const char HELP[] =
     "  -w, --watch        run again whenever a file has changed, until interrupted\n"
     "  -h, --help         this text\n\n"
     "Prints TAP (version 13). Exit status: 0 every test passed, 1 one failed or there was none,\n"
-    "2 wrong usage.\n";
+    "2 wrong usage.\n"
+    "\nExample:\n\n"
+    "  $ moongate test --filter short\n"
+    "  TAP version 13\n"
+    "  1..1\n"
+    "  ok 1 - policies/by_length_test.lua: short requests go to the small model\n"
+    "  # 1 passed, 0 failed (0.05 s)\n";
 
 #define POLL_NS 300000000L /* between two looks at the files */
 

@@ -1,23 +1,24 @@
 # SPDX-License-Identifier: MIT
 """What `make install` leaves behind: a program, a library with the public symbols only, and a C program built on them."""
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
 import urllib.request
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
+from support.gateway import PLAIN, ROOT
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """Installed from the release build, as a user would."""
-    prefix = tmp_path_factory.mktemp("prefix")
-    subprocess.run(["make", "-C", ROOT, "install", f"PREFIX={prefix}", "BUILD=build/install-test"], check=True,
+    """Installed from the release build, as a user would; of what is built already PREFIX compiles two files again."""
+    prefix, build = tmp_path_factory.mktemp("prefix"), tmp_path_factory.mktemp("build")
+    if (PLAIN.parent / "obj").is_dir():
+        shutil.copytree(PLAIN.parent / "obj", build / "obj")
+    subprocess.run(["make", "-C", ROOT, "install", f"PREFIX={prefix}", f"BUILD={build}"], check=True,
                    capture_output=True, timeout=600)
     return prefix
 
@@ -45,6 +46,27 @@ def test_program_finds_its_library(installed, tmp_path):
         '  routes = { { name = "r", path = "/v1/*", policy = "failover", settings = { targets = { "p" } } } } }\n')
     done = subprocess.run([installed / "bin/moongate", "check"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_installed_tools_find_theirs(installed, tmp_path):
+    # Goal: what `test`, `explain` and `simulate` need is installed, and so are the stock policies, their tests and the admin API's description.
+    def run(*words):
+        done = subprocess.run([installed / "bin/moongate", *words], cwd=tmp_path, capture_output=True, text=True, timeout=100)
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
+        return done.stdout
+    (tmp_path / "gateway.lua").write_text(
+        'return { providers = { p = { dialect = "openai", base_url = "http://127.0.0.1:9/v1" } },\n'
+        '  routes = { { name = "r", path = "/v1/*", policy = "failover", settings = { targets = { "p" } } } } }\n')
+    (tmp_path / "short.lua").write_text(
+        'return { duration = 60, rate = 1, providers = { p = {} },\n'
+        '  policies = { a = { policy = "failover", settings = { targets = { "p" } } } } }\n')
+    share = installed / "share/moongate"
+    assert "p/m: ok, status 200" in run("explain", "--model", "m")
+    assert "100.000 %" in run("simulate", "short.lua")
+    assert " 0 failed" in run("test", share / "policies/failover_test.lua")
+    assert json.loads((share / "openapi.json").read_text())["openapi"]
+    for folder in "policies", "lua/moongate", "lua/meta":
+        assert [p.name for p in (ROOT / folder).glob("*.lua") if not (share / folder / p.name).exists()] == []
 
 
 def test_embedding_example(installed, tmp_path):

@@ -368,6 +368,14 @@ def test_named_commands(page):
         assert re.search(rf"^ +{command} ", usage, re.M), f"moongate {command}"
 
 
+def test_tour_names_every_file():
+    """Goal: a reader of core/README.md meets each file of the source, a header by way of its source file, and no file that is gone."""
+    named = set(re.findall(r"\w+\.(?:[ch]|json)\b", (ROOT / "core/README.md").read_text()))
+    there = {path.name for path in (ROOT / "core").rglob("*.[ch]")}
+    assert [name for name in sorted(there) if not named & {name, name[:-1] + "c", name[:-1] + "h"}] == []
+    assert {name for name in named if name[-1] != "n"} - there - {"x.h", "x.c", "lua.h", "curl.h", "cJSON.h"} == set()
+
+
 # The examples' pages, as they stand: each in front of the pretend providers.
 
 def rotation(line):

@@ -124,7 +124,7 @@ def test_venv_is_made_once(tmp_path):
     mark = tmp_path / "build/venv/mark"
 
     def run():
-        return subprocess.run([str(support / "venv.sh")], env=dict(os.environ), capture_output=True, text=True, timeout=120)
+        return subprocess.run([str(support / "venv.sh")], env=dict(os.environ), capture_output=True, text=True)
 
     first = run()
     assert first.returncode == 0 and "Making" in first.stdout, first.stderr

@@ -144,11 +144,11 @@ def test_watch_runs_again(folder):
 # simulate
 
 def small_day(tmp_path):
-    """The example's day with an hour as long as a minute."""
+    """The example's day with an hour as long as half a minute."""
     text = (EXAMPLES / "simulate/day.lua").read_text()
     assert "local HOUR = 3600" in text
     path = tmp_path / "day.lua"
-    path.write_text(text.replace("local HOUR = 3600", "local HOUR = 60"))
+    path.write_text(text.replace("local HOUR = 3600", "local HOUR = 30"))
     return path
 
 
@@ -169,16 +169,14 @@ def test_simulate_example(tmp_path):
 def test_simulate_same_seed_same_figures(tmp_path):
     """Goal: what is simulated depends on the seed alone."""
     day = small_day(tmp_path)
-    first = json.loads(run("simulate", day, "--policy", "careful", "--json").stdout)
-    again = json.loads(run("simulate", day, "--policy", "careful", "--json").stdout)
-    assert first == again and first["policies"][0]["requests"] > 1000
     figures = {p["name"]: p for p in json.loads(run("simulate", day, "--json").stdout)["policies"]}
-    assert figures["careful"] == first["policies"][0]
+    again = json.loads(run("simulate", day, "--policy", "careful", "--json").stdout)["policies"]
+    assert again == [figures["careful"]] and again[0]["requests"] > 500
     assert figures["alone"]["success"] < 0.97 < figures["careful"]["success"]
     assert figures["alone"]["attempts"] == 1 < figures["retries"]["attempts"]
     assert all(0 < p["wasted"] < p["cost"] for p in figures.values())
     day.write_text(day.read_text().replace("seed = 42", "seed = 43"))
-    assert json.loads(run("simulate", day, "--policy", "careful", "--json").stdout)["policies"] != first["policies"]
+    assert json.loads(run("simulate", day, "--policy", "careful", "--json").stdout)["policies"] != again
 
 
 def test_simulate_says_what_is_wrong(tmp_path):

@@ -15,12 +15,13 @@ for part in base net config state upstream policy gateway bind sim admin; do
         [ "$to" = "$part" ] || [ "$(rank "$to")" -lt "$(rank $part)" ] || printf '%s\n' "$line"
     done | breach include-downward
 done
+grep -Hn '^#include "cli/' core/moongate*.[ch] | breach include-downward
 grep -Hn '^#include "' core/main.c core/cli/*.[ch] | grep -vE '"(moongate\.h|(base|cli|sim)/[a-z_]+\.h|config/snapshot\.h|upstream/fetch\.h)"' | breach program-uses-public-api
 
 # Each library in its room.
 grep -rlE '#include <(lua|lauxlib|lualib)\.h>' core | grep -vE '^core/(config|policy|bind|sim)/' | breach lua-in-its-room
 [ "$(grep -rl '#include <curl/' core | wc -l)" -le 1 ] || grep -rl '#include <curl/' core | breach curl-in-one-file
-grep -rl 'cJSON\.h' core | grep -v '^core/base/json\.c$' | breach cjson-in-one-file
+grep -rl '#include <cjson/' core | grep -v '^core/base/json\.c$' | breach cjson-in-one-file
 
 # Functions that read or write without a bound, end the process, or keep hidden state.
 grep -rnE '(^|[^a-z_])(strcpy|strcat|sprintf|vsprintf|gets|strtok|atoi|atol|atof|exit|abort|_exit|system|rand|srand|strerror_r|setenv|putenv)\(' core --include='*.c' |
@@ -32,14 +33,14 @@ git ls-files -co --exclude-standard 'core/*.[ch]' | while read -r file; do
 done | breach line-over-100
 
 # Every file says what it is.
-for file in $(git ls-files -co --exclude-standard 'core/*.[ch]' 'tests/*.c' 'lua/*.lua' 'policies/*.lua'); do
+for file in $(git ls-files -co --exclude-standard '*.[ch]' '*.lua' '*.py' '*.sh' '*.mjs'); do
     [ -f "$file" ] || continue
     head -n 3 "$file" | grep -q 'SPDX-License-Identifier: MIT' || echo "$file"
 done | breach spdx-line
 
 # Lua: no global is set or read that the sandbox does not give.
 if command -v luac5.4 >/dev/null 2>&1; then
-    for file in lua/moongate/*.lua policies/*.lua examples/*/policies/*.lua; do
+    for file in lua/moongate/*.lua policies/*.lua examples/*/policies/*.lua examples/*/lua/*.lua; do
         [ -f "$file" ] || continue
         luac5.4 -l -p "$file" | grep -E '(GET|SET)TABUP.*_ENV' |
             grep -vE '_ENV "(require|pairs|ipairs|next|type|tostring|tonumber|select|error|assert|pcall|xpcall|math|string|table|utf8|setmetatable|getmetatable|rawequal|rawget|rawlen|rawset|print)"' |

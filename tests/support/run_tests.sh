@@ -59,7 +59,7 @@ tests/support/venv.sh || exit 1
 # The tests speak to the loopback only; the ones about proxies set their own.
 unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY PYTEST_ADDOPTS
 # Colours and progress are for people; the log keeps all of it.
-if build/venv/bin/python -m pytest -c tests/pytest.ini tests/e2e -n "${PYTEST_WORKERS:-4}" -q --color=no "$@" >"$log" 2>&1 </dev/null; then
+if build/venv/bin/python -m pytest -c tests/pytest.ini tests/e2e -n "${PYTEST_WORKERS:-4}" --dist worksteal -q --color=no "$@" >"$log" 2>&1 </dev/null; then
     tail -n 3 "$log"
     status=0
 else
