@@ -126,7 +126,8 @@ static int explain(struct explanation *e) {
     }
     struct snapshot *snapshot = cli_read_snapshot(&e->config, true);
     int status =
-        snapshot ? cli_run_program(snapshot, &none, "moongate.explain", &e->args) : CLI_FAILED;
+        snapshot ? cli_run_program(snapshot, &none, "moongate.explain", &e->args, CLI_PROGRAM_CPU)
+                 : CLI_FAILED;
     snapshot_unref(snapshot);
     return status;
 }

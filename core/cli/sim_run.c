@@ -12,9 +12,8 @@
 #include "sim/sim.h"
 
 #define SUFFIX "_test.lua"
-#define MAX_NAME 4096                     /* of a file, with its folders */
-#define MAX_DEPTH 8                       /* folders in folders */
-#define PROGRAM_CPU (3600 * USEC_PER_SEC) /* a person can end it sooner */
+#define MAX_NAME 4096 /* of a file, with its folders */
+#define MAX_DEPTH 8   /* folders in folders */
 
 int cli_list_add(struct cli_list *list, const char *text) {
     if (list->n + 2 > list->room) {
@@ -120,11 +119,11 @@ static void progress(void *ctx, const char *text, size_t n) {
 }
 
 int cli_run_program(struct snapshot *snapshot, const struct cli_list *files, const char *module,
-                    const struct cli_list *args) {
+                    const struct cli_list *args, usec cpu) {
     struct err err;
     struct sim_run_options options = {.snapshot = snapshot,
                                       .args = (const char *const *)args->items,
-                                      .cpu = PROGRAM_CPU,
+                                      .cpu = cpu,
                                       .print = print,
                                       .progress = progress};
     for (size_t i = 0; i < files->n; i++) {

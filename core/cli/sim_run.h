@@ -6,6 +6,7 @@
 #ifndef CLI_SIM_RUN_H
 #define CLI_SIM_RUN_H
 
+#include "base/clock.h"
 #include "cli/cli.h"
 #include "config/snapshot.h"
 
@@ -26,8 +27,11 @@ int cli_add_tests(struct cli_list *files, const char *path);
  * (`given`), its folder without it. NULL after a message on stderr. */
 struct snapshot *cli_read_snapshot(const struct cli_config *c, bool given);
 
-/* Adds files to the snapshot, runs `module` with args, and prints. The command's exit status. */
+#define CLI_PROGRAM_CPU (3600 * USEC_PER_SEC) /* a person can end it sooner */
+
+/* Adds files to the snapshot, runs `module` with args, for so much CPU time (USEC_NEVER: no limit),
+ * and prints. The command's exit status. */
 int cli_run_program(struct snapshot *snapshot, const struct cli_list *files, const char *module,
-                    const struct cli_list *args);
+                    const struct cli_list *args, usec cpu);
 
 #endif

@@ -76,7 +76,8 @@ static int simulate(struct simulation *s, const char *scenario) {
     }
     struct snapshot *snapshot = bad ? NULL : cli_read_snapshot(&s->config, s->given);
     int status =
-        snapshot ? cli_run_program(snapshot, &s->files, "moongate.simulate", &s->args) : CLI_FAILED;
+        snapshot ? cli_run_program(snapshot, &s->files, "moongate.simulate", &s->args, USEC_NEVER)
+                 : CLI_FAILED;
     snapshot_unref(snapshot);
     return status;
 }

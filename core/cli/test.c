@@ -12,9 +12,11 @@
 
 static const char HELP[] =
     "Usage: moongate test [-c FILE] [--filter TEXT] [--watch] [PATH…]\n\n"
-    "Runs the simulator tests of policies: *_test.lua files, which use moongate.sim (see\n"
-    "policies/README.md). PATH is such a file, or a folder that is searched for them; without one\n"
-    "it is policies/ beside the configuration. Nothing is sent anywhere and no time passes.\n\n"
+    "Runs the simulator tests of policies: *_test.lua files, which use moongate.sim. What they "
+    "can\n"
+    "say stands in policies/README.md, with examples. PATH is such a file, or a folder that is\n"
+    "searched for them; without one it is policies/ beside the configuration. Nothing is sent\n"
+    "anywhere and no time passes.\n\n"
     "  -c, --config FILE  the configuration beside which policies/ and lua/ lie (default:\n"
     "                     gateway.lua beside the policies/ of the first PATH, or here; it need\n"
     "                     not be there)\n"
@@ -184,7 +186,8 @@ static int run_tests(const struct testing *t, struct seen *seen) {
     if (!bad && files.n == 0) {
         fprintf(stderr, "moongate: no *_test.lua was found\n");
     } else if (!bad) {
-        status = cli_run_program(seen->snapshot, &files, "moongate.sim_main", &args);
+        status =
+            cli_run_program(seen->snapshot, &files, "moongate.sim_main", &args, CLI_PROGRAM_CPU);
     }
     cli_list_release(&files);
     cli_list_release(&args);

@@ -203,7 +203,7 @@ void accesslog_write(struct exchange *x, enum exchange_end end) {
     usec now = clock_now();
     count(x, end, now);
     if (g->ended) {
-        g->ended(g->ended_ctx, x);
+        g->ended(g->ended_ctx, x, end);
     }
     if (g->access) {
         struct buf line;

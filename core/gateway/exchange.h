@@ -22,8 +22,6 @@
 
 enum exchange_state { EXCHANGE_DECIDING, EXCHANGE_RELAYING, EXCHANGE_LOCAL };
 
-enum exchange_end { END_COMPLETE, END_UPSTREAM_CUT, END_CLIENT_GONE, END_LIMIT, END_REFUSED };
-
 /* What the policy's coroutine waits for. */
 enum wait_kind { WAIT_NOTHING, WAIT_ATTEMPT, WAIT_ANY, WAIT_SLEEP, WAIT_ROOM };
 

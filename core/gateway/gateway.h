@@ -19,6 +19,9 @@
 struct worker;
 struct exchange;
 
+/* How a request ended. */
+enum exchange_end { END_COMPLETE, END_UPSTREAM_CUT, END_CLIENT_GONE, END_LIMIT, END_REFUSED };
+
 /* The Lua face of a request, given by bind/ through moongate.c: gateway/ itself sees no Lua. */
 struct gateway_bindings {
     struct run_entry handle;            /* handler(req, settings) */
@@ -33,7 +36,7 @@ struct gateway {
     void *access_ctx;
     /* Told of each request just before it is accounted and freed; NULL: nobody is. Its own thread.
      */
-    void (*ended)(void *ctx, const struct exchange *x);
+    void (*ended)(void *ctx, const struct exchange *x, enum exchange_end end);
     void *ended_ctx;
     bool explain; /* exchanges keep the notes of their policies */
     struct state state;

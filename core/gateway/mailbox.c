@@ -79,6 +79,13 @@ void mailbox_post(struct mailbox *box, struct mail *mail) {
     }
 }
 
+bool mailbox_waiting(struct mailbox *box) {
+    pthread_mutex_lock(&box->lock);
+    bool waiting = box->head != NULL;
+    pthread_mutex_unlock(&box->lock);
+    return waiting;
+}
+
 bool mailbox_withdraw(struct mailbox *box, struct mail *mail) {
     pthread_mutex_lock(&box->lock);
     bool posted = mail->posted;

@@ -30,6 +30,8 @@ int mailbox_open(struct mailbox *box, struct event_base *base)
     __attribute__((warn_unused_result)); /* 0 or -1 */
 void mailbox_close(struct mailbox *box); /* undelivered mail is dropped */
 void mailbox_post(struct mailbox *box, struct mail *mail);
+/* Whether there is mail that has not been delivered. Any thread. */
+bool mailbox_waiting(struct mailbox *box);
 /* Takes mail back that may have been posted; true when it had been. On the owner's thread only. */
 bool mailbox_withdraw(struct mailbox *box, struct mail *mail);
 

@@ -203,10 +203,14 @@ struct conn *conn_new(struct event_base *base, int fd, const struct conn_ops *op
         free(c);
         return NULL;
     }
-    int on = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on,
-               sizeof(on)); /* fails on what is no such socket, where it is not needed */
-    name_peer(c);
+    if (c->fed) {
+        snprintf(c->peer, sizeof(c->peer), "local");
+    } else {
+        int on = 1;
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on,
+                   sizeof(on)); /* fails on what is no such socket, where it is not needed */
+        name_peer(c);
+    }
     conn_begin_head(c, clock_now());
     conn_set_timer(c);
     return c;

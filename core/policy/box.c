@@ -52,6 +52,13 @@ static void stop(lua_State *L, struct box *box) {
     luaL_error(L, "stopped: the CPU budget is used up");
 }
 
+/* Without a limit nothing is to be stopped, and a count hook costs every instruction. */
+static void watch(const struct box *box, lua_State *L) {
+    if (box->env->load_cpu != USEC_NEVER) {
+        box_arm_hook(L);
+    }
+}
+
 static void hook(lua_State *L, lua_Debug *ar) {
     struct box *box = box_of(L);
     bool hurried = lua_gethookcount(L) != LUA_STEP_COUNT; /* by churn, or to stop it */
@@ -77,7 +84,7 @@ void policy_charge(lua_State *L, size_t steps) {
 static void on_churn(void *ctx) {
     struct box *box = ctx;
 
-    if (box->running) {
+    if (box->running && lua_gethook(box->running)) {
         box_hurry_hook(box->running);
     }
 }
@@ -241,7 +248,7 @@ enum box_status box_call(struct box *box, int nargs, int nresults, struct err *e
 
     if (status == BOX_OK) {
         lua_insert(L, anchor);
-        box_arm_hook(lua_tothread(L, anchor));
+        watch(box, lua_tothread(L, anchor));
         status = resume(box, anchor, nargs, nresults, err);
     }
     if (status != BOX_OK) {
@@ -281,7 +288,7 @@ struct box *box_new(const struct policy_env *env, struct snapshot *snapshot, str
     }
     *(struct box **)lua_getextraspace(box->L) = box;
     lua_atpanic(box->L, on_panic);
-    box_arm_hook(box->L); /* before anything runs: threads made later inherit it */
+    watch(box, box->L); /* before anything runs: threads made later inherit it */
     if (box_protect(box, setup, NULL, 0, 0, err) != BOX_OK) {
         box_free(box);
         return NULL;

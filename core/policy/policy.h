@@ -40,8 +40,9 @@ struct policy_env {
     const struct policy_module *modules; /* ends with a NULL name */
     void *host;                          /* for the bindings */
     const struct log *log;
-    size_t state_bytes;                     /* allocator cap of one lane; 0 = LUA_STATE_BYTES */
-    usec resume_cpu, request_cpu, load_cpu; /* 0 = the defaults in limits.h */
+    size_t state_bytes;           /* allocator cap of one lane; 0 = LUA_STATE_BYTES */
+    usec resume_cpu, request_cpu; /* 0 = the defaults in limits.h */
+    usec load_cpu;                /* the same; USEC_NEVER: no limit, a little faster */
 };
 
 /* The table that config_load needs, made of the sandbox here. */

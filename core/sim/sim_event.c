@@ -45,12 +45,9 @@ static void set_headers(lua_State *L, const struct headers *headers) {
     lua_setfield(L, -2, "headers");
 }
 
-static void push_sent(lua_State *L, const struct world_event *e, bool brief) {
+static void push_sent(lua_State *L, const struct world_event *e) {
     set_str(L, "provider", str_of(e->sent.provider));
     set_str(L, "target", str_of(e->sent.target));
-    if (brief) {
-        return;
-    }
     set_str(L, "url", str_of(e->sent.url));
     set_str(L, "body", buf_str(&e->sent.body));
     set_headers(L, &e->sent.headers);
@@ -78,18 +75,16 @@ static void set_notes(lua_State *L, const struct world_answer *a) {
     lua_setfield(L, -2, "notes");
 }
 
-static void push_ended(lua_State *L, const struct world_event *e, bool brief) {
+static void push_ended(lua_State *L, const struct world_event *e) {
     const struct world_answer *a = &e->answer;
     lua_pushinteger(L, a->status);
     lua_setfield(L, -2, "status");
     lua_pushboolean(L, a->whole);
     lua_setfield(L, -2, "whole");
-    if (!brief) {
-        set_str(L, "body", buf_str(&a->body));
-        set_headers(L, &a->headers);
-        set_chunks(L, a);
-        set_notes(L, a);
-    }
+    set_str(L, "body", buf_str(&a->body));
+    set_headers(L, &a->headers);
+    set_chunks(L, a);
+    set_notes(L, a);
     if (a->access) {
         set_str(L, "access_line", str_of(a->access));
         luaL_setmetatable(L, ENDED_CLASS);
@@ -123,12 +118,16 @@ void sim_open_events(lua_State *L) {
     lua_pop(L, 1);
 }
 
-void sim_push_event(lua_State *L, const struct world_event *e, bool brief) {
+static const char *kind_name(const struct world_event *e) {
     static const char *const kinds[] = {
         [WORLD_SENT] = "sent", [WORLD_CANCELLED] = "cancelled", [WORLD_ENDED] = "ended"};
+    return kinds[e->kind];
+}
+
+void sim_push_event(lua_State *L, const struct world_event *e) {
     luaL_checkstack(L, 12, "an event");
     lua_createtable(L, 0, 10);
-    lua_pushstring(L, kinds[e->kind]);
+    lua_pushstring(L, kind_name(e));
     lua_setfield(L, -2, "kind");
     set_seconds(L, "at", e->at);
     if (e->request) {
@@ -140,8 +139,30 @@ void sim_push_event(lua_State *L, const struct world_event *e, bool brief) {
         lua_setfield(L, -2, "id");
     }
     if (e->kind == WORLD_SENT) {
-        push_sent(L, e, brief);
+        push_sent(L, e);
     } else if (e->kind == WORLD_ENDED) {
-        push_ended(L, e, brief);
+        push_ended(L, e);
     }
+}
+
+int sim_push_brief(lua_State *L, const struct world_event *e) {
+    int top = lua_gettop(L);
+    luaL_checkstack(L, 12, "an event");
+    lua_pushstring(L, kind_name(e));
+    lua_pushnumber(L, usec_to_seconds(e->at));
+    lua_pushinteger(L, (lua_Integer)(e->kind == WORLD_ENDED ? e->request : e->transfer));
+    if (e->kind == WORLD_SENT) {
+        lua_pushinteger(L, (lua_Integer)e->request);
+        lua_pushstring(L, e->sent.provider);
+        lua_pushstring(L, e->sent.target);
+    } else if (e->kind == WORLD_ENDED) {
+        const struct world_answer *a = &e->answer;
+        lua_pushboolean(L, a->status == 200 && a->whole && a->complete);
+        lua_pushinteger(L, (lua_Integer)a->attempts);
+        lua_pushstring(L, a->provider); /* NULL is nil */
+        if (a->first_token >= 0) {
+            lua_pushnumber(L, usec_to_seconds(a->first_token));
+        }
+    }
+    return lua_gettop(L) - top;
 }

@@ -167,6 +167,8 @@ static void read_options(lua_State *L, struct world_options *o) {
     o->wall = (usec)(wall * USEC_PER_SEC);
     lua_getfield(L, table, "explain");
     o->explain = lua_toboolean(L, -1);
+    lua_getfield(L, table, "brief");
+    o->brief = lua_toboolean(L, -1);
 }
 
 /* core.world{…} -> world, warnings */
@@ -180,9 +182,6 @@ static int core_world(lua_State *L) {
     struct diags *diags = push_diags(L);
     struct world_box *box = push_box(L, sim);
     int at = lua_gettop(L);
-    lua_getfield(L, 1, "brief");
-    box->brief = lua_toboolean(L, -1);
-    lua_pop(L, 1);
     box->world = world_new(&o, diags);
     if (!box->world) {
         return raise_all(L, diags);
@@ -332,18 +331,35 @@ static void write_request(lua_State *L, int table, struct buf *out) {
     must_add(L, buf_adds(out, "\r\n") | buf_add_str(out, body));
 }
 
-/* world:start{ method =, path =, headers =, body = } -> id */
-static int w_start(lua_State *L) {
-    struct world_box *box = sim_check_world(L);
-    struct err err;
-    lua_settop(L, 2);
-    luaL_checkstack(L, 24, "start");
-    bind_push_table(L, 2, "start");
+/* Pushes the text of the request that the table at `index` describes. */
+static void push_request(lua_State *L, int index, const char *what) {
+    luaL_checkstack(L, 24, what);
+    bind_push_table(L, index, what);
     int table = lua_gettop(L);
     struct buf *out = bind_push_buf(L, MAX_SIM_REQUEST);
     write_request(L, table, out);
-    unsigned long id = world_start(box->world, buf_str(out), &err);
+    lua_pushlstring(L, out->data, out->len);
     buf_release(out);
+}
+
+/* core.http{ method =, path =, headers =, body = } -> the request's text, to be started often */
+static int core_http(lua_State *L) {
+    lua_settop(L, 1);
+    push_request(L, 1, "http");
+    return 1;
+}
+
+/* world:start(request) -> id. A table as for core.http, or its text. */
+static int w_start(lua_State *L) {
+    struct world_box *box = sim_check_world(L);
+    struct err err;
+    struct str http;
+    lua_settop(L, 2);
+    if (lua_type(L, 2) != LUA_TSTRING) {
+        push_request(L, 2, "start");
+    }
+    http.p = lua_tolstring(L, -1, &http.n);
+    unsigned long id = world_start(box->world, http, &err);
     if (!id) {
         return luaL_error(L, "start: %s", err.text);
     }
@@ -357,10 +373,9 @@ static int w_leave(lua_State *L) {
     return 0;
 }
 
-/* world:run(until) -> event or nil */
-static int w_run(lua_State *L) {
-    struct world_box *box = sim_check_world(L);
-    usec until = bind_check_seconds(L, 2, "run");
+/* Fills box->event; false when `until`, at index 2, was reached without one. */
+static bool run(lua_State *L, struct world_box *box, const char *what) {
+    usec until = bind_check_seconds(L, 2, what);
     until = isinf(lua_tonumber(L, 2)) ? USEC_NEVER : until;
     drop_event(box);
     enum world_turn turn = world_run(box->world, until, &box->event);
@@ -368,13 +383,36 @@ static int w_run(lua_State *L) {
         policy_charge(L, MAX_SIM_TURNS);
         turn = world_run(box->world, until, &box->event);
     }
-    if (turn == WORLD_REACHED) {
+    return turn == WORLD_EVENT;
+}
+
+/* world:run(until) -> event or nil */
+static int w_run(lua_State *L) {
+    struct world_box *box = sim_check_world(L);
+    if (!run(L, box, "run")) {
         lua_pushnil(L);
-    } else {
-        sim_push_event(L, box->event, box->brief);
-        drop_event(box);
+        return 1;
     }
+    sim_push_event(L, box->event);
+    drop_event(box);
     return 1;
+}
+
+/*
+ * world:next(until) -> nil, or what happened in a brief world:
+ *   "sent", at, transfer, request, provider, target
+ *   "cancelled", at, transfer
+ *   "ended", at, request, good, attempts, provider or nil, first_token or nil
+ */
+static int w_next(lua_State *L) {
+    struct world_box *box = sim_check_world(L);
+    if (!run(L, box, "next")) {
+        lua_pushnil(L);
+        return 1;
+    }
+    int n = sim_push_brief(L, box->event);
+    drop_event(box);
+    return n;
 }
 
 static int w_now(lua_State *L) {
@@ -511,32 +549,29 @@ static int w_reload(lua_State *L) {
     return 2;
 }
 
-static const luaL_Reg METHODS[] = {{"start", w_start},
-                                   {"leave", w_leave},
-                                   {"run", w_run},
-                                   {"play", sim_play},
-                                   {"now", w_now},
-                                   {"suspend", w_suspend},
-                                   {"resume", w_resume},
-                                   {"facts", w_facts},
-                                   {"probe", w_probe},
-                                   {"store", w_store},
-                                   {"set", w_set},
-                                   {"metrics", w_metrics},
-                                   {"log", w_log},
-                                   {"reload", w_reload},
-                                   {"close", w_close},
-                                   {"routes", sim_routes},
-                                   {"providers", sim_providers},
-                                   {"secret", sim_secret},
-                                   {NULL, NULL}};
+static const luaL_Reg METHODS[] = {{"start", w_start},     {"leave", w_leave},
+                                   {"run", w_run},         {"next", w_next},
+                                   {"play", sim_play},     {"now", w_now},
+                                   {"suspend", w_suspend}, {"resume", w_resume},
+                                   {"facts", w_facts},     {"probe", w_probe},
+                                   {"store", w_store},     {"set", w_set},
+                                   {"metrics", w_metrics}, {"log", w_log},
+                                   {"reload", w_reload},   {"close", w_close},
+                                   {"routes", sim_routes}, {"providers", sim_providers},
+                                   {"secret", sim_secret}, {NULL, NULL}};
 
 int sim_open_core(lua_State *L) {
-    static const luaL_Reg functions[] = {{"world", core_world},   {"now", core_now},
-                                         {"print", core_print},   {"progress", core_progress},
-                                         {"tests", core_tests},   {"load", core_load},
-                                         {"text", core_text},     {"encode", bind_json_text},
-                                         {"decode", core_decode}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"world", core_world},
+                                         {"http", core_http},
+                                         {"now", core_now},
+                                         {"print", core_print},
+                                         {"progress", core_progress},
+                                         {"tests", core_tests},
+                                         {"load", core_load},
+                                         {"text", core_text},
+                                         {"encode", bind_json_text},
+                                         {"decode", core_decode},
+                                         {NULL, NULL}};
     sim_open_events(L);
     bind_class(L, WORLD_CLASS, METHODS, NULL, NULL, w_close);
     luaL_newlib(L, functions);

@@ -21,7 +21,6 @@ struct world_box {
     struct sim *sim;
     struct world *world;       /* NULL once closed */
     struct world_event *event; /* the last one, whose parts may still be pushed */
-    bool brief;                /* events of it leave out what a simulation of many does not read */
 };
 
 int sim_open_core(lua_State *L); /* policy_module.open */
@@ -31,9 +30,11 @@ struct world_box *sim_check_world(lua_State *L);
 
 /* sim_script.c: world:play(transfer, steps) */
 int sim_play(lua_State *L);
-/* sim_event.c: the event as a table; brief: without headers and bodies. */
+/* sim_event.c: the event as a table. */
 void sim_open_events(lua_State *L);
-void sim_push_event(lua_State *L, const struct world_event *e, bool brief);
+void sim_push_event(lua_State *L, const struct world_event *e);
+/* A brief world's event as values, as world:next gives them. How many. */
+int sim_push_brief(lua_State *L, const struct world_event *e);
 /* sim_about.c: world:routes(), world:providers(), world:secret(name): what a configuration says. */
 int sim_routes(lua_State *L);
 int sim_providers(lua_State *L);

@@ -49,6 +49,7 @@ struct world {
     struct world_client *telling; /* whose access log line comes next */
     struct world_event *first, **last;
     struct buf log;
+    bool brief;   /* world_options.brief */
     bool closing; /* nobody hears events any more */
 };
 
@@ -61,6 +62,7 @@ static void answer_release(struct world_answer *a) {
     buf_release(&a->body);
     free(a->chunks);
     free(a->access);
+    free(a->provider);
     for (size_t i = 0; i < a->n_notes; i++) {
         free(a->notes[i].text);
     }
@@ -120,13 +122,25 @@ static void copy_notes(struct world_answer *a, const struct exchange *x) {
     }
 }
 
-static void on_ended(void *ctx, const struct exchange *x) {
+static void sum_up(struct world_answer *a, const struct exchange *x, enum exchange_end end) {
+    a->complete = end == END_COMPLETE;
+    for (size_t i = 0; i < x->n_attempts; i++) {
+        a->attempts += x->attempts[i]->begun ? 1 : 0;
+    }
+    a->provider = x->relayed ? str_dup(str_of(x->relayed->provider->name)) : NULL;
+    a->first_token = x->first_content ? x->first_content - x->request->started : -1;
+}
+
+static void on_ended(void *ctx, const struct exchange *x, enum exchange_end end) {
     struct world *world = ctx;
     struct world_client *c = client_of(world, x);
     world->telling = c;
     if (c) {
         c->request = NULL;
         copy_notes(&c->ended->answer, x);
+        if (world->brief) {
+            sum_up(&c->ended->answer, x, end);
+        }
     }
 }
 
@@ -239,7 +253,7 @@ static struct world_client *new_client(struct world *world, bool no_body) {
     c->world = world;
     c->ended = ended;
     ended->kind = WORLD_ENDED;
-    reader_init(&c->reader, &ended->answer, no_body);
+    reader_init(&c->reader, &ended->answer, no_body, world->brief);
     worker_generation(&world->w); /* limits as they are now */
     c->conn = conn_new(world->w.base, -1, &OPS, c, &world->w.limits);
     if (!c->conn) {
@@ -289,19 +303,15 @@ void world_leave(struct world *world, unsigned long request) {
 
 /* ---- providers ---- */
 
-static int fill_sent(struct world_event *e, const struct transfer_request *r,
-                     const struct attempt *a) {
+static int copy_request(struct world_event *e, const struct transfer_request *r) {
     size_t size = 0;
     for (size_t i = 0; i < r->n_body; i++) {
         size += r->body[i].n;
     }
-    e->kind = WORLD_SENT;
     headers_init(&e->sent.headers, MAX_HEADERS * 2, MAX_HEADER_BYTES * 2);
     buf_init(&e->sent.body, size);
-    e->sent.provider = str_dup(str_of(a->provider->name));
-    e->sent.target = str_dup(str_of(a->name));
     e->sent.url = str_dup(str_of(r->url));
-    int bad = !e->sent.provider || !e->sent.target || !e->sent.url;
+    int bad = !e->sent.url;
     for (size_t i = 0; i < r->headers->n; i++) {
         struct header h = headers_at(r->headers, i);
         bad |= headers_add(&e->sent.headers, h.name, h.value);
@@ -312,13 +322,22 @@ static int fill_sent(struct world_event *e, const struct transfer_request *r,
     return bad ? -1 : 0;
 }
 
+static int fill_sent(struct world_event *e, const struct transfer_request *r,
+                     const struct attempt *a, bool brief) {
+    e->kind = WORLD_SENT;
+    e->sent.provider = str_dup(str_of(a->provider->name));
+    e->sent.target = str_dup(str_of(a->name));
+    int bad = !e->sent.provider || !e->sent.target;
+    return bad || (!brief && copy_request(e, r) != 0) ? -1 : 0;
+}
+
 /* Only attempts start transfers on a worker's transport. */
 static int on_started(void *ctx, unsigned long id, const struct transfer_request *request,
                       void *ctx_of) {
     struct world *world = ctx;
     const struct attempt *a = ctx_of;
     struct world_event *e = calloc(1, sizeof(*e));
-    if (!e || fill_sent(e, request, a) != 0) {
+    if (!e || fill_sent(e, request, a, world->brief) != 0) {
         world_event_free(e);
         return -1;
     }
@@ -359,7 +378,10 @@ static void advance(struct world *world, usec to) {
 
 /* All that the gateway has to do now; then clients that have their answer close. */
 static void settle(struct world *world) {
-    event_base_loop(world->w.base, EVLOOP_NONBLOCK);
+    if (event_base_get_num_events(world->w.base, EVENT_BASE_COUNT_ACTIVE) > 0 ||
+        mailbox_waiting(&world->w.mailbox)) {
+        event_base_loop(world->w.base, EVLOOP_NONBLOCK); /* asks the system each time */
+    }
     while (world->finished) {
         conn_kill(world->finished->conn); /* takes it off the list */
     }
@@ -462,7 +484,8 @@ static void set_up(struct world *world, const struct world_options *o) {
     world->workers[0] = &world->w;
     buf_init(&world->log, MAX_SIM_LOG);
     log_init(&g->log, on_log, world, LOG_LEVEL_INFO);
-    g->access = on_access;
+    world->brief = o->brief;
+    g->access = o->brief ? NULL : on_access;
     g->access_ctx = world;
     g->ended = on_ended;
     g->ended_ctx = world;

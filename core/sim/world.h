@@ -27,6 +27,7 @@ struct world_options {
     uint64_t seed;  /* of moongate.random and of request ids */
     usec wall;      /* wall clock at the beginning */
     bool explain;
+    bool brief; /* events tell only what a simulation of many requests counts */
 };
 
 /* NULL: what is wrong is in diags; warnings are there also when there is a world. */
@@ -55,6 +56,11 @@ struct world_answer {
     char *access; /* its line of the access log; NULL: none was written */
     struct world_note *notes;
     size_t n_notes;
+    /* What is known of a brief world's answers instead of headers, body, chunks and access: */
+    bool complete;    /* it ended as a good one does */
+    size_t attempts;  /* that were begun */
+    char *provider;   /* of the attempt that was relayed; NULL: none was */
+    usec first_token; /* from the request to the first content; below 0: there was none */
 };
 
 enum world_event_kind { WORLD_SENT, WORLD_CANCELLED, WORLD_ENDED };
@@ -68,7 +74,7 @@ struct world_event {
         char *provider, *target, *url;
         struct headers headers;
         struct buf body;
-    } sent;                     /* WORLD_SENT */
+    } sent;                     /* WORLD_SENT; of a brief world only provider and target */
     struct world_answer answer; /* WORLD_ENDED */
 };
 void world_event_free(struct world_event *event); /* NULL is a no-op */

@@ -5,10 +5,11 @@
 
 #define FIRST_CHUNKS 8
 
-void reader_init(struct reader *r, struct world_answer *answer, bool no_body) {
+void reader_init(struct reader *r, struct world_answer *answer, bool no_body, bool brief) {
     memset(r, 0, sizeof(*r));
     memset(answer, 0, sizeof(*answer));
     r->no_body = no_body;
+    r->brief = brief;
     buf_init(&r->head, MAX_ANSWER_HEAD);
     buf_init(&answer->body, MAX_SIM_ANSWER);
     headers_init(&answer->headers, MAX_HEADERS * 2, MAX_ANSWER_HEAD);
@@ -117,8 +118,9 @@ void reader_take(struct reader *r, struct world_answer *answer, struct str data,
     if (!data.n || r->state == READ_DONE || r->state == READ_BROKEN) {
         return;
     }
+    buf_truncate(&answer->body, r->brief ? 0 : answer->body.len);
     size_t from = answer->body.len;
-    if (take_body(r, answer, data) != 0 || note_chunk(r, answer, from, now) != 0) {
+    if (take_body(r, answer, data) != 0 || (!r->brief && note_chunk(r, answer, from, now) != 0)) {
         r->state = READ_BROKEN;
     }
     answer->whole = r->state == READ_DONE;

@@ -10,13 +10,14 @@ enum reading { READ_HEAD, READ_LENGTH, READ_CHUNKS, READ_TO_END, READ_DONE, READ
 struct reader {
     enum reading state;
     bool no_body; /* the request was HEAD */
+    bool brief;   /* the body is not kept */
     struct buf head;
     unsigned long long left; /* READ_LENGTH */
     struct http_chunks chunks;
     size_t room; /* of answer->chunks */
 };
 
-void reader_init(struct reader *r, struct world_answer *answer, bool no_body);
+void reader_init(struct reader *r, struct world_answer *answer, bool no_body, bool brief);
 void reader_release(struct reader *r);
 /* Takes bytes that came at `now`. answer->whole tells when nothing more is expected. */
 void reader_take(struct reader *r, struct world_answer *answer, struct str data, usec now);

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- The simulator for policy authors: what a *_test.lua file uses. A world is a whole gateway whose clock is
 -- virtual, whose providers follow scripts and whose clients have no socket; everything between them is
--- the code that serves in production. See policies/README.md.
+-- the code that serves in production. Every field and function: policies/README.md, "Module moongate.sim".
 --
 --   local sim = require "moongate.sim"
 --   sim.test("fails over on a 500", function()
@@ -25,7 +25,7 @@ local cases, worlds = {}, {}
 
 ---Names a case. It is run after the whole file has been read.
 ---@param name string
----@param run fun()
+---@param run fun() raises when something does not hold
 function sim.test(name, run)
   if type(name) ~= "string" or type(run) ~= "function" then
     error("test: expected a name and a function", 2)

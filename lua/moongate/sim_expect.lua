@@ -115,9 +115,10 @@ function expect.matches(text, pattern, what)
   end
 end
 
----The function raises, with a message that holds `part`.
+---The function, called with the further arguments, raises with a message that holds `part`.
 ---@param part string
 ---@param run fun(...)
+---@param ... any
 function expect.raises(part, run, ...)
   local good, message = pcall(run, ...)
   if good then fail("nothing was raised", "no error", "…" .. show(part, 0) .. "…") end

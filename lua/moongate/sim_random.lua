@@ -16,6 +16,7 @@ function random.new(seed)
   return setmetatable({ state = math.tointeger(seed) or error("seed: expected a whole number", 2) }, methods)
 end
 
+---A number, evenly distributed.
 ---@return number at least 0 and below 1
 function methods:unit()
   local state = self.state + GAMMA
@@ -25,18 +26,21 @@ function methods:unit()
   return ((z ~ (z >> 31)) >> 11) * 0x1p-53
 end
 
+---A whole number.
 ---@param n integer
 ---@return integer 1 to n
 function methods:below(n)
   return math.floor(self:unit() * n) + 1
 end
 
+---Exponential, as the gaps between independent arrivals are.
 ---@param mean number
 ---@return number
 function methods:exponential(mean)
   return -mean * math.log(1 - self:unit())
 end
 
+---Normal.
 ---@return number of mean 0 and deviation 1
 function methods:normal()
   return math.sqrt(-2 * math.log(1 - self:unit())) * math.cos(2 * math.pi * self:unit())

@@ -21,7 +21,7 @@ local FIELDS = {
 
 ---What a provider does with a call. A number is a status.
 ---@class moongate.Reply
----@field status? integer 200
+---@field status? integer of the answer; 200
 ---@field after? number seconds to the head of the answer
 ---@field connect? number seconds to the connection
 ---@field first_token? number seconds to the first content of a stream
@@ -31,11 +31,11 @@ local FIELDS = {
 ---@field usage? integer[] { prompt, completion } tokens
 ---@field model? string that the answer names, instead of the one asked for
 ---@field retry_after? number|string the header Retry-After
----@field headers? table<string, string>
+---@field headers? table<string, string> more headers of the answer
 ---@field body? any instead of the usual answer: a text, or a value written as JSON
 ---@field error? { message?: string, type?: string, code?: string } of a failure's body
 ---@field no_content? boolean a 200 in which nothing is said
----@field error_event? { after?: integer, message?: string, type?: string, code?: string } in a 200
+---@field error_event? { after?: integer, message?: string, type?: string, code?: string } an error in a 200, in a stream after so many events
 ---@field stall_after? integer falls silent after so many events (a plain answer: in its middle)
 ---@field cut_after? integer the connection breaks after so many events (a plain answer: in its middle)
 ---@field refuse? boolean nobody listens

@@ -13,13 +13,13 @@ local result = {}
 ---@field body string without its transfer coding
 ---@field whole boolean the answer's framing is complete
 ---@field chunks { at: number, text: string }[] when which bytes came
----@field trail string "a/m=server_error b/m=ok"
+---@field trail string targets and outcomes of all attempts: "a/m=server_error b/m=ok"
 ---@field attempts table[] target, outcome, class, status, ms as in the access log, and `at` when sent
 ---@field waits number[] seconds from the end of one attempt to the start of the next
 ---@field target string|nil that answered
 ---@field outcome string|nil of the attempt that was handed over, else of the last one
 ---@field ended string how it ended, as in the access log: "complete", "upstream_cut", "client_gone", …
----@field took number seconds
+---@field took number seconds from the request to the end of the answer
 ---@field first_token number|nil seconds to the first content the client got
 ---@field content string what the model said
 ---@field done boolean the stream ended with [DONE]

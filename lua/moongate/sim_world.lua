@@ -24,14 +24,14 @@ World.__index = World
 ---One call of a provider.
 ---@class moongate.SimCall
 ---@field at number virtual seconds
----@field provider string
+---@field provider string its name
 ---@field model string|nil that was asked for
----@field target string
----@field url string
----@field headers table<string, string>
----@field body string
----@field n integer of this provider's calls
----@field stream boolean
+---@field target string "provider/model"
+---@field url string where it was sent
+---@field headers table<string, string> as sent, lower-case names
+---@field body string as sent
+---@field n integer the how manieth of this provider's calls; 1 is the first
+---@field stream boolean a stream is asked for
 ---@field handle moongate.SimHandle the client's request
 ---@field cancelled_at number|nil when the gateway gave it up
 local Call = {}
@@ -49,7 +49,7 @@ Call.__index = Call
 ---@class moongate.SimHandle
 ---@field result moongate.SimResult|nil once it has ended
 ---@field started number virtual seconds
----@field sent moongate.SimCall[]
+---@field sent moongate.SimCall[] the calls that were made for it, in order
 local Handle = {}
 Handle.__index = Handle
 
@@ -61,7 +61,7 @@ end
 local WORLD_FIELDS = {
   policy = true, source = true, settings = true, routes = true, keys = true, providers = true, config = true,
   real_config = true, files = true, seed = true, wall = true, explain = true, limits = true,
-  on_error = true, hooks = true,
+  on_error = true,
 }
 
 ---What a world is made of.
@@ -69,17 +69,17 @@ local WORLD_FIELDS = {
 ---@field policy? string a policy of policies/; "failover"
 ---@field source? string the text of a policy instead
 ---@field settings? table of the policy
----@field on_error? string of the route
+---@field on_error? string of the route: "deny" = no default plan
 ---@field routes? table[] instead of one route for everything under /v1/
----@field keys? table[]
----@field limits? table
+---@field keys? table[] clients' keys, as in a gateway.lua
+---@field limits? table as in a gateway.lua
 ---@field config? string the text of a whole gateway.lua instead
 ---@field real_config? boolean the gateway.lua of the run instead
 ---@field files? table<string, string> more files: "policies/mine.lua", "lua/helper.lua"
 ---@field providers? table<string, any> name → replies, of which the last repeats, or function(call) → reply
----@field seed? integer 1
+---@field seed? integer decides everything random; 1
 ---@field wall? number seconds since the epoch at the start
----@field explain? boolean keep notes
+---@field explain? boolean results have notes
 
 ---@param about moongate.SimWorldSpec
 ---@return moongate.SimWorld
@@ -91,11 +91,10 @@ function world.new(about)
   if about.real_config then text = core.text("gateway.lua") else text, files = config.text(about) end
   local made, warnings = core.world {
     config = text, files = files, seed = about.seed or 1, wall = about.wall, explain = about.explain or false,
-    brief = about.hooks ~= nil,
   }
   local self = setmetatable({
     core = made, warnings = warnings or {}, providers = {}, calls = {}, sent = {}, playing = {},
-    handles = {}, hooks = about.hooks, random = random.new(about.seed or 1),
+    handles = {}, random = random.new(about.seed or 1),
   }, World)
   for name, script in pairs(about.providers or {}) do
     self.providers[name], self.calls[name] = script, 0
@@ -114,7 +113,7 @@ local function reply_for(self, call)
   if type(script) == "table" then item = script[math.min(call.n, #script)] end
   if type(item) == "function" then item = item(call) end
   if item == nil then return OK end
-  return self.hooks and item or reply.of(item)
+  return reply.of(item)
 end
 
 local events = {}
@@ -130,7 +129,7 @@ function events.sent(self, event)
   self.playing[event.id] = call
   handle.ids[#handle.ids + 1] = event.id
   handle.sent[#handle.sent + 1] = call
-  if not self.hooks then self.sent[#self.sent + 1] = call end
+  self.sent[#self.sent + 1] = call
   local spec = reply_for(self, call)
   call.reply = spec
   self.core:play(event.id, reply.steps(spec, call))
@@ -138,9 +137,7 @@ end
 
 function events.cancelled(self, event)
   local call = self.playing[event.id]
-  if not call then return end
-  call.cancelled_at = event.at
-  if self.hooks then self.hooks.cancelled(call, event.at) end
+  if call then call.cancelled_at = event.at end
 end
 
 function events.ended(self, event)
@@ -148,12 +145,7 @@ function events.ended(self, event)
   if not handle then return end
   self.handles[event.request] = nil
   for _, id in ipairs(handle.ids) do self.playing[id] = nil end
-  if self.hooks then
-    handle.result = event
-    self.hooks.ended(handle, event)
-  else
-    handle.result = result.new(event, handle.started, handle.sent)
-  end
+  handle.result = result.new(event, handle.started, handle.sent)
 end
 
 -- The next thing that happens, at most up to this moment. False when nothing did.
@@ -177,6 +169,7 @@ function World:advance_to(at)
   while step(self, at) do end
 end
 
+---The time in the world; it begins at 1000.
 ---@return number virtual seconds
 function World:now()
   return self.core:now()
@@ -191,14 +184,14 @@ local REQUEST_FIELDS = {
 
 ---A client's request.
 ---@class moongate.SimRequest
----@field model? string "gpt"; false = none
----@field stream? boolean
----@field headers? table<string, string>
+---@field model? string the model that is asked for, "gpt"; false = none
+---@field stream? boolean asks for a stream; false
+---@field headers? table<string, string> more headers
 ---@field key? string the client's secret
 ---@field more? table<string, any> more fields of the body
 ---@field body? string instead of the usual body
----@field path? string "/v1/chat/completions"
----@field method? string "POST"
+---@field path? string the path and query; "/v1/chat/completions"
+---@field method? string the method; "POST"
 
 local PLAIN = '{"model":%s,"messages":[{"role":"user","content":"hello"}]}'
 local STREAM = '{"model":%s,"messages":[{"role":"user","content":"hello"}],"stream":true}'
@@ -221,6 +214,24 @@ local function headers_of(about)
   return headers
 end
 
+-- What a client sends, as sim_core takes it.
+local function wire_of(about)
+  local model = about.model
+  if model == nil then model = "gpt" end
+  return {
+    method = about.method or "POST", path = about.path or "/v1/chat/completions", headers = headers_of(about),
+    body = body_of(about, model),
+  }
+end
+
+---The bytes of a request that is made often, for sim_core's `start`.
+---@param about moongate.SimRequest
+---@return string
+function world.bytes(about)
+  local text = core.http(wire_of(about))
+  return text
+end
+
 ---Starts a request; it goes on when time passes.
 ---@param about? moongate.SimRequest
 ---@return moongate.SimHandle
@@ -229,15 +240,10 @@ function World:start(about)
   for name in pairs(about) do
     if not REQUEST_FIELDS[name] then error(("request: there is no field %q"):format(tostring(name)), 2) end
   end
-  local model = about.model
-  if model == nil then model = "gpt" end
   local handle = setmetatable({
     world = self, started = self:now(), stream = about.stream or false, about = about, ids = {}, sent = {},
   }, Handle)
-  handle.id = self.core:start {
-    method = about.method or "POST", path = about.path or "/v1/chat/completions",
-    headers = headers_of(about), body = body_of(about, model),
-  }
+  handle.id = self.core:start(wire_of(about))
   self.handles[handle.id] = handle
   return handle
 end
@@ -270,15 +276,17 @@ end
 ---@return moongate.Health
 function World:facts(target) return self.core:facts(target) end
 
+---Suspends a target, as moongate.suspend does.
 ---@param target string
 ---@param seconds number
 ---@param reason? string
 function World:suspend(target, seconds, reason) self.core:suspend(target, seconds, reason or "test") end
 
+---Ends the suspension of a target.
 ---@param target string
 function World:resume(target) self.core:resume(target) end
 
----A health probe's verdict.
+---A health probe's verdict on a provider.
 ---@param provider string
 ---@param up boolean
 function World:probe(provider, up) self.core:probe(provider, up) end
@@ -289,10 +297,11 @@ function World:probe(provider, up) self.core:probe(provider, up) end
 ---@return moongate.Value|nil
 function World:store(ns, key) return self.core:store(ns, key) end
 
+---Sets a value of moongate.store.
 ---@param ns string
 ---@param key string
 ---@param value moongate.Value|nil
----@param ttl? number
+---@param ttl? number seconds
 function World:set(ns, key, value, ttl) self.core:set(ns, key, value, ttl) end
 
 ---Loads another configuration, as a reload of a running gateway does.
@@ -308,10 +317,12 @@ function World:reload(about)
   return self.core:reload(text, files)
 end
 
+---What /metrics says.
 ---@return string Prometheus text
 function World:metrics() return self.core:metrics() end
 
----@return string[] lines of the error log
+---The error log so far.
+---@return string[] lines
 function World:log() return self.core:log() end
 
 ---Gives the world's memory back. A runner does it after each test.

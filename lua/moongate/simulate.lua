@@ -6,9 +6,8 @@
 
 local core = require "moongate.sim_core"
 local json = require "moongate.sim_json"
+local play = require "moongate.simulate_play"
 local scenario = require "moongate.simulate_scenario"
-local tally = require "moongate.simulate_tally"
-local world = require "moongate.sim_world"
 
 local PROGRESS = 0.2 -- seconds between two lines of progress
 
@@ -38,27 +37,6 @@ local function progress_of(options, name, duration, began)
     next_at = now + PROGRESS
     core.progress(("\r%s: %3.0f %% (%.0f s)"):format(name, 100 * at / duration, now - began))
   end
-end
-
--- One policy through the whole scenario.
-local function play(plan, candidate, progress)
-  local counts = tally.new(plan)
-  local behaviour = plan:behaviour()
-  local made = world.new {
-    policy = candidate.policy, settings = candidate.settings, routes = candidate.routes, seed = plan.seed,
-    wall = plan.wall, limits = plan.limits, providers = behaviour.providers, on_error = candidate.on_error,
-    hooks = counts:hooks(),
-  }
-  local start = made:now()
-  behaviour:begin(start)
-  for at, about in plan:requests() do
-    made:advance_to(start + at)
-    made:start(about)
-    counts:started()
-    progress(at)
-  end
-  made:advance_to(start + plan.duration + plan.patience)
-  return counts:summary()
 end
 
 local COLUMNS = {

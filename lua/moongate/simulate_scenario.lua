@@ -4,6 +4,9 @@
 -- provider, so that all policies meet the same day.
 
 local random = require "moongate.sim_random"
+local reply = require "moongate.sim_reply"
+local timeline = require "moongate.simulate_timeline"
+local world = require "moongate.sim_world"
 
 local scenario = {}
 
@@ -13,6 +16,7 @@ local SPEED = 50              -- tokens per second, when a provider does not say
 local EVENTS = 4              -- pieces in which a stream's content comes
 local EVEN = 10              -- seconds for which a rate is taken as constant
 local LONGEST_GAP = 5         -- seconds between two pieces; longer streams come in more
+local KEPT_REQUESTS = 10000   -- different requests whose bytes are kept
 
 ---A scenario's file returns this.
 ---@class moongate.Scenario
@@ -155,19 +159,39 @@ local function next_arrival(self, r, at)
   return at
 end
 
+---@class moongate.PlannedRequest
+---@field stream boolean
+---@field bytes string
+
+-- Makes requests, of which the same is made once.
+local function requester()
+  local streams, plains, n = {}, {}, 0
+  return function(model, stream, session)
+    local kept = stream and streams or plains
+    local of_model = kept[model] or {}
+    kept[model] = of_model
+    local about = of_model[session]
+    if about then return about end
+    local headers = session > 0 and { ["x-session-id"] = ("s%d"):format(session) } or nil
+    about = { stream = stream, bytes = world.bytes { model = model, stream = stream, headers = headers } }
+    if n < KEPT_REQUESTS then of_model[session], n = about, n + 1 end
+    return about
+  end
+end
+
 ---Iterates over the requests: when (seconds since the start), and what is asked. Arrivals are a Poisson
 ---process of the scenario's rate.
+---@return fun(): number|nil, moongate.PlannedRequest|nil
 function plan:requests()
   local r, at, n = random.new(self.seed), 0, 0
-  local sessions = self.value.sessions
+  local sessions, request = self.value.sessions, requester()
   return function()
     at = next_arrival(self, r, at)
     n = n + 1
     if at >= self.duration then return nil end
     if n > MAX_REQUESTS then error(("%s: more than %d requests"):format(self.file, MAX_REQUESTS), 0) end
-    local about = { model = self.model(r), stream = r:unit() < self.stream }
-    if sessions then about.headers = { ["x-session-id"] = ("s%d"):format(r:below(sessions)) } end
-    return at, about
+    local model, stream = self.model(r), r:unit() < self.stream
+    return at, request(model, stream, sessions and r:below(sessions) or 0)
   end
 end
 
@@ -194,80 +218,67 @@ local function limiter(spec)
   end
 end
 
--- What the call of an answer is billed, and when: dollars, and seconds since it was sent.
-local function bill_of(price, prompt, completion, first, length)
-  return {
-    prompt = prompt * (price.prompt or 0) / 1e6, completion = completion * (price.completion or 0) / 1e6,
-    first = first, length = length,
-  }
-end
-
-local function answer(call, spec, drawn, price)
-  local length = drawn.completion / drawn.speed
-  call.bill = bill_of(price, drawn.prompt, drawn.completion, drawn.first, length)
-  local usage = { drawn.prompt, drawn.completion }
+-- A good answer's steps. What is billed, and when: dollars, and seconds since it was sent.
+local function answer(call, price, after, connect, first, prompt, completion, speed)
+  local length = completion / speed
+  call.prompt_cost, call.completion_cost = prompt * (price.prompt or 0) / 1e6, completion * (price.completion or 0) / 1e6
+  call.first, call.length = first, length
   if not call.stream then
-    return { after = math.max(spec.after, drawn.first + length), connect = spec.connect, usage = usage, content = "answer" }
+    return timeline.plain(call.model, connect, math.max(after, first + length), prompt, completion)
   end
   local events = math.max(EVENTS, math.ceil(length / LONGEST_GAP) + 1)
-  return {
-    after = spec.after, connect = spec.connect, first_token = drawn.first, events = events,
-    gap = length / (events - 1), usage = usage,
-  }
+  return timeline.stream(call.model, events, connect, after, first, length / (events - 1), prompt, completion)
 end
 
--- The function that answers a provider's calls. Draws the same numbers for each call whatever becomes of
--- it, so that two policies differ by what they do and not by luck.
+-- What fails a call now, as a reply; nil: nothing does.
+local function failure(provider, outage, refused, unlucky)
+  if outage and not outage.slow then
+    return { status = outage.status or 503, retry_after = outage.retry_after, refuse = outage.refuse, never = outage.stall }
+  end
+  if refused then return refused end
+  if unlucky then return { status = provider.error_status or 500 } end
+end
+
+-- The function that plays a provider's calls: the steps of each, as sim_core takes them. Draws the same
+-- numbers for each call whatever becomes of it, so that two policies differ by what they do and not by luck.
 local function script_of(self, name, provider, clock)
   local r = random.new(self.seed + 7919 * (1 + clock.index))
   local where = ("%s: providers.%s."):format(self.file, name)
   local function draw(field, usual) return random.distribution(provider[field] or usual, where .. field) end
-  local connect, latency, first, speed = draw("connect", 0), draw("latency", 0.1), draw("first_token", 0.5),
+  local connect, latency, first_token, speed = draw("connect", 0), draw("latency", 0.1), draw("first_token", 0.5),
     draw("speed", SPEED)
   local outages, limited, price = provider.outages or {}, limiter(provider.rate_limit), provider.price or {}
+  local error_rate = provider.error_rate or 0
   return function(call)
     local t = call.at - clock.start
-    local spec = { connect = connect(r), after = latency(r) }
-    local drawn = {
-      first = first(r), speed = math.max(0.1, speed(r)), prompt = math.floor(self.prompt(r) + 0.5),
-      completion = math.floor(self.completion(r) + 0.5),
-    }
-    local unlucky = r:unit() < (provider.error_rate or 0)
+    local connected, after, first = connect(r), latency(r), first_token(r)
+    local tokens_per_second = math.max(0.1, speed(r))
+    local prompt, completion = math.floor(self.prompt(r) + 0.5), math.floor(self.completion(r) + 0.5)
+    local unlucky = r:unit() < error_rate
     local outage = outage_at(outages, t)
-    spec.after = math.max(spec.after, spec.connect)
-    if outage and not outage.slow then
-      spec.status, spec.retry_after = outage.status or 503, outage.retry_after
-      spec.refuse, spec.never = outage.refuse, outage.stall
-      return spec
-    end
-    if outage then
-      spec.after, drawn.first, drawn.speed = spec.after * outage.slow, drawn.first * outage.slow, drawn.speed / outage.slow
-    end
-    local refused = limited(t)
-    if refused then
-      spec.status, spec.retry_after = refused.status, refused.retry_after
-      return spec
-    end
-    if unlucky then
-      spec.status = provider.error_status or 500
-      return spec
-    end
-    return answer(call, spec, drawn, price)
+    after = math.max(after, connected)
+    local slow = outage and outage.slow
+    if slow then after, first, tokens_per_second = after * slow, first * slow, tokens_per_second / slow end
+    local refused = (slow or not outage) and limited(t) or nil
+    local spec = failure(provider, outage, refused, unlucky)
+    if not spec then return answer(call, price, after, connected, first, prompt, completion, tokens_per_second) end
+    spec.after, spec.connect = after, connected
+    return reply.steps(spec, call)
   end
 end
 
----The providers, as sim.world takes them; `begin` tells them when the scenario starts.
-function plan:behaviour()
-  local clock = { start = 0, index = 0 }
-  local out = { providers = {} }
+---What providers do: `config`, as sim.world takes it, and a function for each that turns a call into
+---steps. They count time from `start`.
+---@param start number virtual seconds
+---@return { config: table<string, table>, scripts: table<string, fun(call: table): table[]> }
+function plan:behaviour(start)
+  local clock = { start = start, index = 0 }
+  local out = { config = {}, scripts = {} }
   for _, name in ipairs(sorted(self.value.providers)) do
     local provider = self.value.providers[name]
     clock.index = clock.index + 1
-    local script = { script_of(self, name, provider, clock) }
-    for key, value in pairs(provider.config or {}) do script[key] = value end
-    out.providers[name] = script
+    out.config[name], out.scripts[name] = provider.config or {}, script_of(self, name, provider, clock)
   end
-  function out.begin(_, start) clock.start = start end
   return out
 end
 

@@ -16,63 +16,52 @@ function tally.new(plan)
   }, methods)
 end
 
----What a world calls when something has ended.
----@return { ended: function, cancelled: function }
-function methods:hooks()
-  return {
-    ended = function(handle, event) self:request_ended(handle, event) end,
-    cancelled = function(call, at) self:call_cancelled(call, at) end,
-  }
-end
-
 function methods:started()
   self.requests = self.requests + 1
 end
 
--- What a call has cost by this moment of its life.
+-- What a call has cost when it is over; given up after `seconds`, or not at all.
 local function cost_of(call, seconds)
-  local bill = call.bill
-  if not bill then return 0 end
+  if not call.length then return 0 end
   local share = 1
   if seconds and call.stream then
     share = 0
-    if seconds >= bill.first then
-      share = bill.length > 0 and math.min(1, (seconds - bill.first) / bill.length) or 1
+    if seconds >= call.first then
+      share = call.length > 0 and math.min(1, (seconds - call.first) / call.length) or 1
     end
   end
-  return bill.prompt + bill.completion * share
+  return call.prompt_cost + call.completion_cost * share
 end
 
--- A call was given up: it costs what had been done by then.
+---A call was given up: it costs what had been done by then.
+---@param call moongate.SimulatedCall
+---@param at number
 function methods:call_cancelled(call, at)
-  call.cost = cost_of(call, at - call.at)
+  call.cancelled, call.cost = true, cost_of(call, at - call.at)
 end
 
-local function succeeded(event)
-  return event.status == 200 and event.whole and event.access["end"] == "complete"
-end
-
-local function provider_of(target)
-  return target and target:match("^[^/]+")
-end
-
-function methods:request_ended(handle, event)
-  local access = event.access
-  self.attempts = self.attempts + #access.attempts
-  local provider, served = provider_of(access.target), nil
-  for _, call in ipairs(handle.sent) do
-    call.cost = call.cost or cost_of(call)
-    self.cost = self.cost + call.cost
-    if not call.cancelled_at and call.bill and call.provider == provider then served = call end
+---A request is over.
+---@param request moongate.SimulatedRequest
+---@param at number
+---@param good boolean the client got a whole good answer
+---@param attempts integer
+---@param provider string|nil whose answer it got
+---@param first number|nil seconds to the first content
+function methods:request_ended(request, at, good, attempts, provider, first)
+  self.attempts = self.attempts + attempts
+  local useful = 0
+  for _, call in ipairs(request) do
+    local cost = call.cost or cost_of(call)
+    self.cost = self.cost + cost
+    if not call.cancelled and call.length and call.provider == provider then useful = cost end
   end
-  if not succeeded(event) then return end
+  if not good then return end
   self.good = self.good + 1
-  if served then self.useful = self.useful + served.cost end
-  local first = access.first_token_ms
-  if handle.stream and first then
-    self.streams[#self.streams + 1] = first / 1000
-  elseif not handle.stream then
-    self.plains[#self.plains + 1] = event.at - handle.started
+  self.useful = self.useful + useful
+  if request.stream then
+    if first then self.streams[#self.streams + 1] = first end
+  else
+    self.plains[#self.plains + 1] = at - request.started
   end
 end
 

@@ -28,6 +28,27 @@ local SECTIONS = {
   { 'Library: `require "moongate.failover"` and its parts', "lua/moongate", library = true,
     fields = { "moongate.FailoverHooks" }, fields_file = "lua/meta/library.lua" },
   { "Fields of a schema", "lua/meta/policy.lua", fields = { "moongate.Field" } },
+  { 'Module `moongate.sim`: `local sim = require "moongate.sim"`', text = "For `*_test.lua` files, run by "
+    .. "`moongate test`. Nothing waits: time is virtual, and one request takes about 0.1 ms of CPU. The comparisons end "
+    .. "the test when they do not hold, with file, line and both values.", plain = {
+      { "lua/moongate/sim.lua", from = "sim", names = { test = true, world = true, random = true } },
+      { "lua/moongate/sim_expect.lua", from = "expect", as = "sim", except = { show = true } },
+      { "lua/moongate/sim_random.lua", from = "methods", as = "random" } } },
+  { "Worlds: `sim.world`", "lua/moongate/sim_world.lua", fields = { "moongate.SimWorldSpec", "moongate.SimWorld" },
+    titles = { "What a world is made of. In `providers` other keys of a script (`group`, `passthrough`, "
+      .. "`max_inflight`, …) are the provider's configuration.", "What it has." },
+    plain = { { "lua/moongate/sim_world.lua", from = "World", as = "world" } } },
+  { "Requests of a world", "lua/moongate/sim_world.lua",
+    fields = { "moongate.SimRequest", "moongate.SimHandle", "moongate.SimCall" },
+    titles = { "What `world:request` and `world:start` take.", "What `world:start` returns.",
+      "A call of a provider: in `world.sent`, `handle.sent`, and what a provider's function gets." },
+    plain = { { "lua/moongate/sim_world.lua", from = "Handle", as = "handle" },
+      { "lua/moongate/sim_world.lua", from = "Call", as = "call" } } },
+  { "Replies: what a provider does", "lua/moongate/sim_reply.lua", fields = { "moongate.Reply" },
+    text = "A number is a status; everything else is this table. Seconds count from the moment the call is sent." },
+  { "Results: what became of a request", "lua/moongate/sim_result.lua", fields = { "moongate.SimResult" },
+    text = "What `world:request` returns, and `handle.result` once the request has ended.",
+    plain = { { "lua/moongate/sim_result.lua", from = "methods", as = "result" } } },
 }
 local LIBRARY = { "failover", "order", "trigger", "retry", "breaker", "rotation", "availability" }
 
@@ -56,8 +77,9 @@ local function escaped(text)
   return (text:gsub("|", "\\|"))
 end
 
--- The lines above a function as a table: what, waits, cost, errors, params, returns.
-local function understood(doc, name)
+-- The lines above a function as a table: what, waits, cost, errors, params, returns. A plain function says
+-- only what it does.
+local function understood(doc, name, plain)
   local out, what = { params = {}, returns = {} }, {}
   for _, line in ipairs(doc) do
     local word, rest = line:match("^(%u%l+): (.*)$")
@@ -77,19 +99,19 @@ local function understood(doc, name)
   end
   out.what = table.concat(what, " ")
   for _, field in ipairs { "waits", "cost", "errors" } do
-    if not out[field] then error(("%s does not say its %s"):format(name, field), 0) end
+    if not out[field] and not plain then error(("%s does not say its %s"):format(name, field), 0) end
   end
   if out.what == "" then error(name .. " does not say what it does", 0) end
   return out
 end
 
 -- Every function of a text that `wanted` accepts, with what its lines say.
-local function functions_of(text, wanted)
+local function functions_of(text, wanted, plain)
   local out, doc = {}, {}
   for line in text:gmatch("([^\n]*)\n") do
     local name = line:match("^function ([%w_]+[.:][%w_]+)%(")
     if name and wanted(name, doc) then
-      local one = understood(doc, name)
+      local one = understood(doc, name, plain)
       one.name = name
       out[#out + 1] = one
     end
@@ -146,6 +168,23 @@ local function add_functions(out, list)
   out[#out + 1] = ""
 end
 
+-- Functions of the simulator, which cost nothing worth telling: from = "World", as = "world".
+local function add_plain(out, sources)
+  out[#out + 1] = "| call | what it does |\n| --- | --- |"
+  for _, source in ipairs(sources) do
+    local function wanted(name)
+      local own, short = name:match("^([%w_]+)[.:]([%w_]+)$")
+      return own == source.from and (not source.names or source.names[short])
+        and not (source.except and source.except[short])
+    end
+    for _, one in ipairs(functions_of(read(ROOT .. "/" .. source[1]), wanted, true)) do
+      one.name = one.name:gsub("^[%w_]+", source.as or source.from)
+      out[#out + 1] = ("| `%s` | %s |"):format(signature(one), escaped(description(one)))
+    end
+  end
+  out[#out + 1] = ""
+end
+
 local function add_fields(out, list)
   out[#out + 1] = "| field | type | meaning |\n| --- | --- | --- |"
   for _, one in ipairs(list) do
@@ -171,9 +210,11 @@ local function section(out, about)
   local title, file = about[1], about[2]
   out[#out + 1] = ("### %s\n"):format(title)
   if about.text then out[#out + 1] = about.text .. "\n" end
-  for _, class in ipairs(about.fields or {}) do
+  for i, class in ipairs(about.fields or {}) do
+    if about.titles then out[#out + 1] = about.titles[i] .. "\n" end
     add_fields(out, fields_of(read(ROOT .. "/" .. (about.fields_file or file)), class))
   end
+  if about.plain then add_plain(out, about.plain) end
   if about.library then
     add_functions(out, library())
   elseif about.variable then
