@@ -2,6 +2,7 @@
 #include "cli/sim_run.h"
 
 #include <dirent.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +13,6 @@
 #include "sim/sim.h"
 
 #define SUFFIX "_test.lua"
-#define MAX_NAME 4096 /* of a file, with its folders */
-#define MAX_DEPTH 8   /* folders in folders */
 
 int cli_list_add(struct cli_list *list, const char *text) {
     if (list->n + 2 > list->room) {
@@ -51,14 +50,15 @@ static bool is_test(const char *name) {
 static int add_folder(struct cli_list *files, const char *path, int depth);
 
 static int add_entry(struct cli_list *files, const char *folder, const char *name, int depth) {
-    char path[MAX_NAME];
+    char path[PATH_MAX];
     struct stat about;
     int n = snprintf(path, sizeof(path), "%s/%s", folder, name);
     if (n < 0 || (size_t)n >= sizeof(path) || stat(path, &about) != 0) {
         return 0; /* it has just gone, or is beyond what can be named */
     }
     if (S_ISDIR(about.st_mode)) {
-        return name[0] == '.' || depth >= MAX_DEPTH ? 0 : add_folder(files, path, depth + 1);
+        return name[0] == '.' || depth >= MAX_SNAPSHOT_DEPTH ? 0
+                                                             : add_folder(files, path, depth + 1);
     }
     return is_test(name) ? cli_list_add(files, path) : 0;
 }
@@ -89,7 +89,7 @@ int cli_add_tests(struct cli_list *files, const char *path) {
 }
 
 static struct snapshot *read_folder(const struct cli_config *c, struct err *err) {
-    char folder[MAX_NAME];
+    char folder[PATH_MAX];
     const char *slash = strrchr(c->file, '/');
     int n = slash ? (int)(slash - c->file) : 1;
     snprintf(folder, sizeof(folder), "%.*s", n, slash ? c->file : ".");

@@ -32,6 +32,12 @@ static const char *const MATH_NAMES[] = {
 static const char *const UTF8_NAMES[] = {"char", "charpattern", "codepoint", "codes",
                                          "len",  "offset",      NULL};
 
+/* Stock functions that walk all of a text to take it for a number, or to quote it. */
+static const char *const STRING_READERS[] = {"char", "format", "rep", "sub", NULL};
+static const char *const STRING_ARITHMETIC[] = {"__add", "__sub",  "__mul", "__mod", "__pow",
+                                                "__div", "__idiv", "__unm", NULL};
+enum { SHORT_TEXTS = 1024 }; /* bytes that cost no more to walk than the call itself */
+
 /* Replaces the table on top by a new one that has only these names of it. */
 static void keep(lua_State *L, const char *const *names) {
     lua_newtable(L);
@@ -75,6 +81,35 @@ void sandbox_charge_by_length(lua_State *L, const char *name) {
     lua_setfield(L, -2, name);
 }
 
+/* Numbers may be given as texts, which are then walked: all arguments count. */
+static int charge_by_lengths(lua_State *L) {
+    size_t length = 0;
+    for (int i = lua_gettop(L); i > 0; i--) {
+        length += lua_type(L, i) == LUA_TSTRING ? (size_t)lua_rawlen(L, i) : 0;
+    }
+    if (length > SHORT_TEXTS) {
+        policy_charge(L, length / 32);
+    }
+    return lua_tocfunction(L, lua_upvalueindex(1))(L);
+}
+
+/* For stock functions without upvalues, which are the wrapper's own place; others stay. */
+static void charge_by_arguments(lua_State *L, const char *const *names) {
+    for (; *names; names++) {
+        bool wrapped = lua_getfield(L, -1, *names) == LUA_TFUNCTION && lua_iscfunction(L, -1);
+        if (wrapped && lua_getupvalue(L, -1, 1)) {
+            lua_pop(L, 1);
+            wrapped = false;
+        }
+        if (wrapped) {
+            lua_pushcclosure(L, charge_by_lengths, 1);
+            lua_setfield(L, -2, *names);
+        } else {
+            lua_pop(L, 1);
+        }
+    }
+}
+
 static void open_library(lua_State *L, lua_CFunction open, const char *name) {
     lua_pushcfunction(L, open);
     lua_pushstring(L, name);
@@ -100,8 +135,10 @@ static void add_libraries(lua_State *L) {
     open_library(L, luaopen_string, "string");
     safe_string(L);
     prune(L, STRING_NAMES);
+    charge_by_arguments(L, STRING_READERS);
     lua_pushliteral(L, "");
     lua_getmetatable(L, -1);
+    charge_by_arguments(L, STRING_ARITHMETIC);
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
     lua_pop(L, 2);
@@ -112,6 +149,7 @@ static void add_libraries(lua_State *L) {
     add_library(L, "table");
     open_library(L, luaopen_math, "math");
     prune(L, MATH_NAMES);
+    charge_by_arguments(L, MATH_NAMES);
     add_library(L, "math");
     open_library(L, luaopen_utf8, "utf8");
     safe_utf8(L);

@@ -35,6 +35,15 @@ void sim_open_events(lua_State *L);
 void sim_push_event(lua_State *L, const struct world_event *e);
 /* A brief world's event as values, as world:next gives them. How many. */
 int sim_push_brief(lua_State *L, const struct world_event *e);
+/* sim_state.c: methods of a world about the state that its gateway shares. */
+int sim_suspend(lua_State *L);
+int sim_resume(lua_State *L);
+int sim_facts(lua_State *L);
+int sim_probe(lua_State *L);
+int sim_store(lua_State *L);
+int sim_set(lua_State *L);
+int sim_metrics(lua_State *L);
+int sim_log(lua_State *L);
 /* sim_about.c: world:routes(), world:providers(), world:secret(name): what a configuration says. */
 int sim_routes(lua_State *L);
 int sim_providers(lua_State *L);

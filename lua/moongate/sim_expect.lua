@@ -115,11 +115,13 @@ function expect.matches(text, pattern, what)
   end
 end
 
----The function, called with the further arguments, raises with a message that holds `part`.
+---The function, called with the further arguments, raises with a message that holds `part`; the two
+---may come in either order.
 ---@param part string
 ---@param run fun(...)
 ---@param ... any
 function expect.raises(part, run, ...)
+  if type(part) == "function" then part, run = run, part end
   local good, message = pcall(run, ...)
   if good then fail("nothing was raised", "no error", "…" .. show(part, 0) .. "…") end
   if not tostring(message):find(part, 1, true) then

@@ -214,6 +214,7 @@ end)
 
 sim.test("mistakes are told where they are made", function()
   sim.raises("sim_test.lua", function() sim.world { setings = {} } end)
+  sim.raises(function() sim.world { setings = {} } end, "sim_test.lua")
   sim.raises('there is no field "setings"', function() sim.world { setings = {} } end)
   sim.raises("targets", function() sim.world { settings = { targets = { "nobody/m" } } } end)
   sim.raises('there is no field "statsu"', function() one({ statsu = 500 }):request {} end)
