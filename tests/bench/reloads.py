@@ -3,7 +3,7 @@
 The part of `make bench` about reloads: how long one of twenty policies takes under load and whether a request suffers, how long it is from a saved
 file to the first request on the new policy, and what a thousand reloads leave in memory.
 
-The load is that of tests/support/storm.py: 500 requests a second and twenty streams, each answer checked for being of one version, each stream for
+The load is that of tests/support/storm.py: 700 requests a second asked for, so that more than 500 come, and twenty streams, each answer checked for being of one version, each stream for
 being whole. It is a Python program on the gateway's machine, so its share of the processors is in the figures.
 """
 import pathlib
@@ -48,7 +48,7 @@ def under_load(folder, binary, provider, reloads, seconds):
     """Reloads, half of them of broken files, under load: the times of those that applied and the number of problems."""
     gateway = started(folder, binary, storm.config(provider.base_url, POLICIES), storm.files(0, POLICIES))
     try:
-        with storm.Storm(gateway, rate=500, clients=4, streams=20, policies=POLICIES, stream_body=lambda _: provider.stream,
+        with storm.Storm(gateway, rate=700, clients=4, streams=20, policies=POLICIES, stream_body=lambda _: provider.stream,
                          extra={"max_tokens": EVENTS}) as s:
             s.reload(reloads, pace=seconds / reloads)
         try:
