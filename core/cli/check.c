@@ -16,25 +16,44 @@ static const char HELP[] =
     "  gateway.lua:15: error: routes[1].settings.suspnd: unknown setting \"suspnd\"; did you mean "
     "\"suspend\"?\n";
 
+/* What a check has told. */
+struct told {
+    int errors, warnings;
+};
+
+static void tell(void *told, const char *file, int line, bool warning, const char *message) {
+    struct told *t = told;
+
+    t->warnings += warning;
+    cli_print_diagnostic(&t->errors, file, line, warning, message);
+}
+
+/* A check without mistakes. */
+static void print_success(const char *file, int warnings) {
+    if (warnings) {
+        printf("%s: no mistakes, %d warning%s\n", file, warnings, warnings == 1 ? "" : "s");
+    } else {
+        printf("%s: nothing wrong\n", file);
+    }
+}
+
 int cli_check(int argc, char **argv) {
     struct cli_config c;
     struct moongate_error error;
-    int errors = 0;
+    struct told told = {0, 0};
     int bad = cli_read_config_options(&c, argc, argv);
     if (bad || c.help) {
         fputs(bad ? "" : HELP, stdout);
         return bad;
     }
-    struct moongate_options options = {.config_file = c.file,
-                                       .library = c.library,
-                                       .diagnostic = cli_print_diagnostic,
-                                       .diagnostic_ctx = &errors};
+    struct moongate_options options = {
+        .config_file = c.file, .library = c.library, .diagnostic = tell, .diagnostic_ctx = &told};
     struct moongate *gw = moongate_new(&options, &error);
     bad = !gw || moongate_check(gw, &error) != 0;
     if (bad) {
-        cli_print_failure("", errors, &error);
+        cli_print_failure("", told.errors, &error);
     } else {
-        printf("%s: nothing wrong\n", c.file);
+        print_success(c.file, told.warnings);
     }
     moongate_free(gw);
     return bad ? CLI_FAILED : CLI_OK;

@@ -40,8 +40,9 @@ static void report_overlaid(struct checking *c, struct str key, const char *path
 
     if (kept) {
         snprintf(hint, sizeof hint,
-                 "; to take the value of gateway.lua again: moongate unset %s %.*s", route,
-                 (int)key.n, key.p);
+                 "; to take the value of gateway.lua again: moongate unset %s %.*s, or, while no "
+                 "gateway runs, take it out of this file",
+                 route, (int)key.n, key.p);
     }
     kept = kept ? kept : "settings";
     if (warning) {

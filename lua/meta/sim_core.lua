@@ -114,7 +114,7 @@ function world:set(namespace, key, value, ttl) end
 ---@return string
 function world:metrics() end
 
----Lines of the error log so far.
+---Lines of the error log so far, without those of loads.
 ---Waits: no.
 ---Cost: about 1 µs a line.
 ---Errors: none.

@@ -105,6 +105,10 @@ local function differs(value, field)
 end
 
 local function without_effect(effective, fields, add)
+  local again = effective.retry_on
+  if has_retries(effective) and type(again) == "table" and #again == 0 then
+    add("retry_on", "is empty: the retries never happen")
+  end
   if not has_retries(effective) and differs(effective.backoff, fields.backoff) then
     add("backoff", "has no effect: no target has retries")
   end

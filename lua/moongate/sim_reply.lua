@@ -40,7 +40,7 @@ local FIELDS = {
 ---@field cut_after? integer the connection breaks after so many events (a plain answer: in its middle)
 ---@field refuse? boolean nobody listens
 ---@field stale? boolean a kept connection that turns out to be closed
----@field reset? "before"|"after" the connection breaks before or right after the head
+---@field reset? "before"|"after" the connection breaks before the head (empty_response) or right after it (stream_broken)
 ---@field never? boolean takes the request and says nothing
 ---@field fail? string the transfer ends, without an answer, with this outcome: "tls_error", "timeout_connect", …
 ---@field sent? "nothing"|"partial"|"all" how much of the request had gone out, for stale, reset and fail

@@ -321,7 +321,7 @@ end
 ---@return string Prometheus text
 function World:metrics() return self.core:metrics() end
 
----The error log so far.
+---What serving requests has written to the error log so far; what a load has to say is returned.
 ---@return string[] lines
 function World:log() return self.core:log() end
 

@@ -603,6 +603,8 @@ return function(test)
       'trigger[1]: "timeout_first_token" never happens: first_packet_timeout is 0')
     expect.equal(warned { retry_on = { "1xx" } },
       'retry_on[1]: "1xx" never happens: no answer ends with such a status')
+    expect.equal(warned { retries = 1, retry_on = {} }, "retry_on: is empty: the retries never happen")
+    expect.equal(warned { retry_on = {} }, "")
     expect.equal(warned { trigger = {} }, "trigger: is empty: no failure moves on to the next target")
     expect.equal(warned { trigger = {}, targets = { "p/m" } }, "")
   end)
