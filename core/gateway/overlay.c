@@ -353,7 +353,7 @@ int overlay_read(struct overlay *o, const char *state_dir, struct err *err) {
     if (rc == 1 && read_document(o, buf_str(&text), &why)) {
         overlay_release(o);
         rc = err_set(err,
-                     "damaged: %s; repair it, or move it away to go on with the settings of "
+                     "damaged: %s; edit this file, or move it away to go on with the settings of "
                      "gateway.lua alone",
                      why.text);
     }

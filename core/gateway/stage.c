@@ -5,6 +5,7 @@
  */
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "gateway/reload_parts.h"
 
@@ -42,12 +43,21 @@ static int mix_overlay(const struct overlay *overlay, struct snapshot *snapshot)
     return rc;
 }
 
+/* Where the overlay is kept, from the root if it is there: who is to edit it must find it. */
+static void find_overlay(const char *state_dir, char out[PATH_MAX]) {
+    char full[PATH_MAX];
+    overlay_path(state_dir, out, PATH_MAX);
+    if (realpath(out, full)) {
+        str_copy(out, PATH_MAX, str_of(full));
+    }
+}
+
 static int put_overlay(struct loader *l, const struct stage_plan *plan, struct snapshot *snapshot,
                        struct config *config, struct diags *diags) {
     char path[PATH_MAX];
     const char *file = "settings";
     if (config->state_dir) {
-        overlay_path(config->state_dir, path, sizeof(path));
+        find_overlay(config->state_dir, path);
         file = path;
     }
     if (!plan->overlay && read_overlay(l, config->state_dir, file, diags)) {

@@ -5,6 +5,7 @@
  * reported at the line of gateway.lua where the setting stands. Also draws up the default plans,
  * and keeps each policy's schema and version as plain values for those who show them.
  */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -36,13 +37,13 @@ static void report_overlaid(struct checking *c, struct str key, const char *path
     const struct config *config = c->lane->gen->config;
     const char *route = config->routes[c->route].name;
     const char *kept = config->overlay_file;
-    char hint[512] = "";
+    char hint[PATH_MAX + 512] = "";
 
     if (kept) {
         snprintf(hint, sizeof hint,
-                 "; to take the value of gateway.lua again: moongate unset %s %.*s, or, while no "
-                 "gateway runs, take it out of this file",
-                 route, (int)key.n, key.p);
+                 "; to take the value of gateway.lua again: moongate unset %s %.*s, or, when no "
+                 "gateway runs, take it out of %s, or remove that file with all it keeps",
+                 route, (int)key.n, key.p, kept);
     }
     kept = kept ? kept : "settings";
     if (warning) {

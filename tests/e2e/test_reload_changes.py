@@ -199,7 +199,8 @@ def test_settings_that_are_damaged_stop_the_start(lab):
     gw.start(wait=False)
     assert gw.wait_exit() == 1
     gw.checked = True
-    assert re.search(r"settings\.json: error: damaged: .*move it away", gw.stderr)
+    kept = str((gw.folder / "state/settings.json").resolve())
+    assert re.search(re.escape(kept) + r": error: damaged: .*edit this file, or move it away", gw.stderr)
 
 
 def test_kept_settings_count_from_the_start(lab):
@@ -215,8 +216,9 @@ def test_kept_settings_count_from_the_start(lab):
     gw.start(wait=False)
     assert gw.wait_exit() == 1
     gw.checked = True
-    assert re.search(r"settings\.json.*routes\.chat\.settings\.targets.*nobody.*moongate unset chat targets, or, "
-                     r"while no gateway runs, take it out of this file", gw.stderr)
+    assert re.search(r"settings\.json.*routes\.chat\.settings\.targets.*nobody.*moongate unset chat targets", gw.stderr)
+    file = str((gw.folder / "state/settings.json").resolve())
+    assert f"when no gateway runs, take it out of {file}, or remove that file" in gw.stderr, gw.stderr
     del kept["routes"]["chat"]["settings"]["targets"]
     gw.write("state/settings.json", json.dumps(kept))
     (gw.folder / "stderr").unlink()  # the addresses in it are those of the first run
