@@ -2,6 +2,8 @@
 -- The configuration of a world: the text of a gateway.lua, made from what a test names, so that it goes
 -- through the same reading and the same checks as any other. Pure functions.
 
+local reply = require "moongate.sim_reply"
+
 local config = {}
 
 local WORDS = {
@@ -61,10 +63,11 @@ local SHORT = { group = "quota_group" }
 local function provider_of(name, script)
   local out = { dialect = "openai", base_url = ("http://%s.sim/v1"):format(name), api_key = "sk-sim-" .. name }
   if type(script) ~= "table" then return out end
+  local alone = reply.alone(script) or {}
   for key, value in pairs(script) do
     if key == "passthrough" then
       if value then out.auth, out.api_key = "passthrough", nil end
-    elseif type(key) == "string" then
+    elseif type(key) == "string" and alone[key] == nil then
       out[SHORT[key] or key] = value
     end
   end

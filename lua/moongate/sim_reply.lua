@@ -69,6 +69,22 @@ function reply.of(spec)
   return spec
 end
 
+---The reply that a script of a provider is by itself: a status, or a reply's table instead of a list.
+---Fields of the provider's configuration may stand beside; `headers` are the reply's then.
+---@param script any
+---@return integer|moongate.Reply|nil
+function reply.alone(script)
+  if type(script) == "number" then return script end
+  if type(script) ~= "table" or script[1] ~= nil then return nil end
+  local out, found = {}, false
+  for name, value in pairs(script) do
+    if FIELDS[name] then
+      out[name], found = value, found or name ~= "headers"
+    end
+  end
+  return found and out or nil
+end
+
 -- Steps under way: data of one moment is joined, since nothing could tell it apart.
 local function add(steps, at, step)
   local last = steps[#steps]

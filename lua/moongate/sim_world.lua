@@ -76,7 +76,7 @@ local WORLD_FIELDS = {
 ---@field config? string the text of a whole gateway.lua instead
 ---@field real_config? boolean the gateway.lua of the run instead
 ---@field files? table<string, string> more files: "policies/mine.lua", "lua/helper.lua"
----@field providers? table<string, any> name → replies, of which the last repeats, or function(call) → reply
+---@field providers? table<string, any> name → replies, of which the last repeats, or one reply, or function(call) → reply
 ---@field seed? integer decides everything random; 1
 ---@field wall? number seconds since the epoch at the start
 ---@field explain? boolean results have notes
@@ -110,7 +110,7 @@ local function reply_for(self, call)
   local script = self.providers[call.provider]
   if script == nil then return OK end
   local item = script
-  if type(script) == "table" then item = script[math.min(call.n, #script)] end
+  if type(script) == "table" then item = reply.alone(script) or script[math.min(call.n, #script)] end
   if type(item) == "function" then item = item(call) end
   if item == nil then return OK end
   return reply.of(item)

@@ -26,6 +26,27 @@ sim.test("a plain answer: content, usage, target, time", function()
   sim.ok(r.whole, "whole")
 end)
 
+sim.test("a reply instead of a list of replies", function()
+  local world = sim.world {
+    settings = { targets = { "a/m", "b/m", "c/m", "d/m" } },
+    providers = {
+      a = 503, b = { status = 502, headers = { ["x-of"] = "b" }, group = "g" }, c = { refuse = true },
+      d = { content = "of d" },
+    },
+  }
+  for _ = 1, 2 do
+    local r = world:request()
+    sim.equal(r.content, "of d")
+    sim.equal(r.target, "d/m")
+  end
+  sim.equal(world.calls, { a = 2, b = 2, c = 2, d = 2 })
+  world.providers.d = { status = 418 }
+  sim.equal(world:request().status, 418)
+  local only = sim.world { settings = { targets = { "a/m" } }, providers = { a = { headers = { ["x-sent"] = "1" } } } }
+  only:request()
+  sim.equal(only.sent[1].headers["x-sent"], "1", "headers alone are the provider's configuration")
+end)
+
 sim.test("a stream drips: first token, gaps, and a whole end", function()
   local r = streamed { after = 0.2, first_token = 1, events = 4, gap = 0.5, content = "abcdefgh" }
   sim.equal(r.content, "abcdefgh")
