@@ -144,10 +144,14 @@ static void run(struct admin_request *r, struct admin_answer *a, const struct st
     }
 }
 
+static bool for_admins(struct str path) {
+    return str_starts(path, "/admin/") || str_is(path, "/admin");
+}
+
 static void judge(struct admin_request *r, struct admin_answer *a, struct buf *allow) {
     struct str parts[ADMIN_PARTS] = {{NULL, 0}, {NULL, 0}};
-    bool for_admins = str_starts(r->http->path, "/admin/") || str_is(r->http->path, "/admin");
-    r->rights = for_admins ? admin_rights_of(r->config, &r->http->headers) : ADMIN_FULL;
+    r->rights =
+        for_admins(r->http->path) ? admin_rights_of(r->config, &r->http->headers) : ADMIN_FULL;
     if (r->rights == ADMIN_NOBODY) {
         admin_fail(a, 401, "unauthorised", "%s", TOKEN_WANTED);
         return;
@@ -200,7 +204,7 @@ static void on_request(void *ctx, struct conn *conn, struct http_request *reques
 /* A body is read from those only who may send one. */
 static int on_head(void *ctx, const struct http_head *head, const struct headers *headers) {
     struct admin_client *client = ctx;
-    if (head->body == HTTP_BODY_NONE || !str_starts(head->path, "/admin/")) {
+    if (head->body == HTTP_BODY_NONE || !for_admins(head->path)) {
         return 0;
     }
     struct generation *now = loader_current(client->admin->env.loader);

@@ -71,6 +71,7 @@ static bool fits(const char *pattern, struct str path, struct str *parts) {
 const struct admin_call *admin_find_call(struct str method, struct str path,
                                          struct str parts[ADMIN_PARTS], struct buf *allow) {
     struct str wanted = str_is(method, "HEAD") ? STR("GET") : method;
+    path = str_is(path, "/admin") ? STR("/admin/") : path; /* as a person types it */
     for (size_t i = 0; i < sizeof(CALLS) / sizeof(*CALLS); i++) {
         struct str found[ADMIN_PARTS] = {{NULL, 0}, {NULL, 0}};
         if (!fits(CALLS[i].path, path, found)) {

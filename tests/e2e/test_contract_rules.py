@@ -48,7 +48,7 @@ READS = ["/admin/", "/admin/status", "/admin/targets", "/admin/routes", "/admin/
 @pytest.mark.parametrize("token", ["", "wrong", ADMIN_TOKEN[:-1], ADMIN_TOKEN + "x", ADMIN_TOKEN.upper(), READ_TOKEN + "x"])
 def test_no_call_without_a_token(pair, token):
     """Goal: every call under /admin/ is a 401 without a token of the two, and does nothing."""
-    for method, path, body in [*CHANGES, *(("GET", path, None) for path in READS)]:
+    for method, path, body in [*CHANGES, *(("GET", path, None) for path in ["/admin", *READS])]:
         error_of(pair.rules.call(method, path, body, token=token), 401)
         error_of(pair.rules.call(method, f"{path}?token={ADMIN_TOKEN}", body, token=token), 401)
     assert pair.rules.active == 1 and pair.rules.settings()["overlay"] == {}
@@ -77,6 +77,7 @@ def test_index_lists_every_call(pair):
     """Goal: GET /admin/ names each call that there is, with its method and what it is for."""
     calls = {(c["method"], c["path"]) for c in pair.rules.get("/admin/")["calls"]}
     assert all(c["summary"] for c in pair.rules.get("/admin/")["calls"])
+    assert pair.rules.get("/admin") == pair.rules.get("/admin/")
 
     def generic(path):
         return re.sub(r"/\{[^}]*\}", "/{}", path)
