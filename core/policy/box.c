@@ -265,6 +265,53 @@ static int setup(lua_State *L) {
     return 0;
 }
 
+static usec left_of(const struct box *box) {
+    return box->load_left > 0 ? box->load_left : 0;
+}
+
+/* Runs the coroutine on its own allowance; what it used is taken off the program's. */
+static int run_within(struct box *box, lua_State *co, lua_State *from, usec cpu) {
+    lua_State *outer = box->running;
+    int n = 0;
+
+    box->load_left -= budget_disarm(&box->budget);
+    box->running = co;
+    budget_arm(&box->budget, cpu < left_of(box) ? cpu : left_of(box));
+    int status = lua_resume(co, from, 0, &n);
+    box->load_left -= budget_disarm(&box->budget);
+    box->running = outer;
+    return status;
+}
+
+int policy_call_within(lua_State *L, usec cpu, const char *what) {
+    struct box *box = box_of(L);
+    lua_State *co = lua_newthread(L);
+    struct err err;
+
+    lua_insert(L, -2);
+    lua_xmove(L, co, 1);
+    box_arm_hook(co);
+    int status = run_within(box, co, L, cpu);
+    bool killed = box->budget.killed;
+    if (killed && left_of(box) == 0) {
+        box->budget.armed = true; /* the program is stopped where this ran out */
+        stop(L, box);
+    }
+    if (killed) {
+        box_timeout_text(box, cpu, what, &err);
+    }
+    budget_arm(&box->budget, left_of(box));
+    lua_pushboolean(L, status == LUA_OK && !killed);
+    if (killed) {
+        lua_pushstring(L, err.text);
+    } else if (status == LUA_YIELD) {
+        lua_pushliteral(L, "a function that waits was called outside a request");
+    } else if (status != LUA_OK) {
+        lua_xmove(co, L, 1);
+    }
+    return status == LUA_OK && !killed ? 1 : 2;
+}
+
 struct box *box_new(const struct policy_env *env, struct snapshot *snapshot, struct lane *lane,
                     struct err *err) {
     struct box *box = calloc(1, sizeof *box);

@@ -25,6 +25,12 @@ void *policy_request_or_null(lua_State *L);
  * like the hook does when the budget is gone. */
 void policy_charge(lua_State *L, size_t steps);
 
+/* For programs (policy_run_script): calls the function on top of the stack, which it takes, in a
+ * coroutine of its own with at most `cpu` of the program's CPU time, not within another such call.
+ * Pushes true, or false and the error; a function that was stopped is told with its place and
+ * `what` ("in one test"). When the program's own time is used up the program is stopped. */
+int policy_call_within(lua_State *L, usec cpu, const char *what);
+
 /* Replaces the table on top of the stack by a read-only face of it (and of every table in it):
  * indexable, iterable (pairs, ipairs, next, #), raising on assignment. */
 void policy_freeze(lua_State *L);

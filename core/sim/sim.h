@@ -16,6 +16,7 @@ struct sim_run_options {
     struct snapshot *snapshot; /* library, policies and tests; borrowed for the run */
     const char *const *args;   /* NULL-terminated: what the program's function is called with */
     usec cpu;                  /* CPU time of the whole run; 0 = SIM_CPU, USEC_NEVER = no limit */
+    usec case_cpu;             /* of it, for one case; 0 = SIM_CASE_CPU */
     void (*print)(void *ctx, const char *text, size_t n);    /* core.print; NULL: nowhere */
     void (*progress)(void *ctx, const char *text, size_t n); /* core.progress; NULL: nowhere */
     void *ctx;                                               /* for both */

@@ -250,6 +250,14 @@ static int core_load(lua_State *L) {
     return 1;
 }
 
+/* core.call(fn) -> true; or false, error. With the time of one case. */
+static int core_call(lua_State *L) {
+    usec cpu = sim_of(L)->options->case_cpu;
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    lua_settop(L, 1);
+    return policy_call_within(L, cpu ? cpu : SIM_CASE_CPU, "in one test");
+}
+
 /* core.text(name) -> the text of a file of the snapshot, or nil ("gateway.lua", "policies/x.lua")
  */
 static int core_text(lua_State *L) {
@@ -453,17 +461,11 @@ static const luaL_Reg METHODS[] = {{"start", w_start},       {"leave", w_leave},
                                    {"secret", sim_secret},   {NULL, NULL}};
 
 int sim_open_core(lua_State *L) {
-    static const luaL_Reg functions[] = {{"world", core_world},
-                                         {"http", core_http},
-                                         {"now", core_now},
-                                         {"print", core_print},
-                                         {"progress", core_progress},
-                                         {"tests", core_tests},
-                                         {"load", core_load},
-                                         {"text", core_text},
-                                         {"encode", bind_json_text},
-                                         {"decode", core_decode},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"world", core_world},      {"http", core_http},         {"now", core_now},
+        {"print", core_print},      {"progress", core_progress}, {"tests", core_tests},
+        {"load", core_load},        {"call", core_call},         {"text", core_text},
+        {"encode", bind_json_text}, {"decode", core_decode},     {NULL, NULL}};
     sim_open_events(L);
     bind_class(L, WORLD_CLASS, METHODS, NULL, NULL, w_close);
     luaL_newlib(L, functions);

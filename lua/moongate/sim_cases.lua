@@ -18,7 +18,7 @@ local cases = {}
 ---@return moongate.SimCase[]
 function cases.of(file)
   sim.take_cases()
-  local good, message = pcall(function() core.load(file)() end)
+  local good, message = core.call(function() core.load(file)() end)
   local found = sim.take_cases()
   local problem = not good and tostring(message) or #found == 0 and "there is no sim.test in this file"
   if problem then
@@ -33,7 +33,7 @@ end
 ---@return string|nil
 function cases.run(case)
   if case.problem then return case.problem end
-  local good, message = pcall(case.run)
+  local good, message = core.call(case.run)
   sim.close_worlds()
   if not good then return tostring(message) end
 end

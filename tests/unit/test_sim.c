@@ -68,6 +68,8 @@ static const char PREAMBLE[] =
     "= 4 })\n"
     "    if a.ok then return a end end return a ]]\n";
 
+enum { CASE_CPU = 100000 }; /* usec */
+
 struct output {
     struct buf text;
 };
@@ -92,8 +94,12 @@ static int run_program(const char *program, usec cpu, struct output *out, struct
     char *dir = folder_path(f, "");
     struct snapshot *s = snapshot_read_folder(dir, library, err);
     assert_non_null(s);
-    struct sim_run_options options = {
-        .snapshot = s, .args = args, .cpu = cpu, .print = take_output, .ctx = out};
+    struct sim_run_options options = {.snapshot = s,
+                                      .args = args,
+                                      .cpu = cpu,
+                                      .case_cpu = CASE_CPU,
+                                      .print = take_output,
+                                      .ctx = out};
     int result = sim_run(&options, "program", err);
     snapshot_unref(s);
     free(dir);
@@ -341,6 +347,28 @@ static void local_stream_for_ever(void **state) {
                300000, "stopped");
 }
 
+static void cases_that_loop(void **state) {
+    /* Goal: each call has its own time, is stopped with its place, and the program goes on; the
+     * program's own time is the last word. */
+    (void)state;
+    run("local function loop() while true do end end\n"
+        "local stopped = 'stopped: more than 100 ms of CPU time in one test'\n"
+        "local function is_stopped(fn) local good, message = core.call(fn)\n"
+        "  same(good, false) same(message:sub(-#stopped), stopped)\n"
+        "  same(message:match('^lua/program.lua:%d+: ') ~= nil, true, message) end\n"
+        "is_stopped(loop) is_stopped(function() while true do pcall(loop) end end)\n"
+        "is_stopped(function() table.sort({ 3, 2, 1 }, loop) end)\n"
+        "local t = setmetatable({}, { __lt = loop })\n"
+        "is_stopped(function() table.sort({ t, t }) end)\n"
+        "is_stopped(function() local w = world(FAILOVER) while true do w:run(1) end end)\n"
+        "same(core.call(function() return 7 end), true)\n"
+        "local e = {} local good, what = core.call(function() error(e) end)\n"
+        "same(good, false) same(what, e)\n"
+        "same(pcall(core.call), false)");
+    fails_with("core.call(function() while true do end end) while true do end", 300000, "stopped");
+    fails_with("core.call(function() while true do end end) error('went on')", 50000, "stopped");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(program_itself),    cmocka_unit_test(good_answer),
@@ -351,6 +379,7 @@ int main(void) {
         cmocka_unit_test(queue_of_one),      cmocka_unit_test(default_plan),
         cmocka_unit_test(store_and_reload),  cmocka_unit_test(strangers),
         cmocka_unit_test(many_worlds),       cmocka_unit_test(local_stream_for_ever),
+        cmocka_unit_test(cases_that_loop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
