@@ -46,6 +46,7 @@ static void add_reloads(struct json *root, struct gateway *g) {
     json_add_num(reloads, "applied", (double)atomic_load(&g->reloads_applied));
     json_add_num(reloads, "refused", (double)atomic_load(&g->reloads_refused));
     json_add_num(reloads, "unchanged", (double)atomic_load(&g->reloads_unchanged));
+    json_add_bool(reloads, "last_was_refused", atomic_load(&g->reload_refused));
 }
 
 static void add_routes(struct json *root, const struct config *c) {

@@ -143,7 +143,9 @@ int cli_status(int argc, char **argv) {
             print_head(&c, about);
             print_generation(about, json_get_str(active_one(c.body), "who"));
             print_counts(about);
-            print_last_refused(json_get(c.body, "last_refused"));
+            if (json_get_bool(json_get(about, "reloads"), "last_was_refused")) {
+                print_last_refused(json_get(c.body, "last_refused"));
+            }
             status = print_policies(json_get(about, "policies"));
         }
         json_free(about);

@@ -49,6 +49,7 @@ struct gateway {
     usec started; /* wall clock */
     atomic_bool draining;
     atomic_ulong reloads_applied, reloads_refused, reloads_unchanged;
+    atomic_bool reload_refused; /* the last of them */
 };
 
 #endif

@@ -67,6 +67,7 @@ static void set_refused(struct loader *l, const struct load_job *job) {
 static void remember_refused(struct loader *l, const struct load_job *job) {
     log_diags(l, job->diags, false);
     atomic_fetch_add(&l->gateway->reloads_refused, 1);
+    atomic_store(&l->gateway->reload_refused, true);
     pthread_mutex_lock(&l->lock);
     set_refused(l, job);
     pthread_mutex_unlock(&l->lock);
@@ -112,6 +113,7 @@ enum load_result load_end(struct loader *l, struct load_job *job, enum load_resu
 enum load_result load_unchanged(struct loader *l, const struct load_job *job) {
     char who[256];
     atomic_fetch_add(&l->gateway->reloads_unchanged, 1);
+    atomic_store(&l->gateway->reload_refused, false);
     log_info(&l->gateway->log, "reload: nothing changed, generation %u stays (%s)",
              load_active_id(l), by(&job->cause, who, sizeof(who)));
     return LOAD_UNCHANGED;
@@ -165,6 +167,7 @@ static void publish(struct loader *l, const struct load_job *job, struct generat
         l->overlay = *overlay;
     }
     set_refused(l, NULL);
+    atomic_store(&l->gateway->reload_refused, false);
     publish_next(l, next);
     history_sweep(&l->history, generation_id(next));
     pthread_mutex_unlock(&l->lock);
@@ -244,6 +247,7 @@ void loader_publish_first(struct loader *l, struct generation *g) {
         history_add(&l->history, &note, g, "start", "");
     }
     set_refused(l, NULL);
+    atomic_store(&l->gateway->reload_refused, false);
     publish_first(l, g);
     pthread_mutex_unlock(&l->lock);
     loader_audit(l, &(struct audit_entry){

@@ -152,6 +152,9 @@ def test_reload_generations_activate(gw):
     assert re.search(r"gateway\.lua:\d+: error: .*suspnd", said) and "generation 2 stays active" in said
     assert re.search(r"last refused: .* by admin .*\n  .*gateway\.lua:\d+: .*suspnd", shell("generations"))
     assert "refused     the last load" in shell("status")
+    gw.write("gateway.lua", good.replace('"p/p-model"', '"q/q-model"').replace('["suspend"] = 30', '["suspend"] = 31'))
+    assert shell("reload") == "nothing changed: generation 2 stays active\n"
+    assert "the last load" not in shell("status") and "last refused:" in shell("generations")
     assert shell("activate", "1", "--why", "back") == "generation 1 is active\n"
     assert gw.chat().text == "one"
     assert re.search(r"^\* +1 ", shell("generations"), re.M)

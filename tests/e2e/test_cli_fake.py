@@ -17,7 +17,7 @@ SETTINGS = {"route": "chat", "version": 4, "overlay": {"suspend": 60}, "effectiv
 APPLIED = {"ok": True, "active": 9, "version": 5, "persistent": True, "warnings": []}
 STATUS = {"version": "moongate 0.1.0 (Lua 5.4.4, …)", "uptime": 11520, "generation": 8, "hash": "3f1c09aa52d1e0b7", "draining": False, "workers": 2,
           "loaded_at": "2026-11-21T12:48:22.123Z", "connections": 12, "requests_inflight": 3, "watch": True,
-          "reloads": {"applied": 4, "refused": 1, "unchanged": 2},
+          "reloads": {"applied": 4, "refused": 1, "unchanged": 2, "last_was_refused": True},
           "policies": [{"policy": "failover", "state": "running", "reason": "", "calls": 1204, "errors": 0, "kills": 0},
                        {"policy": "thrifty", "state": "switched_off", "reason": "10 runs in a row failed: boom",
                         "calls": 12, "errors": 10, "kills": 0}]}
