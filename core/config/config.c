@@ -230,6 +230,21 @@ void config_mask(const struct config *c, struct buf *text) {
     buf_truncate(text, to);
 }
 
+void config_mask_diags(const struct config *c, struct diags *diags) {
+    for (size_t i = 0; i < diags->n; i++) {
+        char *message = diags->list[i].message;
+        struct buf text;
+        buf_init(&text, strlen(message) + 1);
+        if (buf_adds(&text, message) != BUF_OK) {
+            *message = '\0'; /* rather than a secret */
+        } else {
+            config_mask(c, &text);
+            str_copy(message, strlen(message) + 1, buf_str(&text));
+        }
+        buf_release(&text);
+    }
+}
+
 static void mask_text(void *ctx, struct buf *text) {
     config_mask(ctx, text);
 }

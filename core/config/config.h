@@ -153,6 +153,8 @@ const struct config_provider *config_provider(const struct config *c,
 /* Replaces every occurrence of a secret (of at least 6 bytes) in the buffer by CONFIG_MASK. The
  * text must be as it is, not escaped in any way. */
 void config_mask(const struct config *c, struct buf *text);
+/* The same in the messages of a load, which may show what was found in a wrong place. */
+void config_mask_diags(const struct config *c, struct diags *diags);
 /* The same for the texts of JSON documents, before they are escaped; c is borrowed. */
 struct json_texts config_masks(const struct config *c);
 

@@ -64,7 +64,17 @@ static void set_refused(struct loader *l, const struct load_job *job) {
     }
 }
 
+/* The load's own secrets are masked already; those in force may stand in the files still. */
+static void mask_diags(struct loader *l, const struct load_job *job) {
+    struct generation *now = loader_current(l);
+    if (now) {
+        config_mask_diags(generation_config(now), job->diags);
+    }
+    generation_unref(now);
+}
+
 static void remember_refused(struct loader *l, const struct load_job *job) {
+    mask_diags(l, job);
     log_diags(l, job->diags, false);
     atomic_fetch_add(&l->gateway->reloads_refused, 1);
     atomic_store(&l->gateway->reload_refused, true);
@@ -190,6 +200,7 @@ static enum load_result go(struct loader *l, struct load_job *job, struct genera
         loader_discard(next, workers);
         return LOAD_FAILED;
     }
+    mask_diags(l, job);
     log_diags(l, job->diags, true);
     unsigned id = generation_id(next);
     publish(l, job, next, &note, &overlay);

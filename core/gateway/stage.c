@@ -124,6 +124,7 @@ struct generation *stage(struct loader *l, const struct stage_plan *plan, struct
     struct config *config = config_load_all(snapshot, &lua, diags);
     if (config) {
         g = stage_config(l, plan, snapshot, config, diags);
+        config_mask_diags(config, diags);
         config_unref(config);
     }
     snapshot_unref(snapshot);

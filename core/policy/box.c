@@ -116,7 +116,7 @@ void box_error_text(lua_State *L, struct err *err) {
 }
 
 void box_timeout_text(const struct box *box, usec limit, const char *what, struct err *err) {
-    err_set(err, "%sstopped: more than %.4g ms of CPU time %s", box->budget.where,
+    err_set(err, "%sstopped: more than %.7g ms of CPU time %s", box->budget.where,
             (double)limit / 1000, what);
 }
 

@@ -166,6 +166,21 @@ def test_what_only_a_restart_can_change(lab, case):
     assert gw.chat().header("x-moongate-target") == "p/p-model"
 
 
+@pytest.mark.parametrize("key, secret", [
+    ("sk-provider-p", "sk-provider-p"),  # in force, and of the load
+    ("sk-brand-new", "sk-brand-new"),  # of the load only
+    ("sk-brand-new", "sk-provider-p")])  # in force only
+def test_a_secret_in_a_wrong_place_is_not_logged(lab, key, secret):
+    """Goal: what is told of a refused load has *** where a secret stands, of the gateway or of the load."""
+    gw = lab.failover({"p": lab.upstream(actions.ok())})
+    if key != "sk-provider-p":
+        edit(gw, "sk-provider-p", key)
+    edit(gw, '"p/p-model"', f'"{secret}/m"')
+    gw.reload("reload refused")
+    assert secret not in gw.stderr and secret not in gw.admin_get("/admin/generations").body.decode()
+    assert re.search(r"targets.*\*\*\*", gw.stderr), gw.stderr
+
+
 def test_the_admin_token_changes(lab):
     """Goal: tokens change by a reload: the old one is refused at once."""
     up = lab.upstream(actions.ok())
