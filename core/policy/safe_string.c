@@ -392,6 +392,7 @@ static int string_rep(lua_State *L) {
  * the stock function. */
 static int slice(lua_State *L) {
     struct str s = check_str(L, 1);
+    sandbox_charge_texts(L);
     lua_Integer i = luaL_optinteger(L, 2, 1), j = luaL_optinteger(L, 3, i);
     lua_Integer len = (lua_Integer)s.n;
     lua_Integer from = i < 0 ? (i < -len ? 1 : len + i + 1) : i;

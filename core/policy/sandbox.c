@@ -33,7 +33,11 @@ static const char *const UTF8_NAMES[] = {"char", "charpattern", "codepoint", "co
                                          "len",  "offset",      NULL};
 
 /* Stock functions that walk all of a text to take it for a number, or to quote it. */
-static const char *const STRING_READERS[] = {"char", "format", "rep", "sub", NULL};
+static const char *const BASE_READERS[] = {"select", NULL};
+static const char *const STRING_READERS[] = {"char",  "find", "format", "gmatch", "gsub",
+                                             "match", "rep",  "sub",    NULL};
+static const char *const TABLE_READERS[] = {"concat", "insert", "move", "remove", "unpack", NULL};
+static const char *const UTF8_READERS[] = {"char", NULL};
 static const char *const STRING_ARITHMETIC[] = {"__add", "__sub",  "__mul", "__mod", "__pow",
                                                 "__div", "__idiv", "__unm", NULL};
 enum { SHORT_TEXTS = 1024 }; /* bytes that cost no more to walk than the call itself */
@@ -68,21 +72,7 @@ static void prune(lua_State *L, const char *const *names) {
     }
 }
 
-static int charge_by_length(lua_State *L) {
-    if (lua_type(L, 1) == LUA_TSTRING) {
-        policy_charge(L, lua_rawlen(L, 1) / 32);
-    }
-    return lua_tocfunction(L, lua_upvalueindex(1))(L);
-}
-
-void sandbox_charge_by_length(lua_State *L, const char *name) {
-    lua_getfield(L, -1, name);
-    lua_pushcclosure(L, charge_by_length, 1);
-    lua_setfield(L, -2, name);
-}
-
-/* Numbers may be given as texts, which are then walked: all arguments count. */
-static int charge_by_lengths(lua_State *L) {
+void sandbox_charge_texts(lua_State *L) {
     size_t length = 0;
     for (int i = lua_gettop(L); i > 0; i--) {
         length += lua_type(L, i) == LUA_TSTRING ? (size_t)lua_rawlen(L, i) : 0;
@@ -90,7 +80,18 @@ static int charge_by_lengths(lua_State *L) {
     if (length > SHORT_TEXTS) {
         policy_charge(L, length / 32);
     }
+}
+
+/* Numbers may be given as texts, which are then walked: all arguments count. */
+static int charge_by_length(lua_State *L) {
+    sandbox_charge_texts(L);
     return lua_tocfunction(L, lua_upvalueindex(1))(L);
+}
+
+void sandbox_charge_by_length(lua_State *L, const char *name) {
+    lua_getfield(L, -1, name);
+    lua_pushcclosure(L, charge_by_length, 1);
+    lua_setfield(L, -2, name);
 }
 
 /* For stock functions without upvalues, which are the wrapper's own place; others stay. */
@@ -102,7 +103,7 @@ static void charge_by_arguments(lua_State *L, const char *const *names) {
             wrapped = false;
         }
         if (wrapped) {
-            lua_pushcclosure(L, charge_by_lengths, 1);
+            lua_pushcclosure(L, charge_by_length, 1);
             lua_setfield(L, -2, *names);
         } else {
             lua_pop(L, 1);
@@ -146,6 +147,7 @@ static void add_libraries(lua_State *L) {
     open_library(L, luaopen_table, "table");
     safe_table(L);
     prune(L, TABLE_NAMES);
+    charge_by_arguments(L, TABLE_READERS);
     add_library(L, "table");
     open_library(L, luaopen_math, "math");
     prune(L, MATH_NAMES);
@@ -154,6 +156,7 @@ static void add_libraries(lua_State *L) {
     open_library(L, luaopen_utf8, "utf8");
     safe_utf8(L);
     prune(L, UTF8_NAMES);
+    charge_by_arguments(L, UTF8_READERS);
     add_library(L, "utf8");
 }
 
@@ -220,6 +223,7 @@ void sandbox_open(lua_State *L) {
     open_library(L, luaopen_base, "_G");
     safe_base(L);
     keep(L, BASE_NAMES);
+    charge_by_arguments(L, BASE_READERS);
     sandbox_name_functions(L, "_G");
     add_libraries(L);
     prelude_open(L);

@@ -45,8 +45,9 @@ int string_scan(lua_State *L);
 /* safe_table.c, for the prelude: join(list, n) without the range cap. */
 int table_join(lua_State *L);
 
-/* Puts a wrapper round the function `name` of the table on top of the stack that charges by the
- * length of its first argument. */
+/* Charges for walking all texts among the arguments: each may be taken for a number. */
+void sandbox_charge_texts(lua_State *L);
+/* Puts a wrapper round the function `name` of the table on top of the stack that does so. */
 void sandbox_charge_by_length(lua_State *L, const char *name);
 
 /* Lets error messages call the functions of the table on top of the stack "name.function"; no

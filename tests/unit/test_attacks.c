@@ -207,6 +207,36 @@ static const struct attack ATTACKS[] = {
      "local s = ('0'):rep(1000000) while true do local x = ('x'):sub(s) end"},
     {LARGE, "a large text formatted as a number", STRETCH, NULL,
      "local s = ('0'):rep(1000000) while true do local x = ('%d'):format(s) end"},
+    {LARGE, "a large text as a number for table.concat", STRETCH, NULL,
+     "local s = ('0'):rep(999999) .. '2' while true do pcall(function() return table.concat({ 'x' "
+     "}, '', s, s) end) end"},
+    {LARGE, "a large text as a number for table.unpack", STRETCH, NULL,
+     "local s = ('0'):rep(999999) .. '2' while true do pcall(function() return table.unpack({}, s, "
+     "s) end) end"},
+    {LARGE, "a large text as a number for utf8.char", STRETCH, NULL,
+     "local s = ('0'):rep(999999) .. '2' while true do pcall(function() return utf8.char(s) end) "
+     "end"},
+    {LARGE, "a large text as a number for select", STRETCH, NULL,
+     "local s = ('0'):rep(999999) .. '2' while true do pcall(function() return select(s, 1) end) "
+     "end"},
+    {LARGE, "a large text as a number for string.find", STRETCH, NULL,
+     "local s = ('0'):rep(999999) .. '2' while true do pcall(function() return ('x'):find('x', s) "
+     "end) end"},
+    {LARGE, "a large text as a number for string.match", STRETCH, NULL,
+     "local s = ('0'):rep(999999) .. '2' while true do pcall(function() return ('x'):match('x', s) "
+     "end) end"},
+    {LARGE, "a large text as a number for string.gsub", STRETCH, NULL,
+     "local s = ('0'):rep(999999) .. '2' while true do pcall(function() return ('x'):gsub('x', "
+     "'y', s) end) end"},
+    {LARGE, "a large text as a number for string.byte", STRETCH, NULL,
+     "local s = ('0'):rep(999999) .. '2' while true do pcall(function() return ('x'):byte(s) end) "
+     "end"},
+    {LARGE, "a large text as a number for utf8.offset", STRETCH, NULL,
+     "local s = ('0'):rep(999999) .. '2' while true do pcall(function() return utf8.offset('x', 1, "
+     "s) end) end"},
+    {LARGE, "a large text as a number for tonumber's base", STRETCH, NULL,
+     "local s = ('0'):rep(999999) .. '2' while true do pcall(function() return tonumber('1', s) "
+     "end) end"},
     {LARGE, "string.format of large texts", STRETCH, NULL,
      "local s = ('x'):rep(1000000) while true do local t = ('%s'):format(s) end"},
     {LARGE, "print of large texts", STRETCH, NULL,
