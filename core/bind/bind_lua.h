@@ -24,7 +24,11 @@ void bind_push_path(lua_State *L, struct str text, const char *path);
 /* The table at index, seen through when it is read-only: pushes it. Raises when it is no table. */
 void bind_push_table(lua_State *L, int index, const char *what);
 
-struct str bind_check_str(lua_State *L, int arg, size_t max);       /* borrowed from Lua */
+struct str bind_check_str(lua_State *L, int arg, size_t max); /* borrowed from Lua */
+/* As luaL_checknumber and its like; a number given as a text is charged for by its length. */
+double bind_check_number(lua_State *L, int index);
+double bind_opt_number(lua_State *L, int index, double otherwise);
+lua_Integer bind_check_integer(lua_State *L, int index);
 usec bind_check_seconds(lua_State *L, int index, const char *what); /* >= 0 */
 void bind_push_str(lua_State *L, struct str s);                     /* nil when s.p is NULL */
 /* The names of the table on top, sorted, so that every run is the same; the table holds them. How

@@ -29,7 +29,7 @@ static int m_random(lua_State *L) {
         lua_pushnumber(L, unit);
         return 1;
     }
-    lua_Integer n = luaL_checkinteger(L, 1);
+    lua_Integer n = bind_check_integer(L, 1);
     luaL_argcheck(L, n >= 1 && n <= 1000000000, 1, "a number from 1 to 1e9 is expected");
     lua_pushinteger(L, 1 + (lua_Integer)floor(unit * (double)n));
     return 1;
@@ -81,7 +81,7 @@ static int m_metric(lua_State *L) {
     struct exchange *x = policy_request(L);
     lua_settop(L, 3);
     struct str name = bind_check_str(L, 1, 64);
-    double by = luaL_optnumber(L, 2, 1);
+    double by = bind_opt_number(L, 2, 1);
     check_name(L, 1, name);
     luaL_argcheck(L, by >= 0 && !isinf(by), 2, "a counter only grows");
     struct buf *labels = bind_push_buf(L, MAX_LABELS);

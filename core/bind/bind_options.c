@@ -80,7 +80,7 @@ static void read_unset(lua_State *L, int anchor, struct send_options *o) {
 }
 
 static unsigned long long read_bytes(lua_State *L) {
-    double n = luaL_checknumber(L, -1);
+    double n = bind_check_number(L, -1);
     if (!(n >= 0 && n < 1e15)) {
         luaL_error(L, "send: max_bytes: a count of bytes is expected, got %s",
                    luaL_tolstring(L, -1, NULL));

@@ -130,7 +130,7 @@ static int own_error(lua_State *L, int status, const char *code, const char *mes
 
 int bind_fail(lua_State *L) {
     bind_check_req(L, 1);
-    lua_Integer status = luaL_checkinteger(L, 2);
+    lua_Integer status = bind_check_integer(L, 2);
     bind_check_str(L, 3, 64);
     bind_check_str(L, 4, MAX_MESSAGE);
     luaL_argcheck(L, status >= 400 && status <= 599, 2, "a status from 400 to 599 is expected");
@@ -140,7 +140,7 @@ int bind_fail(lua_State *L) {
 
 int bind_unavailable(lua_State *L) {
     bind_check_req(L, 1);
-    lua_Number seconds = luaL_optnumber(L, 2, 1);
+    lua_Number seconds = bind_opt_number(L, 2, 1);
     const char *message = luaL_optstring(L, 3, "Every target of this route is suspended for now.");
     int response = own_error(L, 503, "all_targets_suspended", message);
     bool sane = seconds > 1 && seconds < 1e9;

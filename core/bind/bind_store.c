@@ -44,7 +44,7 @@ int bind_store(lua_State *L) {
 }
 
 static double check_positive(lua_State *L, int arg) {
-    double n = luaL_checknumber(L, arg);
+    double n = bind_check_number(L, arg);
     luaL_argcheck(L, n > 0 && n < 1e12, arg, "a number above 0 is expected");
     return n;
 }
@@ -170,7 +170,7 @@ static int s_add(lua_State *L) {
 static int s_incr(lua_State *L) {
     struct named *o = luaL_checkudata(L, 1, STORE_CLASS);
     struct str key = bind_check_str(L, 2, MAX_STORE_KEY);
-    double by = luaL_optnumber(L, 3, 1), result;
+    double by = bind_opt_number(L, 3, 1), result;
     int got = store_incr(shared(L), ns_of(o), key, by, opt_ttl(L, 4), &result);
     if (got != STORE_OK) {
         return push_result(L, got);
@@ -211,7 +211,7 @@ static int s_ttl(lua_State *L) {
 
 static int w_add(lua_State *L) {
     struct named *o = luaL_checkudata(L, 1, WINDOW_CLASS);
-    double n = luaL_optnumber(L, 2, 1), count = 0;
+    double n = bind_opt_number(L, 2, 1), count = 0;
     int got =
         store_window_add(shared(L), ns_of(o), key_of(o), usec_from_seconds(o->span), n, &count);
     if (got != STORE_OK) {
@@ -231,7 +231,7 @@ static int w_count(lua_State *L) {
 /* true, or false and the seconds until there are enough. */
 static int b_take(lua_State *L) {
     struct named *o = luaL_checkudata(L, 1, BUCKET_CLASS);
-    double n = luaL_optnumber(L, 2, 1);
+    double n = bind_opt_number(L, 2, 1);
     bool taken = false;
     usec wait = 0;
     int got =

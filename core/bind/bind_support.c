@@ -64,8 +64,30 @@ size_t bind_sorted_names(lua_State *L, const char *what, const char **names, siz
     return n;
 }
 
+/* A text that is taken for a number is walked. */
+static void charge_number(lua_State *L, int index) {
+    if (lua_type(L, index) == LUA_TSTRING) {
+        policy_charge(L, lua_rawlen(L, index) / 32);
+    }
+}
+
+double bind_check_number(lua_State *L, int index) {
+    charge_number(L, index);
+    return luaL_checknumber(L, index);
+}
+
+double bind_opt_number(lua_State *L, int index, double otherwise) {
+    return lua_isnoneornil(L, index) ? otherwise : bind_check_number(L, index);
+}
+
+lua_Integer bind_check_integer(lua_State *L, int index) {
+    charge_number(L, index);
+    return luaL_checkinteger(L, index);
+}
+
 usec bind_check_seconds(lua_State *L, int index, const char *what) {
     int is_number;
+    charge_number(L, index);
     double s = lua_tonumberx(L, index, &is_number);
     if (!is_number || isnan(s) || s < 0) {
         luaL_error(L, "%s: seconds (0 or more) are expected, got %s", what,
