@@ -35,6 +35,14 @@ void buf_clear(struct buf *b) {
     buf_truncate(b, 0);
 }
 
+void buf_reuse(struct buf *b, size_t keep) {
+    if (b->cap > keep) {
+        buf_release(b);
+    } else {
+        buf_clear(b);
+    }
+}
+
 int buf_reserve(struct buf *b, size_t more) {
     if (more > b->max - b->len) {
         return BUF_FULL;

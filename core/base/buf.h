@@ -23,6 +23,8 @@ struct buf {
 void buf_init(struct buf *b, size_t max);
 void buf_release(struct buf *b); /* frees, and leaves an empty buffer with the same max */
 void buf_clear(struct buf *b);   /* len = 0, storage kept */
+/* Clears; storage above `keep` bytes is freed. */
+void buf_reuse(struct buf *b, size_t keep);
 
 /* All or nothing: on BUF_FULL or BUF_NOMEM the contents are as before. */
 int buf_add(struct buf *b, const void *data, size_t n) __attribute__((warn_unused_result));

@@ -36,6 +36,7 @@
     KIB(4) /* of an error's text are searched for patterns: what matters stands in front */
 #define MAX_SPARE_TRANSFERS                                                                        \
     64 /* finished transfers a transport keeps for the next ones, about 25 KB each */
+#define TRANSFER_STORAGE_KEPT KIB(4) /* of a buffer of a finished transfer, for the next one */
 #define MAX_JOINED_BODY                                                                            \
     KIB(16) /* request bodies up to this size are copied to leave in one write with their head */
 

@@ -61,11 +61,8 @@ void conn_drop_output(struct conn *c) {
 }
 
 static void output_sent(struct conn *c) {
-    buf_clear(&c->out);
+    buf_reuse(&c->out, OUTPUT_KEPT);
     c->out_sent = 0;
-    if (c->out.cap > OUTPUT_KEPT) {
-        conn_drop_output(c);
-    }
 }
 
 void conn_flush(struct conn *c) {

@@ -12,19 +12,17 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <stdlib.h>
-#include <sys/uio.h>
 
 #include "base/limits.h"
 #include "net/http.h"
 #include "upstream/answer.h"
 #include "upstream/inflate.h"
 #include "upstream/link.h"
-#include "upstream/outgoing.h"
 #include "upstream/transport.h"
+#include "upstream/wire_request.h"
 
 #define READ_SIZE KIB(16)
-#define IOV_PIECES 32       /* of a body in one sendmsg */
-#define KEPT_STORAGE KIB(4) /* of a buffer of a finished transfer */
+#define IOV_PIECES 32 /* of a body in one sendmsg */
 
 enum framing { BODY_NONE, BODY_LENGTH, BODY_CHUNKED, BODY_TO_CLOSE };
 
@@ -44,11 +42,7 @@ struct native_transfer {
     bool paused;
     int error; /* errno of what could not be made; 0 = none */
 
-    struct buf head;    /* request head, and the body when it is small */
-    struct str *pieces; /* of a large body; its bytes are borrowed */
-    size_t n_pieces, cap_pieces;
-    size_t piece, piece_sent; /* the one to be sent next, and what of it is out */
-    size_t head_sent;
+    struct wire_request request;
     bool written;   /* all of it is with the kernel */
     bool write_end; /* the other side takes no more; what it said may still be read */
 
@@ -96,20 +90,11 @@ static void kick(struct native_transfer *x) {
 }
 
 static void transfer_free(struct native_transfer *x) {
-    buf_release(&x->head);
+    wire_request_release(&x->request);
     buf_release(&x->line);
     buf_release(&x->payload);
     answer_release(&x->answer);
-    free(x->pieces);
     free(x);
-}
-
-static void trim(struct buf *b) {
-    if (b->cap > KEPT_STORAGE) {
-        buf_release(b);
-    } else {
-        buf_clear(b);
-    }
 }
 
 /* It is over for its user; nothing of it is on the stack any more. */
@@ -123,9 +108,9 @@ static void retire(struct native_transfer *x) {
         transfer_free(x);
         return;
     }
-    trim(&x->head);
-    trim(&x->line);
-    trim(&x->payload);
+    wire_request_clear(&x->request);
+    buf_reuse(&x->line, TRANSFER_STORAGE_KEPT);
+    buf_reuse(&x->payload, TRANSFER_STORAGE_KEPT);
     TAILQ_INSERT_HEAD(&t->spare, x, place);
     t->n_spare++;
 }
@@ -146,7 +131,7 @@ static struct native_transfer *transfer_new(struct native *t) {
     x = calloc(1, sizeof(*x));
     if (x) {
         x->owner = t;
-        buf_init(&x->head, MAX_HEADER_BYTES * 4 + MAX_JOINED_BODY);
+        wire_request_init(&x->request);
         buf_init(&x->line, MAX_ANSWER_HEAD);
         buf_init(&x->payload, SIZE_MAX / 2); /* holds what one read brought, never more */
         answer_init(&x->answer);
@@ -159,7 +144,7 @@ static enum transfer_sent op_sent(const struct transfer *base) {
     if (x->written) {
         return SENT_ALL;
     }
-    return x->head_sent ? SENT_PARTIAL : SENT_NOTHING;
+    return x->request.text_out ? SENT_PARTIAL : SENT_NOTHING;
 }
 
 /* The connection may carry another request after this one. */
@@ -192,111 +177,16 @@ static void finish(struct native_transfer *x, enum outcome outcome, const char *
 
 /* ---- the request ---- */
 
-static int write_fields(struct buf *out, const struct headers *headers) {
-    int bad = 0;
-    for (size_t i = 0; i < headers->n; i++) {
-        struct header h = headers_at(headers, i);
-        if (!outgoing_field_ok(h)) {
-            continue;
-        }
-        bad |= buf_add_str(out, h.name) | buf_addc(out, ':');
-        bad |= h.value.n ? buf_addc(out, ' ') | buf_add_str(out, h.value) : 0;
-        bad |= buf_add(out, "\r\n", 2);
-    }
-    return bad;
-}
-
-static int write_head(struct native_transfer *x, const struct transfer_request *r,
-                      const struct origin *to, size_t body) {
-    struct buf *out = &x->head;
-    int bad = buf_reserve(out, 256 + r->headers->text.len + 4 * r->headers->n);
-    bad |= buf_add_str(out, r->method) | buf_addc(out, ' ') | buf_adds(out, to->prefix);
-    bad |= buf_add_str(out, to->path) | buf_adds(out, " HTTP/1.1\r\nHost: ");
-    bad |= buf_add_str(out, to->authority) | buf_adds(out, "\r\nAccept-Encoding: identity\r\n");
-    bad |= write_fields(out, r->headers);
-    bad |= r->has_body ? buf_addf(out, "Content-Length: %zu\r\n", body) : 0;
-    return bad | buf_add(out, "\r\n", 2);
-}
-
-/* Small bodies are joined to the head; the pieces of large ones are sent from where they lie. */
-static int take_body(struct native_transfer *x, const struct transfer_request *r, size_t body) {
-    x->n_pieces = 0;
-    if (body <= MAX_JOINED_BODY) {
-        int bad = 0;
-        for (size_t i = 0; i < r->n_body; i++) {
-            bad |= buf_add_str(&x->head, r->body[i]);
-        }
-        return bad;
-    }
-    if (r->n_body > x->cap_pieces) {
-        struct str *more = realloc(x->pieces, r->n_body * sizeof(*more));
-        if (!more) {
-            return -1;
-        }
-        x->pieces = more;
-        x->cap_pieces = r->n_body;
-    }
-    memcpy(x->pieces, r->body, r->n_body * sizeof(*x->pieces));
-    x->n_pieces = r->n_body;
-    return 0;
-}
-
-static int take_request(struct native_transfer *x, const struct transfer_request *r,
-                        const struct origin *to) {
-    size_t body = 0;
-    for (size_t i = 0; i < r->n_body; i++) {
-        body += r->body[i].n;
-    }
-    buf_clear(&x->head);
-    x->is_head = str_is(r->method, "HEAD");
-    x->head_sent = x->piece = x->piece_sent = 0;
-    x->written = x->write_end = false;
-    return write_head(x, r, to, body) || take_body(x, r, body) ? -1 : 0;
-}
-
-/* What is still to be sent; 0 pieces: nothing. */
-static int gather(const struct native_transfer *x, struct iovec *iov) {
-    int n = 0;
-    if (x->head_sent < x->head.len) {
-        iov[n++] = (struct iovec){x->head.data + x->head_sent, x->head.len - x->head_sent};
-    }
-    for (size_t i = x->piece; i < x->n_pieces && n < IOV_PIECES; i++) {
-        size_t skip = i == x->piece ? x->piece_sent : 0;
-        if (x->pieces[i].n > skip) {
-            iov[n++] =
-                (struct iovec){(char *)(uintptr_t)x->pieces[i].p + skip, x->pieces[i].n - skip};
-        }
-    }
-    return n;
-}
-
-static void advance(struct native_transfer *x, size_t n) {
-    size_t head = x->head.len - x->head_sent;
-    size_t part = n < head ? n : head;
-    x->head_sent += part;
-    n -= part;
-    while (n > 0) {
-        size_t left = x->pieces[x->piece].n - x->piece_sent;
-        part = n < left ? n : left;
-        x->piece_sent += part;
-        n -= part;
-        if (x->piece_sent == x->pieces[x->piece].n) {
-            x->piece++;
-            x->piece_sent = 0;
-        }
-    }
-}
-
 /* As much as the socket takes. A side that takes no more may have answered all the same: what it
  * said, or its end, is found by reading. */
 static void write_some(struct native_transfer *x) {
     struct iovec iov[IOV_PIECES];
     int count;
-    while (!x->write_end && (count = gather(x, iov)) > 0) {
+    while (!x->write_end && (count = wire_request_rest(&x->request, iov, IOV_PIECES)) > 0) {
         struct msghdr message = {.msg_iov = iov, .msg_iovlen = (size_t)count};
         ssize_t n = sendmsg(link_fd(x->link), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n > 0) {
-            advance(x, (size_t)n);
+            wire_request_sent(&x->request, (size_t)n);
         } else if (n < 0 && errno == EAGAIN && link_want_write(x->link) == 0) {
             return;
         } else if (n == 0 || errno != EINTR) {
@@ -342,20 +232,32 @@ static bool give_inflated(struct native_transfer *x) {
     return true;
 }
 
+/* Forgets what of `payload` was given. */
+static void drop_given(struct native_transfer *x) {
+    buf_consume(&x->payload, x->payload_used);
+    x->payload_used = 0;
+}
+
 /* Body bytes without their framing. */
 static bool give_payload(struct native_transfer *x, const char *data, size_t n) {
     if (!x->inflate) {
         return give(x, data, n);
     }
-    if (data != x->payload.data) {
-        buf_consume(&x->payload, x->payload_used);
-        x->payload_used = 0;
-        if (buf_add(&x->payload, data, n) != BUF_OK) {
-            finish(x, OUTCOME_INVALID_RESPONSE, "out of memory");
-            return false;
-        }
+    drop_given(x);
+    if (buf_add(&x->payload, data, n) != BUF_OK) {
+        finish(x, OUTCOME_INVALID_RESPONSE, "out of memory");
+        return false;
     }
     return give_inflated(x);
+}
+
+/* What was unchunked. */
+static bool give_unchunked(struct native_transfer *x) {
+    if (x->inflate) {
+        return give_inflated(x);
+    }
+    x->payload_used = x->payload.len;
+    return give(x, x->payload.data, x->payload.len);
 }
 
 /* The body is complete, unless decoded bytes wait for a user who is paused. */
@@ -379,19 +281,12 @@ static void read_length(struct native_transfer *x, struct str in) {
 static void read_chunks(struct native_transfer *x, struct str in) {
     struct err err;
     size_t used;
-    struct buf *out = &x->payload;
-    buf_consume(out, x->payload_used);
-    x->payload_used = 0;
-    size_t before = x->inflate ? 0 : out->len; /* without coding nothing is ever left in it */
-    int r = http_chunks_read(&x->chunks, in.p, in.n, &used, out, &err);
+    drop_given(x);
+    int r = http_chunks_read(&x->chunks, in.p, in.n, &used, &x->payload, &err);
     x->complete = r == 1;
     x->surplus = used < in.n;
-    bool on = x->inflate ? give_inflated(x) : give(x, out->data + before, out->len - before);
-    if (!on) {
+    if (!give_unchunked(x)) {
         return;
-    }
-    if (!x->inflate) {
-        buf_clear(out);
     }
     if (r < 0) {
         finish(x, OUTCOME_STREAM_BROKEN, "the answer's chunks are malformed");
@@ -642,7 +537,7 @@ static struct transfer *op_start(struct transport *base, const struct transfer_r
         return NULL;
     }
     struct native_transfer *x = transfer_new(t);
-    if (!x || take_request(x, r, &to) != 0) {
+    if (!x || wire_request_write(&x->request, r, &to) != 0) {
         if (x) {
             transfer_free(x);
         }
@@ -652,6 +547,8 @@ static struct transfer *op_start(struct transport *base, const struct transfer_r
     x->events = *events;
     x->ctx = ctx;
     x->busy = 0;
+    x->is_head = str_is(r->method, "HEAD");
+    x->written = x->write_end = false;
     x->connected = x->dropped = x->paused = x->complete = x->surplus = false;
     x->framing = BODY_NONE;
     x->payload_used = 0;
