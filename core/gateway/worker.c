@@ -41,13 +41,13 @@ static void on_refuse(void *ctx, int status, const char *message, struct headers
     accesslog_refused(client->worker, status);
 }
 
-static void on_gone(void *ctx, struct conn *conn, void *request_ctx) {
+void worker_client_gone(void *ctx, struct conn *conn, void *request_ctx) {
     (void)ctx;
     (void)conn;
     exchange_gone(request_ctx);
 }
 
-static void on_drained(void *ctx, struct conn *conn, void *request_ctx) {
+void worker_client_drained(void *ctx, struct conn *conn, void *request_ctx) {
     (void)ctx;
     (void)conn;
     exchange_drained(request_ctx);
@@ -86,8 +86,8 @@ static int on_head(void *ctx, const struct http_head *head, const struct headers
 static const struct conn_ops CONN_OPS = {.request = on_request,
                                          .head = on_head,
                                          .refuse = on_refuse,
-                                         .gone = on_gone,
-                                         .drained = on_drained,
+                                         .gone = worker_client_gone,
+                                         .drained = worker_client_drained,
                                          .closed = on_closed};
 
 static void on_accept(void *ctx, int fd) {

@@ -79,6 +79,10 @@ struct generation *worker_generation(struct worker *w);
 /* A client's head was read: 401 when its body is too large for somebody without a key, else 0. */
 int worker_judge_head(struct worker *w, const struct http_head *head,
                       const struct headers *headers);
+/* The same for whoever owns a client's connection: conn_ops' `gone` and `drained`, for an exchange.
+ */
+void worker_client_gone(void *ctx, struct conn *conn, void *request_ctx);
+void worker_client_drained(void *ctx, struct conn *conn, void *request_ctx);
 
 /* Sets a timer of w->timers; it is never early. Costs no system call, and the loop's own timer is
  * touched only when nothing else would have looked in time. */

@@ -181,18 +181,6 @@ static void on_refuse(void *ctx, int status, const char *message, struct headers
     accesslog_refused(&c->world->w, status);
 }
 
-static void on_gone(void *ctx, struct conn *conn, void *request_ctx) {
-    (void)ctx;
-    (void)conn;
-    exchange_gone(request_ctx);
-}
-
-static void on_drained(void *ctx, struct conn *conn, void *request_ctx) {
-    (void)ctx;
-    (void)conn;
-    exchange_drained(request_ctx);
-}
-
 static void on_output(void *ctx, const char *data, size_t n) {
     struct world_client *c = ctx;
     struct world *world = c->world;
@@ -237,8 +225,8 @@ static void on_closed(void *ctx, struct conn *conn) {
 static const struct conn_ops OPS = {.request = on_request,
                                     .head = on_head,
                                     .refuse = on_refuse,
-                                    .gone = on_gone,
-                                    .drained = on_drained,
+                                    .gone = worker_client_gone,
+                                    .drained = worker_client_drained,
                                     .closed = on_closed,
                                     .output = on_output};
 
