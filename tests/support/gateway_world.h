@@ -326,6 +326,20 @@ static inline struct world *world_new(struct folder *folder, const char *provide
     return world;
 }
 
+/* Somebody asks, gets this body, and leaves without a trace. */
+static inline void world_expect_answer(struct world *world, const char *body) {
+    struct world_client *c = world_connect(world);
+    client_ask(c, ASK_PLAIN);
+    WORLD_WAIT(world, client_whole(c));
+    struct world_answer a = client_answer(c);
+    assert_string_equal(a.body.data, body);
+    buf_release(&a.body);
+    client_leave(c);
+    WORLD_WAIT(world, !c->conn);
+    buf_release(&c->got);
+    world->n_clients--;
+}
+
 static inline struct target_facts world_facts(struct world *world, const char *target) {
     struct target_facts facts;
     targets_facts(world->g.state.targets, str_of(target), STR(""), &facts);

@@ -29,29 +29,24 @@ for test in build/asan/tests/test_*; do
 done
 echo "   $passed passed, $failed failed"
 
-echo "== policy tests (Lua)"
-log=$logs/lua.log
-if lua5.4 tests/lua/run.lua >"$log" 2>&1 </dev/null && grep -q '^ok' "$log"; then
-    add "$(grep -c '^ok' "$log")"
-else
-    bad=$(grep -c '^not ok' "$log")
-    [ "$bad" -gt 0 ] || bad=1
-    add "$(grep -c '^ok' "$log")" "$bad"
-    grep -A 8 '^not ok' "$log" || tail -n 20 "$log"
-fi
-echo "   $(grep -c '^ok' "$log") passed, $(grep -c '^not ok' "$log") failed"
+# Runs a command that prints TAP: a title, the log's name, the command.
+tap() {
+    echo "== $1"
+    log=$logs/$2.log
+    shift 2
+    if "$@" >"$log" 2>&1 </dev/null && grep -q '^ok' "$log"; then
+        add "$(grep -c '^ok' "$log")"
+    else
+        bad=$(grep -c '^not ok' "$log")
+        [ "$bad" -gt 0 ] || bad=1
+        add "$(grep -c '^ok' "$log")" "$bad"
+        grep -A 8 '^not ok' "$log" || tail -n 20 "$log"
+    fi
+    echo "   $(grep -c '^ok' "$log") passed, $(grep -c '^not ok' "$log") failed"
+}
 
-echo "== simulator tests (Lua, the whole gateway in virtual time)"
-log=$logs/sim.log
-if build/asan/moongate test tests/sim policies >"$log" 2>&1 </dev/null && grep -q '^ok' "$log"; then
-    add "$(grep -c '^ok' "$log")"
-else
-    bad=$(grep -c '^not ok' "$log")
-    [ "$bad" -gt 0 ] || bad=1
-    add "$(grep -c '^ok' "$log")" "$bad"
-    grep -A 8 '^not ok' "$log" || tail -n 20 "$log"
-fi
-echo "   $(grep -c '^ok' "$log") passed, $(grep -c '^not ok' "$log") failed"
+tap "policy tests (Lua)" lua lua5.4 tests/lua/run.lua
+tap "simulator tests (Lua, the whole gateway in virtual time)" sim build/asan/moongate test tests/sim policies
 
 echo "== end-to-end tests (Python, real sockets)"
 log=$logs/pytest.log

@@ -65,19 +65,9 @@ static unsigned now(struct load *l) {
 }
 
 static void expect_answer(struct load *l) {
-    struct world *world = l->world;
-    struct world_client *c = world_connect(world);
     char body[64];
     snprintf(body, sizeof(body), "%zu %lld", l->word, l->n);
-    client_ask(c, "{\"model\":\"gpt\",\"messages\":[]}");
-    WORLD_WAIT(world, client_whole(c));
-    struct world_answer a = client_answer(c);
-    assert_string_equal(a.body.data, body);
-    buf_release(&a.body);
-    client_leave(c);
-    WORLD_WAIT(world, !c->conn);
-    buf_release(&c->got);
-    world->n_clients--;
+    world_expect_answer(l->world, body);
 }
 
 /* What the disk says is what is in force. */

@@ -131,19 +131,6 @@ static unsigned now(struct world *world) {
     return generation_id(atomic_load(&world->g.current));
 }
 
-static void expect_answer(struct world *world, const char *body) {
-    struct world_client *c = world_connect(world);
-    client_ask(c, ASK_PLAIN);
-    WORLD_WAIT(world, client_whole(c));
-    struct world_answer a = client_answer(c);
-    assert_string_equal(a.body.data, body);
-    buf_release(&a.body);
-    client_leave(c);
-    WORLD_WAIT(world, !c->conn);
-    buf_release(&c->got);
-    world->n_clients--;
-}
-
 struct records {
     struct generation_record list[64];
     size_t n;
@@ -194,7 +181,7 @@ static void history_of_loads(void **state) {
         for (int k = 0; k <= i; k++) {
             char body[32];
             snprintf(body, sizeof(body), "%s none 1", word);
-            expect_answer(world, body);
+            world_expect_answer(world, body);
         }
     }
     struct records r = records(world);
@@ -269,13 +256,13 @@ static void back_and_forward(void **state) {
      * counts on; the next load gets a new id; what lies on the disk is loaded by it. */
     struct world *world = open_world(*state, "");
     unsigned one = now(world);
-    expect_answer(world, "one none 1");
+    world_expect_answer(world, "one none 1");
     write_policy(*state, OWN, "two");
     expect(reload(world, NULL, NULL), LOAD_APPLIED, "");
-    expect_answer(world, "two none 1");
+    world_expect_answer(world, "two none 1");
     expect(activate(world, one), LOAD_APPLIED, "");
     assert_int_equal(now(world), one);
-    expect_answer(world, "one none 1");
+    world_expect_answer(world, "one none 1");
     struct records r = records(world);
     assert_int_equal(record(&r, one)->calls, 2);
     assert_string_equal(record(&r, one)->who, "admin");
@@ -284,12 +271,12 @@ static void back_and_forward(void **state) {
     assert_string_equal(record(&r, one + 1)->state, "kept");
     expect(activate(world, one), LOAD_UNCHANGED, "");
     expect(activate(world, one + 1), LOAD_APPLIED, "");
-    expect_answer(world, "two none 1");
+    world_expect_answer(world, "two none 1");
     expect(reload(world, NULL, NULL), LOAD_UNCHANGED, ""); /* what is in force lies on the disk */
     expect(activate(world, one), LOAD_APPLIED, "");
     expect(reload(world, NULL, NULL), LOAD_APPLIED, "");
     assert_int_equal(now(world), one + 2);
-    expect_answer(world, "two none 1");
+    world_expect_answer(world, "two none 1");
     world_free(world);
 }
 
@@ -304,14 +291,14 @@ static void inputs_are_read_anew(void **state) {
     struct records before = records(world);
     write_policy(*state, OWN, "two");
     expect(reload(world, NULL, NULL), LOAD_APPLIED, "");
-    expect_answer(world, "two early 1");
+    world_expect_answer(world, "two early 1");
     expect(activate(world, id), LOAD_APPLIED, "");
     struct records after = records(world);
     assert_memory_equal(record(&before, id)->hash, record(&after, id)->hash, HASH_SIZE);
     expect(activate(world, id + 1), LOAD_APPLIED, "");
     folder_write(*state, "word", "late");
     expect(activate(world, id), LOAD_APPLIED, "");
-    expect_answer(world, "one late 1");
+    world_expect_answer(world, "one late 1");
     world_free(world);
 }
 
@@ -450,9 +437,9 @@ static void settings_over_the_file(void **state) {
     struct world *world = open_world(*state, "");
     write_config(*state, "", "word = 'file', n = 3");
     expect(reload(world, NULL, NULL), LOAD_APPLIED, "");
-    expect_answer(world, "one file 3");
+    world_expect_answer(world, "one file 3");
     expect(change(world, "{\"word\":\"over\"}", -1), LOAD_APPLIED, "");
-    expect_answer(world, "one over 3");
+    world_expect_answer(world, "one over 3");
     const struct config_route *r = &generation_config(atomic_load(&world->g.current))->routes[0];
     assert_true(str_is(value_str(value_field(&r->settings, "word")), "over"));
     assert_true(str_is(value_str(value_field(&r->file_settings, "word")), "file"));
@@ -460,12 +447,12 @@ static void settings_over_the_file(void **state) {
     assert_null(value_field(&r->overlay, "n"));
     write_config(*state, "", "word = 'edited', n = 4");
     expect(reload(world, NULL, NULL), LOAD_APPLIED, "");
-    expect_answer(world, "one over 4");
+    world_expect_answer(world, "one over 4");
     expect(change(world, "{\"n\":5}", -1), LOAD_APPLIED, "");
-    expect_answer(world, "one edited 5");
+    world_expect_answer(world, "one edited 5");
     expect(change(world, "{\"n\":5}", -1), LOAD_UNCHANGED, "");
     expect(change(world, NULL, -1), LOAD_APPLIED, "");
-    expect_answer(world, "one edited 4");
+    world_expect_answer(world, "one edited 4");
     expect(change(world, "{}", -1), LOAD_UNCHANGED, "");
     assert_false(loader_persistent(&world->loader));
     world_free(world);
@@ -477,7 +464,7 @@ static void changes_leave_edits_alone(void **state) {
     struct world *world = open_world(*state, "");
     write_policy(*state, "return { half an %s", "edit");
     expect(change(world, "{\"n\":7}", -1), LOAD_APPLIED, "");
-    expect_answer(world, "one none 7");
+    world_expect_answer(world, "one none 7");
     world_free(world);
 }
 
@@ -513,10 +500,10 @@ static void conflicts(void **state) {
     long long version = loader_overlay_version(&world->loader, "chat");
     assert_true(version > 0);
     expect(change(world, "{\"n\":3}", 0), LOAD_CONFLICT, "changed them meanwhile");
-    expect_answer(world, "one none 2");
+    world_expect_answer(world, "one none 2");
     expect(change(world, "{\"n\":4}", version), LOAD_APPLIED, "");
     expect(change(world, "{\"n\":4}", version), LOAD_CONFLICT, "");
-    expect_answer(world, "one none 4");
+    world_expect_answer(world, "one none 4");
     world_free(world);
 }
 
@@ -529,11 +516,11 @@ static void going_back_with_settings(void **state) {
     long long version = loader_overlay_version(&world->loader, "chat");
     expect(change(world, "{\"n\":3}", -1), LOAD_APPLIED, "");
     expect(activate(world, two), LOAD_APPLIED, "");
-    expect_answer(world, "one none 2");
+    world_expect_answer(world, "one none 2");
     assert_true(loader_overlay_version(&world->loader, "chat") > version + 1);
     expect(reload(world, NULL, NULL), LOAD_UNCHANGED, "");
     expect(activate(world, plain), LOAD_APPLIED, "");
-    expect_answer(world, "one none 1");
+    world_expect_answer(world, "one none 1");
     world_free(world);
 }
 
@@ -583,7 +570,7 @@ static void settings_survive_a_restart(void **state) {
     long long version = loader_overlay_version(&world->loader, "chat");
     restart(world, *state, ".");
     assert_int_equal(loader_overlay_version(&world->loader, "chat"), version);
-    expect_answer(world, "one sk-aaaaaa 6");
+    world_expect_answer(world, "one sk-aaaaaa 6");
     expect(reload(world, "SIGHUP", ""), LOAD_UNCHANGED, "");
     char *log = audit_text(*state);
     static const char *const lines[] = {
@@ -627,7 +614,7 @@ static void stale_settings(void **state) {
                  "  providers = {}, routes = { { name = 'talk', path = '/v1/*', policy = 'own' } } "
                  "}\n");
     expect(reload(world, NULL, NULL), LOAD_APPLIED, "warning: there is no route \"chat\"");
-    expect_answer(world, "one none 1");
+    world_expect_answer(world, "one none 1");
     expect(change(world, "{\"n\":1}", -1), LOAD_UNKNOWN, "there is no route \"chat\"");
     expect(change(world, NULL, -1), LOAD_APPLIED, "");
     world_free(world);
@@ -654,7 +641,7 @@ static void damaged_overlay(void **state) {
     /* One that runs does not read it again, and mends it with the next change. */
     expect(change(world, "{\"n\":7}", -1), LOAD_APPLIED, "");
     restart(world, *state, ".");
-    expect_answer(world, "one file 7");
+    world_expect_answer(world, "one file 7");
     world_free(world);
 }
 
@@ -668,7 +655,7 @@ static void settings_that_cannot_be_kept(void **state) {
     expect(change(world, "{\"n\":7}", -1), LOAD_FAILED, "nothing was changed");
     assert_int_equal(now(world), id);
     assert_int_equal(loader_overlay_version(&world->loader, "chat"), version);
-    expect_answer(world, "one file 6");
+    world_expect_answer(world, "one file 6");
     expect(activate(world, id - 1), LOAD_FAILED, "nothing was changed");
     char *in_the_way = folder_path(*state, "state/settings.json.tmp/x");
     assert_int_equal(remove(in_the_way), 0);
@@ -676,7 +663,7 @@ static void settings_that_cannot_be_kept(void **state) {
     assert_int_equal(remove(in_the_way), 0);
     free(in_the_way);
     expect(change(world, "{\"n\":7}", -1), LOAD_APPLIED, "");
-    expect_answer(world, "one file 7");
+    world_expect_answer(world, "one file 7");
     world_free(world);
 }
 
