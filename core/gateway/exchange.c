@@ -89,24 +89,25 @@ void exchange_stop_others(struct exchange *x) {
     }
 }
 
+static void add_usage(struct policy_usage *sum, const struct run *run) {
+    struct policy_usage used;
+    run_usage(run, &used);
+    sum->cpu += used.cpu;
+    sum->steps += used.steps;
+    sum->bytes += used.bytes;
+}
+
 struct policy_usage exchange_usage(const struct exchange *x) {
-    struct policy_usage sum = x->used, now;
+    struct policy_usage sum = x->used;
     if (x->run) {
-        run_usage(x->run, &now);
-        sum.cpu += now.cpu;
-        sum.steps += now.steps;
-        sum.bytes += now.bytes;
+        add_usage(&sum, x->run);
     }
     return sum;
 }
 
 void exchange_end_run(struct exchange *x, struct run *run) {
-    struct policy_usage used;
     if (run) {
-        run_usage(run, &used);
-        x->used.cpu += used.cpu;
-        x->used.steps += used.steps;
-        x->used.bytes += used.bytes;
+        add_usage(&x->used, run);
         run_free(run);
     }
 }
