@@ -266,3 +266,13 @@ int admin_get(struct admin_client *c, const char *path, const char *holds, const
         .method = "GET", .path = path, .version = -1, .holds = holds, .look = look};
     return admin_call(c, &call);
 }
+
+int admin_show(struct admin_client *c, const char *path, const char *holds, const char *look,
+               int (*print)(struct admin_client *c)) {
+    int status = admin_get(c, path, holds, look);
+    if (status != CLI_OK || !c->json) {
+        return status == CLI_OK ? print(c) : status;
+    }
+    admin_print_json(c);
+    return CLI_OK;
+}

@@ -63,6 +63,9 @@ struct admin_call {
 int admin_call(struct admin_client *c, const struct admin_call *call);
 /* The same for a GET. */
 int admin_get(struct admin_client *c, const char *path, const char *holds, const char *look);
+/* And shows what came: with --json as it is, else by `print`, which gives the exit status. */
+int admin_show(struct admin_client *c, const char *path, const char *holds, const char *look,
+               int (*print)(struct admin_client *c));
 
 /* Adds a part of a path; what is not plain goes as %XX. "/" stays, as a target's name has it. */
 int admin_add_escaped(struct buf *path, struct str part) __attribute__((warn_unused_result));

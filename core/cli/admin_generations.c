@@ -93,19 +93,19 @@ static void print_last_refused(const struct json *refused) {
     }
 }
 
+static int print_all(struct admin_client *c) {
+    int status = print_generations(c->body);
+    print_last_refused(json_get(c->body, "last_refused"));
+    return status;
+}
+
 int cli_generations(int argc, char **argv) {
     struct admin_client c;
     int status;
     if (!admin_open(&c, &GENERATIONS, argc, argv, &status)) {
         return status;
     }
-    status = admin_get(&c, "/admin/generations", "generations", NULL);
-    if (status == CLI_OK && c.json) {
-        admin_print_json(&c);
-    } else if (status == CLI_OK) {
-        status = print_generations(c.body);
-        print_last_refused(json_get(c.body, "last_refused"));
-    }
+    status = admin_show(&c, "/admin/generations", "generations", NULL, print_all);
     admin_close(&c);
     return status;
 }

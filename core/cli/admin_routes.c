@@ -85,7 +85,8 @@ static void add_set_here(struct table *t, const struct json *settings) {
     buf_release(&text);
 }
 
-static int print_routes(const struct json *routes) {
+static int print_routes(struct admin_client *c) {
+    const struct json *routes = json_get(c->body, "routes");
     static const struct table_column columns[] = {{"route", false},    {"path", false},
                                                   {"models", false},   {"policy", false},
                                                   {"failover", false}, {"set here", false}};
@@ -174,7 +175,8 @@ static int print_settings(const struct json *settings, const struct json *schema
     return bad ? CLI_FAILED : CLI_OK;
 }
 
-static int print_route(const struct json *route) {
+static int print_route(struct admin_client *c) {
+    const struct json *route = c->body;
     term_put(stdout, json_get_str(route, "name"));
     printf(": ");
     term_put(stdout, json_get_str(route, "path"));
@@ -199,12 +201,8 @@ int cli_routes(int argc, char **argv) {
         fprintf(stderr, "moongate routes: the route's name is too long\n");
         status = CLI_USAGE;
     } else {
-        status = admin_get(&c, path.data, one ? "settings" : "routes", "routes");
-    }
-    if (status == CLI_OK && c.json) {
-        admin_print_json(&c);
-    } else if (status == CLI_OK) {
-        status = one ? print_route(c.body) : print_routes(json_get(c.body, "routes"));
+        status = admin_show(&c, path.data, one ? "settings" : "routes", "routes",
+                            one ? print_route : print_routes);
     }
     buf_release(&path);
     admin_close(&c);

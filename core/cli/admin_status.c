@@ -126,30 +126,31 @@ static void print_last_refused(const struct json *refused) {
            term_end(stdout, TERM_YELLOW));
 }
 
+/* Who loaded what is in force, and what was refused, stands with the generations. */
+static int print_all(struct admin_client *c) {
+    struct json *about = c->body;
+    c->body = NULL;
+    int status = admin_get(c, "/admin/generations", "generations", NULL);
+    if (status == CLI_OK) {
+        print_head(c, about);
+        print_generation(about, json_get_str(active_one(c->body), "who"));
+        print_counts(about);
+        if (json_get_bool(json_get(about, "reloads"), "last_was_refused")) {
+            print_last_refused(json_get(c->body, "last_refused"));
+        }
+        status = print_policies(json_get(about, "policies"));
+    }
+    json_free(about);
+    return status;
+}
+
 int cli_status(int argc, char **argv) {
     struct admin_client c;
     int status;
     if (!admin_open(&c, &COMMAND, argc, argv, &status)) {
         return status;
     }
-    status = admin_get(&c, "/admin/status", "generation", NULL);
-    if (status == CLI_OK && c.json) {
-        admin_print_json(&c);
-    } else if (status == CLI_OK) {
-        struct json *about = c.body;
-        c.body = NULL;
-        status = admin_get(&c, "/admin/generations", "generations", NULL);
-        if (status == CLI_OK) {
-            print_head(&c, about);
-            print_generation(about, json_get_str(active_one(c.body), "who"));
-            print_counts(about);
-            if (json_get_bool(json_get(about, "reloads"), "last_was_refused")) {
-                print_last_refused(json_get(c.body, "last_refused"));
-            }
-            status = print_policies(json_get(about, "policies"));
-        }
-        json_free(about);
-    }
+    status = admin_show(&c, "/admin/status", "generation", NULL, print_all);
     admin_close(&c);
     return status;
 }

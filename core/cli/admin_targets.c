@@ -92,7 +92,8 @@ static void add_target(struct table *table, const struct json *t) {
     table_add(table, TERM_PLAIN, json_get_str(t, "last_error"));
 }
 
-static int print_targets(const struct json *targets) {
+static int print_targets(struct admin_client *c) {
+    const struct json *targets = json_get(c->body, "targets");
     static const struct table_column columns[] = {
         {"target", false}, {"state", false}, {"inflight", true}, {"first token", true},
         {"total", true},   {"ok", true},     {"failed", true},   {"last error", false}};
@@ -116,12 +117,7 @@ int cli_targets(int argc, char **argv) {
     if (!admin_open(&c, &TARGETS, argc, argv, &status)) {
         return status;
     }
-    status = admin_get(&c, "/admin/targets", "targets", NULL);
-    if (status == CLI_OK && c.json) {
-        admin_print_json(&c);
-    } else if (status == CLI_OK) {
-        status = print_targets(json_get(c.body, "targets"));
-    }
+    status = admin_show(&c, "/admin/targets", "targets", NULL, print_targets);
     admin_close(&c);
     return status;
 }
