@@ -6,6 +6,7 @@ import signal
 import pytest
 from support import actions
 from support.gateway import ADMIN_TOKEN
+from support.waiting import wait_until
 
 CHAT = "/admin/routes/chat/settings"
 
@@ -152,7 +153,7 @@ def test_not_persistent_without_state_dir(lab):
     assert gw.api("PUT", CHAT, {"suspend": 1}).json()["persistent"] is False
     assert setting(gw, "suspend")["value"] == 1
     assert gw.api("POST", "/admin/targets/p%2Fx/suspend").json()["persistent"] is False
-    assert "audit: " in gw.stderr
+    wait_until(lambda: "audit: " in gw.stderr, "the audit line in the log, which a thread of its own writes")
 
 
 def test_the_same_again_changes_nothing(gw):

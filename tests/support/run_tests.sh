@@ -29,11 +29,10 @@ for test in build/asan/tests/test_*; do
 done
 echo "   $passed passed, $failed failed"
 
-# Runs a command that prints TAP: a title, the log's name, the command.
+# Runs a command that prints TAP: the log's name, the command.
 tap() {
-    echo "== $1"
-    log=$logs/$2.log
-    shift 2
+    log=$logs/$1.log
+    shift
     if "$@" >"$log" 2>&1 </dev/null && grep -q '^ok' "$log"; then
         add "$(grep -c '^ok' "$log")"
     else
@@ -45,8 +44,10 @@ tap() {
     echo "   $(grep -c '^ok' "$log") passed, $(grep -c '^not ok' "$log") failed"
 }
 
-tap "policy tests (Lua)" lua lua5.4 tests/lua/run.lua
-tap "simulator tests (Lua, the whole gateway in virtual time)" sim build/asan/moongate test tests/sim policies
+echo "== policy tests (Lua)"
+tap lua lua5.4 tests/lua/run.lua
+echo "== simulator tests (Lua, the whole gateway in virtual time)"
+tap sim build/asan/moongate test tests/sim policies
 
 echo "== end-to-end tests (Python, real sockets)"
 log=$logs/pytest.log
