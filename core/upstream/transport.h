@@ -33,6 +33,7 @@
 
 struct transport;
 struct transport_ops;
+struct tls_client;
 
 /* One exchange; owned by the transport, valid until `done` or transfer_cancel. What follows in
  * memory is its implementation's. */
@@ -72,7 +73,11 @@ struct transfer_request {
     size_t n_body;
     bool has_body; /* false: no Content-Length at all; true with no bytes: Content-Length: 0 */
     bool fresh;    /* open a new connection even when an idle one is there */
-    usec connect_timeout; /* a backstop only, 0 = none; the caller's clock is shorter */
+    struct tls_client *tls; /* how https:// is spoken; borrowed for the call, referenced inside.
+                               NULL: the system's CAs, verified */
+    const char *proxy;      /* NULL: none; borrowed for the call. Only libcurl speaks through one */
+    bool libcurl;           /* by libcurl even where our own could */
+    usec connect_timeout;   /* a backstop only, 0 = none; the caller's clock is shorter */
 };
 
 struct transport_stats {
@@ -120,12 +125,13 @@ static inline enum transfer_sent transfer_sent(const struct transfer *transfer) 
 
 struct event_base;
 
-/* What workers use: native for the URLs that it speaks, libcurl for all others, which is set up
- * when the first of them comes. `idle_max` counts for each of the two. NULL: memory. */
+/* What workers use: native for the URLs that it speaks, libcurl for all others, for requests
+ * through a proxy and those that ask for it; it is set up when the first of them comes. `idle_max`
+ * counts for each of the two. NULL: memory. */
 struct transport *transport_new(struct event_base *base, size_t idle_max, struct err *err);
 
-/* Our own: HTTP/1.1 in plain text to a numeric address or localhost. At most `idle_max` idle
- * connections, none older than 60 s idle. NULL: memory. */
+/* Our own: HTTP/1.1 in plain text or through TLS. At most `idle_max` idle connections, none older
+ * than 60 s idle. NULL: memory. */
 struct transport *native_transport_new(struct event_base *base, size_t idle_max, struct err *err);
 bool native_transport_speaks(const char *url);
 
