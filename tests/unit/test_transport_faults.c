@@ -345,9 +345,7 @@ static void test_surplus(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-#define T(name)                                                                                    \
-    cmocka_unit_test_setup_teardown(name, setup_curl, teardown),                                   \
-        cmocka_unit_test_setup_teardown(name, setup_native, teardown)
+#define T(name) OVER_EACH(name)
         T(test_stale), T(test_stale_other_idle), T(test_empty), T(test_unreachable),
         T(test_tls),   T(test_invalid),          T(test_nul),   T(test_big_heads),
         T(test_cut),   T(test_surplus),
