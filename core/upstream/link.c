@@ -193,6 +193,10 @@ const char *link_error(const struct link *link) {
     return link->wire.error;
 }
 
+bool link_refused(const struct link *link) {
+    return link->wire.tls && strstr(link->wire.error, " alert ");
+}
+
 bool link_pending(const struct link *link) {
     return link->retry || wire_pending(&link->wire);
 }

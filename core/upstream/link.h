@@ -54,6 +54,9 @@ ssize_t link_read(struct link *link, void *out, size_t n) __attribute__((warn_un
 ssize_t link_write(struct link *link, const struct iovec *iov, int n)
     __attribute__((warn_unused_result));
 const char *link_error(const struct link *link); /* of WIRE_FAILED */
+/* It failed because the other side said so in terms of TLS: it wants a certificate of ours, say,
+ * which TLS 1.3 tells only after the handshake. */
+bool link_refused(const struct link *link);
 /* Bytes wait that `readable` will not tell of. */
 bool link_pending(const struct link *link);
 void link_watch(struct link *link, bool reading); /* reads from the beginning; false holds it */

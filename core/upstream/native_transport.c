@@ -201,6 +201,8 @@ static void ended(struct native_transfer *x, const char *error) {
         after(x, answer_reader_end(&x->answer, error, &sink));
     } else if (x->reused) {
         finish(x, OUTCOME_STALE_CONNECTION, "the idle connection was closed by the other side");
+    } else if (link_refused(x->link)) {
+        finish(x, OUTCOME_TLS_ERROR, error);
     } else {
         finish(x, OUTCOME_EMPTY_RESPONSE, error ? error : "the provider closed the connection");
     }
@@ -237,12 +239,16 @@ static void on_readable(void *user) {
     leave(x);
 }
 
+/* What the other side has said by now comes first: it may be all that it will say, and a write that
+ * fails would hide it. */
 static void on_writable(void *user) {
     struct native_transfer *x = user;
-    write_some(x);
-    if (link_pending(x->link)) {
-        on_readable(x);
+    x->busy++;
+    on_readable(x);
+    if (!x->dropped) {
+        write_some(x);
     }
+    leave(x);
 }
 
 /* ---- beginning, going on ---- */

@@ -31,9 +31,9 @@
 #include "net/headers.h"
 #include "upstream/outcome.h"
 
+struct tls_client;
 struct transport;
 struct transport_ops;
-struct tls_client;
 
 /* One exchange; owned by the transport, valid until `done` or transfer_cancel. What follows in
  * memory is its implementation's. */
@@ -73,11 +73,13 @@ struct transfer_request {
     size_t n_body;
     bool has_body; /* false: no Content-Length at all; true with no bytes: Content-Length: 0 */
     bool fresh;    /* open a new connection even when an idle one is there */
-    struct tls_client *tls; /* how https:// is spoken; borrowed for the call, referenced inside.
-                               NULL: the system's CAs, verified */
-    const char *proxy;      /* NULL: none; borrowed for the call. Only libcurl speaks through one */
-    bool libcurl;           /* by libcurl even where our own could */
     usec connect_timeout;   /* a backstop only, 0 = none; the caller's clock is shorter */
+    struct tls_client *tls; /* for https; borrowed for the call, referenced inside. NULL: the
+                               system's authorities, verified, no certificate of ours. A connection
+                               is used again only under the same tls_client_id. */
+    const char *proxy; /* "http://[user:password@]host:port", or NULL: none. Copied. SECRET. https
+                          goes through CONNECT. Only libcurl speaks to proxies. */
+    bool libcurl;      /* do not use our own transport */
 };
 
 struct transport_stats {
@@ -125,9 +127,9 @@ static inline enum transfer_sent transfer_sent(const struct transfer *transfer) 
 
 struct event_base;
 
-/* What workers use: native for the URLs that it speaks, libcurl for all others, for requests
- * through a proxy and those that ask for it; it is set up when the first of them comes. `idle_max`
- * counts for each of the two. NULL: memory. */
+/* What workers use: native for the URLs that it speaks (unless a proxy stands between, or the
+ * request says `libcurl`), libcurl for all others, which is set up when the first of them comes.
+ * `idle_max` counts for each of the two. NULL: memory. */
 struct transport *transport_new(struct event_base *base, size_t idle_max, struct err *err);
 
 /* Our own: HTTP/1.1 in plain text or through TLS. At most `idle_max` idle connections, none older

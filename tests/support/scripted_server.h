@@ -374,6 +374,7 @@ static inline int teardown(void **state) {
 /* A test over both transports, in plain text and through TLS. */
 #define OVER_EACH(test)                                                                            \
     cmocka_unit_test_setup_teardown(test, setup_curl, teardown),                                   \
+        cmocka_unit_test_setup_teardown(test, setup_curl_tls, teardown),                           \
         cmocka_unit_test_setup_teardown(test, setup_native, teardown),                             \
         cmocka_unit_test_setup_teardown(test, setup_native_tls, teardown)
 
