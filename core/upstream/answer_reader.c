@@ -105,9 +105,18 @@ bool answer_reader_begun(const struct answer_reader *r) {
     return r->head.bytes > 0 || r->line.len > 0;
 }
 
+/* Of a 204: it announces a body that it cannot have. If that comes, it comes before the next
+ * answer. */
+static bool lies_about_body(const struct answer *head) {
+    struct str value;
+    return head->status == 204 &&
+           (headers_get(&head->headers, "transfer-encoding", &value) ||
+            (headers_get(&head->headers, "content-length", &value) && !str_is(value, "0")));
+}
+
 bool answer_reader_may_keep(const struct answer_reader *r) {
     const struct headers *h = &r->head.headers;
-    if (r->body.surplus || r->body.framing == BODY_TO_CLOSE) {
+    if (r->body.surplus || r->body.framing == BODY_TO_CLOSE || lies_about_body(&r->head)) {
         return false;
     }
     return r->head.minor >= 1 ? !headers_list_has(h, "connection", "close")

@@ -15,9 +15,11 @@
  * - It decodes Transfer-Encoding and Content-Encoding, follows no redirect, uses no proxy from the
  * environment.
  * - An answer with both Content-Length and Transfer-Encoding, two Content-Lengths, one that is no
- * plain number, a Transfer-Encoding other than a single chunked, a head beyond MAX_ANSWER_HEAD or
- * MAX_HEADERS, or a field with NUL or bare CR in it ends as OUTCOME_INVALID_RESPONSE, and its
- * connection is closed.
+ * plain number, a Transfer-Encoding other than a single chunked, an interim answer that announces a
+ * body, a head beyond MAX_ANSWER_HEAD or MAX_HEADERS, a line of it that does not end with CRLF, or
+ * NUL, bare CR or other controls in it ends as OUTCOME_INVALID_RESPONSE. What is wrong behind the
+ * head (malformed chunks above all) is OUTCOME_STREAM_BROKEN, since the head is out by then. Bytes
+ * behind an answer are not delivered. The connection is not used again after any of these.
  */
 #ifndef UPSTREAM_TRANSPORT_H
 #define UPSTREAM_TRANSPORT_H

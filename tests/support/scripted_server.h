@@ -141,10 +141,18 @@ static inline void server_join(struct server *s) {
     front_stop(s->front);
 }
 
+/* Somebody connects; false: the test is over. */
+static inline bool server_wait(struct server *s) {
+    struct pollfd p = {s->listener, POLLIN, 0};
+    while (!s->go && poll(&p, 1, 20) == 0) {
+    }
+    return !s->go;
+}
+
 /* One connection after another, each kept while the client keeps it: every request gets s->text. */
 static inline void script_serve(struct server *s) {
     int fd;
-    while (!s->go && (fd = server_accept(s)) >= 0) {
+    while (server_wait(s) && (fd = server_accept(s)) >= 0) {
         while (!s->go && server_read(s, fd)) {
             server_send(fd, s->text);
         }

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -32,6 +33,8 @@ struct front {
     int listener, port, target;
     pthread_t thread, relays[FRONT_CONNECTIONS];
     size_t n;
+    atomic_int resumed; /* sessions */
+    atomic_bool rude;   /* ends connections without ending TLS */
 };
 
 /* Bytes on their way in one direction. */
@@ -116,8 +119,9 @@ static inline bool front_shake(struct front_relay *r) {
     return state == 0;
 }
 
-static inline void front_pass(struct front_relay *r) {
+static inline void front_pass(struct front *f, struct front_relay *r) {
     bool on = front_shake(r);
+    f->resumed += on && tls_resumed(r->tls);
     while (on && !(r->inner_ended && r->out.n == 0)) {
         struct pollfd p[2] = {{r->outer, 0, 0}, {r->inner, 0, 0}};
         p[0].events = (short)((r->in.n ? 0 : POLLIN) | (r->out.n ? POLLOUT : 0));
@@ -143,7 +147,10 @@ static inline void *front_relay_main(void *arg) {
     fcntl(r->outer, F_SETFL, O_NONBLOCK);
     r->tls = tls_accept(start->front->keys->server, r->outer);
     if (r->tls && connect(r->inner, (struct sockaddr *)&a, sizeof a) == 0) {
-        front_pass(r);
+        front_pass(start->front, r);
+    }
+    if (start->front->rude) {
+        shutdown(r->outer, SHUT_WR);
     }
     tls_free(r->tls); /* says that it ends */
     close(r->inner);
