@@ -261,6 +261,10 @@ int tls_close(struct tls *t) {
     return r == TLS_WANT_READ ? 0 : r;
 }
 
+void tls_silence(struct tls *t) {
+    t->failed = true;
+}
+
 bool tls_pending(const struct tls *t) {
     return t->ready && !t->failed && !t->dry && SSL_has_pending(t->ssl) == 1;
 }

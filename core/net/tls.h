@@ -98,6 +98,9 @@ ssize_t tls_read(struct tls *t, void *out, size_t n) __attribute__((warn_unused_
 /* > 0 bytes taken, perhaps fewer than n, or one of the above. After TLS_WANT_* the same bytes must
  * come again, and more may follow them; they may have moved. n > 0. */
 ssize_t tls_write(struct tls *t, const void *data, size_t n) __attribute__((warn_unused_result));
+/* Neither tls_close nor tls_free says anything any more: the peer is to see that the end is none.
+ */
+void tls_silence(struct tls *t);
 /* Says close_notify: no more is written. 0: said, or one of the above. */
 int tls_close(struct tls *t);
 
