@@ -6,9 +6,10 @@ V       ?= 0
 WERROR  ?= 1
 
 PACKAGES := lua5.4 libcurl libevent_pthreads libcjson libssl libcrypto zlib
+# libcurl is loaded when it is needed (core/upstream/curl_library.c): only its header is.
 CFLAGS_ALL = -std=gnu11 -D_GNU_SOURCE -Icore -fPIC -fvisibility=hidden -g $(OPT) $(WARN) \
   $(shell pkg-config --cflags $(PACKAGES)) -pthread $(CFLAGS)
-LIBS = $(shell pkg-config --libs $(PACKAGES)) -levent -lm -pthread
+LIBS = $(shell pkg-config --libs $(filter-out libcurl,$(PACKAGES))) -levent -lm -pthread
 OPT  = -O2 -fstack-protector-strong -D_FORTIFY_SOURCE=2
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wvla \
   -Wpointer-arith -Wno-format-truncation $(if $(filter 1,$(WERROR)),-Werror)

@@ -120,6 +120,12 @@ static bool settle(void *ctx) {
     return true;
 }
 
+/* `curl`: its version, where it has to be known for that. */
+static void write_version(char *out, size_t size, const char *curl) {
+    snprintf(out, size, "moongate %s (%s, %s, libevent/%s)", MOONGATE_VERSION, policy_lua_version(),
+             curl, event_get_version());
+}
+
 struct moongate *moongate_new(const struct moongate_options *options,
                               struct moongate_error *error) {
     static const char *const installed[] = {MOONGATE_DATADIR, NULL};
@@ -135,7 +141,7 @@ struct moongate *moongate_new(const struct moongate_options *options,
     gw->host = (struct bind_host){.gateway = g, .functions = gw->functions};
     g->bindings = &bind_bindings;
     g->env = (struct policy_env){.modules = bind_modules, .host = &gw->host, .log = &g->log};
-    moongate_version(gw->version, sizeof(gw->version));
+    write_version(gw->version, sizeof(gw->version), "libcurl when needed");
     int bad = state_init(&g->state) | loader_init(&gw->loader, g, options->config_file, library);
     gw->loader.published = on_published;
     gw->loader.published_ctx = gw;
@@ -541,6 +547,5 @@ const char *moongate_admin_address(const struct moongate *gw) {
 }
 
 void moongate_version(char *out, size_t size) {
-    snprintf(out, size, "moongate %s (%s, %s, libevent/%s)", MOONGATE_VERSION, policy_lua_version(),
-             curl_transport_version(), event_get_version());
+    write_version(out, size, curl_transport_version());
 }

@@ -139,8 +139,11 @@ struct transport *transport_new(struct event_base *base, size_t idle_max, struct
 struct transport *native_transport_new(struct event_base *base, size_t idle_max, struct err *err);
 bool native_transport_speaks(const char *url);
 
-/* libcurl: HTTP/1.1, one multi handle, one pool of idle connections as above. NULL: memory. */
+/* libcurl: HTTP/1.1, one multi handle, one pool of idle connections as above. NULL: memory, or
+ * there is no libcurl. */
 struct transport *curl_transport_new(struct event_base *base, size_t idle_max, struct err *err);
+/* Loads the library, which takes some milliseconds the first time. -1: it is not there. */
+int curl_transport_check(struct err *err) __attribute__((warn_unused_result));
 const char *curl_transport_version(void);
 
 #endif
