@@ -105,7 +105,7 @@ static const struct conn_ops CONN_OPS = {.request = on_request,
 static void open_conn(struct client *client, const struct worker_door *door, int fd) {
     struct worker *w = client->worker;
     const struct config *c = generation_config(worker_generation(w)); /* limits as they are now */
-    struct tls_server *tls = c->listen_tls[door->index];
+    struct tls_server *tls = c->listen_tls[door->address];
     client->conn = conn_new(w->base, fd, &CONN_OPS, client, &w->limits);
     if (!client->conn) {
         on_closed(client, NULL);
@@ -279,9 +279,14 @@ int worker_init(struct worker *w, struct gateway *g, size_t index, struct event_
     return w->transport ? 0 : -1;
 }
 
-int worker_listen(struct worker *w, int fd) {
-    struct worker_door *door = &w->doors[w->n_listeners];
-    *door = (struct worker_door){w, w->n_listeners};
+int worker_listen(struct worker *w, int fd, size_t address) {
+    struct worker_door *door = malloc(sizeof(*door));
+    if (!door) {
+        close(fd);
+        return -1;
+    }
+    *door = (struct worker_door){w, address, w->doors};
+    w->doors = door;
     struct listener *l = listener_new(w->base, fd, on_accept, door);
     if (!l) {
         return -1;
@@ -313,6 +318,11 @@ void worker_release(struct worker *w) {
     }
     for (size_t i = 0; i < w->n_listeners; i++) {
         listener_free(w->listeners[i]);
+    }
+    while (w->doors) {
+        struct worker_door *door = w->doors;
+        w->doors = door->next;
+        free(door);
     }
     if (w->generation) {
         worker_generation(w); /* a reload may have come after its loop ended */

@@ -29,7 +29,7 @@ struct cert_options {
     const char *cn;
     const char *names;         /* "DNS:a.test,IP:127.0.0.1"; NULL: none */
     const struct cert *issuer; /* NULL: signs itself */
-    bool ca;
+    bool ca, rsa;
     long from, until; /* seconds from now; both 0: yesterday to tomorrow */
 };
 
@@ -64,7 +64,7 @@ static inline void cert_fill(X509 *x, const struct cert_options *o, EVP_PKEY *ke
 }
 
 static inline struct cert cert_make(const struct cert_options *o) {
-    struct cert c = {.x509 = X509_new(), .key = EVP_EC_gen("P-256")};
+    struct cert c = {.x509 = X509_new(), .key = o->rsa ? EVP_RSA_gen(2048) : EVP_EC_gen("P-256")};
     assert(c.x509 && c.key);
     cert_fill(c.x509, o, c.key);
     X509 *issuer = o->issuer ? o->issuer->x509 : c.x509;

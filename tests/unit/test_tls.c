@@ -249,6 +249,23 @@ static void picks_by_sni(void **state) {
     cert_release(&exact);
 }
 
+/* Goal: the certificate that SNI picked is shown also where the first one's kind of key would be
+ * preferred. */
+static void picks_whatever_the_key(void **state) {
+    struct pki *pki = *state;
+    struct err err;
+    struct cert rsa = cert_make(&(struct cert_options){
+        .cn = "rsa", .names = "DNS:rsa.test", .issuer = &pki->ca, .rsa = true});
+    struct tls_identity ids[] = {cert_identity(&pki->leaf), cert_identity(&rsa)};
+    struct tls_server *s = tls_server_new(ids, 2, &err);
+    struct tls_client *c = client_trusting(&pki->ca);
+    expect_certificate(s, c, "rsa.test", true);
+    expect_certificate(s, c, "a.test", true);
+    tls_server_unref(s);
+    tls_client_unref(c);
+    cert_release(&rsa);
+}
+
 /* Goal: what fits into the socket is taken, the rest later, from elsewhere in memory, with more
  * behind it; the reader gets every byte. */
 static void writes_in_parts(void **state) {
@@ -637,6 +654,7 @@ int main(void) {
         cmocka_unit_test(refuses_wrong_certificates),
         cmocka_unit_test(may_skip_verification),
         cmocka_unit_test(picks_by_sni),
+        cmocka_unit_test(picks_whatever_the_key),
         cmocka_unit_test(writes_in_parts),
         cmocka_unit_test(tells_what_is_pending),
         cmocka_unit_test(knows_truncation),
