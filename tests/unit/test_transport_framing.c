@@ -120,6 +120,8 @@ static const struct attack attacks[] = {
     {"an interim answer with a length",
      BYTES("HTTP/1.1 103 Hints" CRLF "Content-Length: 5" CRLF CRLF "hello" FIVE CRLF "hello"),
      INVALID},
+    {"an interim answer with a length and no body",
+     BYTES("HTTP/1.1 103 Hints" CRLF "Content-Length: 5" CRLF CRLF FIVE CRLF "hello"), INVALID},
     {"an interim answer with chunks",
      BYTES("HTTP/1.1 100 Continue" CRLF "Transfer-Encoding: chunked" CRLF CRLF LAST), INVALID},
     {"an interim answer and the end", BYTES("HTTP/1.1 100 Continue" CRLF CRLF), INVALID,
