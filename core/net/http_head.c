@@ -162,7 +162,26 @@ static int read_request_line(struct str line, struct http_head *head, struct str
     if (str_is(head->method, "CONNECT")) {
         return refused(err, 501, "CONNECT is not offered here");
     }
+    if (str_is(head->method, "TRACE")) { /* a provider would show its credential to the client */
+        return refused(err, 501, "TRACE is not offered here");
+    }
     return read_target(str_make(first + 1, (size_t)(second - first - 1)), head, authority, err);
+}
+
+/* "Content_Length": a field of its own to us, but some servers take '_' for '-'. */
+static bool framing_disguised(struct str name) {
+    char plain[sizeof("transfer-encoding")];
+    if (name.n >= sizeof(plain) || !memchr(name.p, '_', name.n)) {
+        return false;
+    }
+    for (size_t i = 0; i < name.n; i++) {
+        plain[i] = name.p[i];
+        if (plain[i] == '_') {
+            plain[i] = '-';
+        }
+    }
+    struct str undone = str_make(plain, name.n);
+    return str_case_is(undone, "content-length") || str_case_is(undone, "transfer-encoding");
 }
 
 static int read_field(struct str line, size_t nth, struct headers *headers, struct err *err) {
@@ -175,6 +194,9 @@ static int read_field(struct str line, size_t nth, struct headers *headers, stru
     if (!header_name_ok(name)) {
         err_set(err, "header field %zu: expected a name followed at once by ':'", nth);
         return -400;
+    }
+    if (framing_disguised(name)) {
+        return refused(err, 400, "a field of framing is spelt with '_'; expected '-'");
     }
     struct str value = str_trim(str_make(colon + 1, line.n - name.n - 1));
     if (!header_value_ok(value)) {

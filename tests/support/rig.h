@@ -129,7 +129,7 @@ static void rig_pump(struct rig *rig) {
     event_base_loop(rig->base, EVLOOP_ONCE);
 }
 
-static void rig_read(struct rig *rig) {
+static inline void rig_read(struct rig *rig) {
     char block[65536];
     if (rig->peer < 0 || rig->peer_eof) {
         return;
@@ -159,7 +159,7 @@ static void rig_read(struct rig *rig) {
 #define RIG_WAIT_READING(rig, condition) RIG_WAIT(rig, (rig_read(rig), (condition)))
 
 /* Lets the loop do all that it has to do now. */
-static void rig_settle(struct rig *rig) {
+static inline void rig_settle(struct rig *rig) {
     for (int i = 0; i < 5; i++) {
         rig_pump(rig);
     }
@@ -177,7 +177,7 @@ static struct rig *rig_bare(void) {
 }
 
 /* `type`: SOCK_STREAM, or SOCK_SEQPACKET, where each write of the connection is one packet. */
-static struct rig *rig_new(int type) {
+static inline struct rig *rig_new(int type) {
     struct rig *rig = rig_bare();
     int fds[2];
     assert_int_equal(socketpair(AF_UNIX, type, 0, fds), 0);
@@ -187,7 +187,7 @@ static struct rig *rig_new(int type) {
 }
 
 /* Over TCP on loopback, for what only TCP does. */
-static struct rig *rig_tcp(void) {
+static inline struct rig *rig_tcp(void) {
     struct rig *rig = rig_bare();
     struct err err;
     int fd = listen_open("127.0.0.1:0", false, &err);
@@ -226,7 +226,7 @@ static void rig_free(struct rig *rig) {
     free(rig);
 }
 
-static void rig_hang_up(struct rig *rig) {
+static inline void rig_hang_up(struct rig *rig) {
     close(rig->peer);
     rig->peer = -1;
 }
@@ -244,15 +244,15 @@ static void rig_send_bytes(struct rig *rig, const char *data, size_t n) {
     }
 }
 
-static void rig_send(struct rig *rig, const char *text) {
+static inline void rig_send(struct rig *rig, const char *text) {
     rig_send_bytes(rig, text, strlen(text));
 }
 
-static bool rig_has(const struct rig *rig, const char *text) {
+static inline bool rig_has(const struct rig *rig, const char *text) {
     return strstr(rig->got.data, text) != NULL;
 }
 
-static size_t rig_count(const struct rig *rig, const char *text) {
+static inline size_t rig_count(const struct rig *rig, const char *text) {
     size_t n = 0;
     for (const char *p = rig->got.data; (p = strstr(p, text)) != NULL; p++) {
         n++;
