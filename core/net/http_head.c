@@ -317,20 +317,38 @@ static int request_line_ok(const char *data, size_t n, struct err *err) {
     return read_request_line(str_make(data, n), &head, &authority, err);
 }
 
+/* The first CR from `from` on that ends no line: a byte that is no LF follows it. NULL: none. */
+static const char *bare_cr(const char *data, size_t from, size_t n) {
+    const char *cr = from < n ? memchr(data + from, '\r', n - from) : NULL;
+    return cr && (size_t)(cr - data) + 1 < n && cr[1] != '\n' ? cr : NULL;
+}
+
+static int check_reached(size_t reached, bool first, struct err *err) {
+    if (first && reached > MAX_REQUEST_LINE + 1) {
+        return refused(err, 414, "the request line is too long");
+    }
+    if (reached >= MAX_HEADER_BYTES) {
+        return refused(err, 431, "the request head is too long");
+    }
+    return 0;
+}
+
 /* Where the head that begins at `lead` ends (behind its empty line), HTTP_MORE, or minus a status.
- * The request line is checked as soon as it is whole, so that whoever speaks something else hears
- * so at once. */
+ * The request line is checked as soon as it is whole, and a CR that ends no line as soon as it is
+ * there, so that whoever speaks something else hears so at once. */
 static int find_end(const char *data, size_t n, size_t lead, size_t *scanned, struct err *err) {
     size_t pos = *scanned < lead ? lead : *scanned;
     bool first = memchr(data + lead, '\n', pos - lead) == NULL;
     while (1) {
         const char *lf = pos < n ? memchr(data + pos, '\n', n - pos) : NULL;
         size_t at = lf ? (size_t)(lf - data) : n;
-        if (first && at - lead > MAX_REQUEST_LINE + 1) {
-            return refused(err, 414, "the request line is too long");
+        const char *cr = bare_cr(data, pos > lead ? pos - 1 : pos, lf ? at + 1 : n);
+        int r = check_reached((cr ? (size_t)(cr + 1 - data) : at) - lead, first, err);
+        if (r != 0) {
+            return r;
         }
-        if (at - lead >= MAX_HEADER_BYTES) {
-            return refused(err, 431, "the request head is too long");
+        if (cr) {
+            return refused(err, 400, "request head: a CR ends no line; expected CRLF");
         }
         *scanned = at;
         if (!lf) {
@@ -342,7 +360,7 @@ static int find_end(const char *data, size_t n, size_t lead, size_t *scanned, st
         if (!first && data[at - 2] == '\n') {
             return (int)(at + 1);
         }
-        int r = first ? request_line_ok(data + lead, at - 1 - lead, err) : 0;
+        r = first ? request_line_ok(data + lead, at - 1 - lead, err) : 0;
         if (r != 0) {
             return r;
         }
