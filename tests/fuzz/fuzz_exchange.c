@@ -16,6 +16,8 @@
  * What must hold: every client gets one answer at most and every whole request one line of the
  * access log with as many attempts as were sent; a stream that broke ends without [DONE]; in the
  * end nothing is held: no exchange, no slot, no transfer, no timer.
+ *
+ * Lives on from input to input: the world, for INPUTS_A_WORLD of them.
  */
 #include <stddef.h>
 #include <stdint.h>

@@ -11,7 +11,7 @@ packages_of() {
         test) echo "$build lua5.4 libcmocka-dev python3 python3-venv" ;;
         clients) echo "$build"; node_is_there || echo "nodejs npm" ;;
         bench) echo "$build haproxy python3" ;;
-        fuzz) echo "$build clang libclang-rt-dev" ;; # the runtime is only recommended by clang
+        fuzz) echo "$build clang libclang-rt-dev llvm" ;; # the runtime is only recommended by clang
         *) echo "setup.sh: unknown group '$1': build, test, clients, bench or fuzz is expected" >&2; exit 2 ;;
     esac
 }

@@ -450,6 +450,7 @@ static const struct mistake MISTAKES[] = {
     {"queue = 1", "queue = print", 6, "providers.openai.queue: a function is no data"},
     {"queue = 1", "[true] = 1", 6,
      "providers.openai: a key is a boolean; expected a name or a list index"},
+    {"queue = 1", "['a\\0b'] = 1", 6, "providers.openai: a key contains a zero byte"},
     {"queue = 1", "queue = 1, queue = 2", 6,
      "\"queue\" is given twice in one table; the first is in line 6"},
     {"{ { name = 'app'", "{ x = 1, { name = 'app'", 8,
