@@ -7,11 +7,12 @@
  *
  * The input is a script: "%%" and a letter begin a step, whose bytes go up to the next "%%".
  *
- *   C  a client sends these bytes            Q  a client asks: the path's digit, then the body
- *   L  a client leaves (its digit)           W  milliseconds pass
+ *   C  a client sends these bytes     Q  a client asks: the path's digit, then the body
+ *   L  a client leaves (its digit)    W  milliseconds pass
  *   T  the next steps are of this transfer (digit, counted back from the last)
  *   H  head of an answer: "200 name: value\nname: value"
- *   D  bytes of its body     E  its end      F  it fails (digit: how)
+ *   D  bytes of its body              M  the same, 64 times as often as the digit says
+ *   E  its end                        F  it fails (digit: how)
  *
  * What must hold: every client gets one answer at most and every whole request one line of the
  * access log with as many attempts as were sent; a stream that broke ends without [DONE]; in the
@@ -35,8 +36,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define MAX_ASKED 8 /* clients, and transfers that are looked at, of one input */
 #define MAX_SENT 64
-#define MAX_TURNS 4000    /* of a world, until nothing is to come any more */
-#define INPUTS_A_WORLD 64 /* then facts, stores and the clock begin anew */
+#define MAX_TURNS 4000     /* of a world, until nothing is to come any more */
+#define INPUTS_A_WORLD 200 /* then facts, stores and the clock begin anew */
 #define WALL (1700000000 * USEC_PER_SEC)
 
 static void must(bool holds, const char *what) {
@@ -72,23 +73,39 @@ static const char CONFIG[] =
                                                       "\"/v1/own\", policy = \"own\", settings = { "
                                                       "targets = { \"a/m\", \"b/m\" } } } } }\n";
 
+/* What it does depends on the model that is asked for. */
 static const char OWN[] =
-    "local moongate = require \"moongate\"\n"
-    "return { name = \"own\", version = 1, settings = { targets = { type = \"list\", of = { type = "
-    "\"target\" } } },\n"
+    "local targets = { type = \"list\", of = { type = \"target\" } }\n"
+    "local function stream(req, text, last)\n"
+    "  return req:respond { stream = function(out)\n"
+    "    out:write(\"data: \" .. text .. \"\\n\\n\")\n"
+    "    out:sleep(1)\n"
+    "    if last then out:write(last) else out:abort() end\n"
+    "  end }\n"
+    "end\n"
+    "local own = {}\n"
+    "function own.crash(req) local first = req:send \"a/m\" error(first.outcome) end\n"
+    "function own.nothing() return 1 end\n"
+    "function own.json(req) return req:respond { status = 418, json = { model = req.model } } end\n"
+    "function own.abort(req) return stream(req, \"begun\") end\n"
+    "function own.raise(req) return stream(req, \"begun\", {}) end\n"
+    "function own.unavailable(req) return req:unavailable(3) end\n"
+    "function own.fail(req)\n"
+    "  local first = req:send \"b/m\"\n"
+    "  if first.ok then first:fail(\"server_error\", first:body():sub(1, 20)) end\n"
+    "  return first\n"
+    "end\n"
+    "function own.wait(req) req:sleep(2) return req:send(\"a/m\", { set = { x = 1 } }) end\n"
+    "return { name = \"own\", version = 1, settings = { targets = targets },\n"
     "handle = function(req)\n"
     "  req:deadline(30)\n"
+    "  if own[req.model] then return own[req.model](req) end\n"
     "  local first = req:send(\"a/m\", { total = 5 })\n"
     "  if first.ok then return first end\n"
     "  local again = req:send(\"b/m\", { max_bytes = 2000, max_seconds = 9 })\n"
     "  if again.status == 429 then return again end\n"
     "  if again.ok and not again:header(\"x-no\") then return again end\n"
-    "  local outcome = again.outcome\n"
-    "  return req:respond { stream = function(out)\n"
-    "    out:write(\"data: \" .. outcome .. \"\\n\\n\")\n"
-    "    out:sleep(1)\n"
-    "    out:write(\"data: [END]\\n\\n\")\n"
-    "  end }\n"
+    "  return stream(req, again.outcome, \"data: [END]\\n\\n\")\n"
     "end }\n";
 
 static struct snapshot *library(void) {
@@ -309,6 +326,18 @@ static void play_head(struct play *p, struct str text) {
     play_step(p, &step);
 }
 
+/* More than an input can hold, for what is bounded. */
+static void play_many(struct play *p, struct str text) {
+    struct buf data;
+    buf_init(&data, MIB(8));
+    for (int i = 0; text.n > 1 && i < 64 * digit(text); i++) {
+        must(buf_add(&data, text.p + 1, text.n - 1) == BUF_OK, "no room for much");
+    }
+    must(buf_add_str(&p->said, text) == BUF_OK, "no room for what was said");
+    play_step(p, &(struct sim_step){.kind = STEP_DATA, .data = buf_str(&data)});
+    buf_release(&data);
+}
+
 static void play_fail(struct play *p, struct str text) {
     static const enum outcome outcomes[] = {OUTCOME_STREAM_BROKEN,  OUTCOME_CONNECT_ERROR,
                                             OUTCOME_TLS_ERROR,      OUTCOME_STALE_CONNECTION,
@@ -347,6 +376,9 @@ static void take(struct play *p, char kind, struct str text) {
     case 'D':
         must(buf_add_str(&p->said, text) == BUF_OK, "no room for what was said");
         play_step(p, &(struct sim_step){.kind = STEP_DATA, .data = text});
+        break;
+    case 'M':
+        play_many(p, text);
         break;
     case 'E':
         play_step(p, &(struct sim_step){.kind = STEP_END});
