@@ -19,7 +19,8 @@ def shared_lab(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def shared(shared_lab):
-    return shared_lab.failover({"p": shared_lab.upstream(send_back)}, route={"path": "/*"})
+    limits = {"header_time": 300, "body_time": 300, "idle_time": 300}    # a slow machine is no attack
+    return shared_lab.failover({"p": shared_lab.upstream(send_back)}, route={"path": "/*"}, config={"limits": limits})
 
 
 @pytest.fixture
