@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Fuzz target: the small texts that clients and providers send: hints how long to wait, dates,
- * queries that become part of a URL, URLs. The first byte of the input chooses which. Reads:
- * upstream/retry_after.c upstream/outbound.c base/clock.c
+ * queries that become part of a URL, URLs, fields. The first byte of the input chooses which.
+ * Reads: upstream/retry_after.c upstream/outbound.c base/clock.c
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -113,11 +113,56 @@ static void origin(struct str text) {
     free(copy);
 }
 
+/* None of these crosses in either direction. */
+static void check_hops(const struct headers *out, const struct headers *in) {
+    static const char *const never[] = {"Connection",     "Keep-Alive",          "TE",
+                                        "Trailer",        "Transfer-Encoding",   "Upgrade",
+                                        "HTTP2-Settings", "Proxy-Authorization", "Content-Length"};
+    for (size_t i = 0; i < sizeof(never) / sizeof(*never); i++) {
+        must(headers_count(out, never[i]) == 0, "a field of one hop crosses");
+    }
+    for (size_t i = 0; i < out->n; i++) {
+        struct header h = headers_at(out, i);
+        must(header_name_ok(h.name) && header_value_ok(h.value), "a field that breaks a line");
+        must(!str_case_has(h.name, "x-moongate-") ||
+                 !str_case_eq(str_make(h.name.p, 11), STR("x-moongate-")),
+             "a field of ours crosses");
+    }
+    must(out->n <= in->n + 1, "fields from nowhere");
+}
+
+/* The fields of a client, of an answer: what crosses, and what must not. */
+static void fields(struct str text) {
+    static const char *const secrets[] = {"x-api-key", "x-goog-api-key", "api-key", "Cookie",
+                                          "Forwarded", "Host",           "Expect"};
+    static const struct config_provider p = {
+        .base_url = "http://a", .auth = AUTH_BEARER, .api_key = "ours"};
+    struct headers h, out;
+    struct str value;
+    read_fields(&h, text);
+    headers_init(&out, MAX_HEADERS * 2, MAX_HEADER_BYTES * 2);
+    must(outbound_headers(&p, &h, str_make(NULL, 0), &out) == 0, "room for a request's fields");
+    check_hops(&out, &h);
+    for (size_t i = 0; i < sizeof(secrets) / sizeof(*secrets); i++) {
+        must(headers_count(&out, secrets[i]) == 0, "a client's secret crosses");
+    }
+    must(headers_count(&out, "Authorization") == 1 && headers_get(&out, "Authorization", &value) &&
+             str_is(value, "Bearer ours"),
+         "another credential than the provider's");
+    must(inbound_headers(&h, &out) == 0, "room for an answer's fields");
+    check_hops(&out, &h);
+    must(headers_count(&out, "Set-Cookie") == 0, "a provider's cookie crosses");
+    value = client_key(&h);
+    must(value.n == 0 || header_value_ok(value), "a key that breaks a line");
+    headers_release(&h);
+    headers_release(&out);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static void (*const uses[])(struct str text) = {wait_hint, date, url, origin};
-    if (size < 1 || (data[0] % 4 == 3 && memchr(data + 1, 0, size - 1))) {
+    static void (*const uses[])(struct str text) = {wait_hint, date, url, origin, fields};
+    if (size < 1 || (data[0] % 5 == 3 && memchr(data + 1, 0, size - 1))) {
         return 0;
     }
-    uses[data[0] % 4](str_make((const char *)data + 1, size - 1));
+    uses[data[0] % 5](str_make((const char *)data + 1, size - 1));
     return 0;
 }
