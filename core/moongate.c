@@ -252,7 +252,7 @@ static int bind_address(struct moongate *gw, const char *address, struct err *er
             listen_name(fd, bound,
                         sizeof(bound)); /* port 0 became a number that all workers share */
         }
-        if (worker_listen(gw->gateway.workers[i], fd) != 0) {
+        if (worker_listen(gw->gateway.workers[i], fd, gw->n_addresses) != 0) {
             return err_set(err, "out of memory");
         }
     }

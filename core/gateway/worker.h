@@ -24,6 +24,13 @@ struct event_base;
 struct client;
 struct attempt;
 
+/* One of a worker's listeners: what it accepts with. */
+struct worker_door {
+    struct worker *worker;
+    size_t address;           /* its place in the configuration's `listen`, whose TLS it speaks */
+    struct worker_door *next; /* of the worker's */
+};
+
 struct worker {
     struct gateway *gateway;
     size_t index;
@@ -40,6 +47,7 @@ struct worker {
     struct metrics *metrics;
     struct rng rng;
     struct listener *listeners[MAX_LISTENERS];
+    struct worker_door *doors; /* owned; freed with the listeners */
     size_t n_listeners;
     struct client *clients; /* list of open client connections */
     atomic_size_t n_clients;
@@ -68,7 +76,9 @@ struct worker {
  * -1 worker_release still frees what was made. */
 int worker_init(struct worker *w, struct gateway *g, size_t index, struct event_base *base,
                 struct transport *transport, struct err *err);
-int worker_listen(struct worker *w, int fd); /* fd is taken; before worker_start. -1: memory */
+/* fd is taken; `address` is its place in the configuration's `listen`. Before worker_start. -1:
+ * memory */
+int worker_listen(struct worker *w, int fd, size_t address);
 int worker_start(struct worker *w, struct err *err); /* starts the thread */
 void worker_release(struct worker *w);               /* after its thread ended */
 

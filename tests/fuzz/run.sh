@@ -11,7 +11,7 @@ jobs=${FUZZ_JOBS:-$(nproc)}
 out=build/fuzz
 sanitize='-fsanitize=address,undefined -fno-sanitize-recover=undefined'
 clang=${FUZZ_CC:-clang}
-packages='lua5.4 libcurl libevent_pthreads libcjson libcrypto zlib'
+packages='lua5.4 libcurl libevent_pthreads libcjson libssl libcrypto zlib'
 
 # A target's name, the library's folder, what to add to the compiler's flags.
 build() {
