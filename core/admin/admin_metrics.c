@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Gauges and counters as Prometheus text. Needs no token and names no secret. */
 #include "admin/admin_internal.h"
+#include "base/count.h"
+#include "gateway/control.h"
 #include "gateway/worker.h"
 #include "upstream/transport.h"
 
@@ -10,17 +12,67 @@ static int gauge(struct buf *out, const char *name, const char *help, const char
                     value);
 }
 
+/* What is alive now, over all workers. Flat when nothing leaks: each is back where it was when the
+ * last request is over, idle connections apart. */
 struct totals {
-    double clients, exchanges;
+    size_t clients, exchanges, attempts, timers, transfers, connections;
 };
 
+static void add_transport(struct totals *t, const struct transport *transport) {
+    struct transport_stats stats;
+    transport->ops->stats(transport, &stats);
+    t->transfers += stats.active;
+    t->connections += stats.connections;
+}
+
 static struct totals sum_workers(const struct gateway *g) {
-    struct totals t = {0, 0};
+    struct totals t = {0};
     for (size_t i = 0; i < g->n_workers; i++) {
-        t.clients += (double)atomic_load(&g->workers[i]->n_clients);
-        t.exchanges += (double)atomic_load(&g->workers[i]->n_exchanges);
+        const struct worker *w = g->workers[i];
+        t.clients += count_get(w->n_clients);
+        t.exchanges += count_get(w->n_exchanges);
+        t.attempts += count_get(w->n_attempts);
+        t.timers += count_get(w->timers.joined);
+        add_transport(&t, w->transport);
     }
     return t;
+}
+
+static int alive(const struct admin_env *env, struct buf *out) {
+    struct totals t = sum_workers(env->gateway);
+    struct history_totals live;
+    struct slots_stats slots;
+    slots_table_stats(env->gateway->state.slots, &slots);
+    loader_live(env->loader, &live);
+    add_transport(&t, env->control->transport); /* probes */
+    const struct {
+        const char *name, *help;
+        size_t value;
+    } gauges[] = {
+        {"moongate_connections", "Client connections open.", t.clients},
+        {"moongate_requests_inflight", "Requests under way.", t.exchanges},
+        {"moongate_attempts_open", "Attempts kept, those whose answer runs out included.",
+         t.attempts},
+        {"moongate_timers", "Timers of requests and attempts.", t.timers},
+        {"moongate_slots_inflight", "Admissions that providers' max_inflight counts.",
+         (size_t)slots.inflight},
+        {"moongate_slots_queued", "Attempts that wait for admission.", (size_t)slots.queued},
+        {"moongate_upstream_transfers", "Exchanges with providers under way, probes included.",
+         t.transfers},
+        {"moongate_upstream_connections", "Connections to providers open, idle ones included.",
+         t.connections},
+        {"moongate_generations", "Generations in memory.", live.generations},
+        {"moongate_policy_runs", "Policy runs under way, in all generations.", live.runs},
+        {"moongate_policy_coroutines", "Coroutines held by policy runs under way.",
+         live.coroutines},
+        {"moongate_policy_coroutines_kept", "Coroutines kept to be used again.", live.kept},
+        {"moongate_policy_references", "Lua values held by requests under way.", live.references},
+    };
+    int bad = 0;
+    for (size_t i = 0; i < sizeof(gauges) / sizeof(*gauges); i++) {
+        bad |= gauge(out, gauges[i].name, gauges[i].help, "gauge", (double)gauges[i].value);
+    }
+    return bad;
 }
 
 static int per_worker(const struct gateway *g, struct buf *out) {
@@ -88,14 +140,12 @@ static int write_metrics(const struct admin_env *env, struct generation *now, st
     for (size_t i = 0; i < g->n_workers; i++) {
         metrics[i] = g->workers[i]->metrics;
     }
-    struct totals t = sum_workers(g);
     store_stats(g->state.store, &store);
     probes_stats(env->probes, &probes);
     generation_stats(now, &lanes);
     int bad = metrics_collect(metrics, g->n_workers, out);
     bad |= per_worker(g, out) | target_gauges(g, out) | reload_counters(g, out);
-    bad |= gauge(out, "moongate_connections", "Client connections open.", "gauge", t.clients);
-    bad |= gauge(out, "moongate_requests_inflight", "Requests under way.", "gauge", t.exchanges);
+    bad |= alive(env, out);
     bad |=
         gauge(out, "moongate_generation", "The generation in force.", "gauge", generation_id(now));
     bad |= metrics_policies(now, out);

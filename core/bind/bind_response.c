@@ -219,7 +219,7 @@ int bind_take_response(lua_State *L, int index, struct exchange *x, struct err *
             bad |= headers_set(&d->headers, STR("content-type"), STR("text/event-stream"));
         }
         d->stream = true;
-        d->stream_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+        d->stream_ref = policy_ref(L);
     }
     return bad ? err_set(err, "the response is too large") : d->stream;
 }
@@ -294,7 +294,7 @@ int bind_push_stream(lua_State *L, void *request) {
     struct exchange *x = request;
     policy_about(L, x->route_index);
     lua_rawgeti(L, LUA_REGISTRYINDEX, x->decision.stream_ref);
-    luaL_unref(L, LUA_REGISTRYINDEX, x->decision.stream_ref);
+    policy_unref(L, x->decision.stream_ref);
     x->decision.stream_ref = 0;
     struct req_box *box = lua_newuserdatauv(L, sizeof(*box), 0);
     struct req_box *before = x->lua; /* the handler's request is over */

@@ -116,6 +116,7 @@ struct attempt *attempt_build(struct exchange *x, const struct send_options *o, 
     }
     a->x = x;
     a->worker = x->worker;
+    count_add(x->worker->n_attempts, 1);
     a->sent_at = clock_now();
     a->fresh = o->fresh;
     a->usage = (struct usage){false, -1, -1, -1, -1};
@@ -155,6 +156,7 @@ void attempt_release(struct attempt *a) {
     headers_release(&a->headers);
     jpieces_release(&a->body);
     sse_release(&a->sse);
+    count_add(a->worker->n_attempts, -1);
     free(a);
 }
 

@@ -108,6 +108,8 @@ int loader_check(struct loader *l, struct diags *diags);
 void loader_each_generation(struct loader *l,
                             void (*fn)(void *ctx, const struct generation_record *record),
                             void *ctx);
+/* What is in memory of all generations, after letting go of those that nobody uses. */
+void loader_live(struct loader *l, struct history_totals *out);
 /* Calls fn once and returns true when a load was refused since the last one that was applied. Under
  * a lock, like above. */
 bool loader_last_refused(struct loader *l,

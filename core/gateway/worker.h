@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/count.h"
 #include "base/hash.h"
 #include "base/timers.h"
 #include "gateway/gateway.h"
@@ -45,6 +46,7 @@ struct worker {
     atomic_size_t n_clients;
     struct exchange *exchanges; /* list of requests under way */
     atomic_size_t n_exchanges;
+    atomic_size_t n_attempts; /* theirs, and leftovers */
     struct exchange *ready,
         **ready_tail; /* whose policy can go on; run by `turn` in the same iteration of the loop */
     struct event *turn;

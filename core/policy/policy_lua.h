@@ -35,6 +35,13 @@ int policy_call_within(lua_State *L, usec cpu, const char *what);
  * indexable, iterable (pairs, ipairs, next, #), raising on assignment. */
 void policy_freeze(lua_State *L);
 
+/* Takes the value on top of the stack into the registry, counted: what a request holds of Lua must
+ * be given back by its end. Returns the reference, above 0. */
+int policy_ref(lua_State *L);
+/* Gives it back; cannot fail, does not raise. lane_drop_ref is the same for those without a state.
+ */
+void policy_unref(lua_State *L, int ref);
+
 /* In run_entry.push: the run serves this route. Names its policy in messages; does not raise. */
 void policy_about(lua_State *L, size_t route);
 /* Pushes the handler of the route and its completed, frozen settings: two values. */

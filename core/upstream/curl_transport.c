@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/count.h"
 #include "base/limits.h"
 #include "upstream/answer.h"
 #include "upstream/outgoing.h"
@@ -61,10 +62,11 @@ struct curl_transport {
     struct event *tick;  /* a look each second: 7.88.1 may forget to ask for a timer */
     struct event *kick;  /* settles what was put off outside of libcurl */
     struct transfer_list active, spare, deferred;
-    size_t n_active, n_spare;
+    atomic_size_t n_active;
+    size_t n_spare;
     size_t idle_max;
-    size_t sockets;
-    unsigned long opened;
+    atomic_size_t sockets;
+    atomic_ulong opened;
     bool counted; /* among the users of libcurl, which it sets itself up for and counts itself */
     unsigned inside;
 };
@@ -111,13 +113,13 @@ static curl_socket_t on_socket_open(void *arg, curlsocktype purpose,
         return CURL_SOCKET_BAD;
     }
     x->opened = true;
-    x->owner->sockets++;
+    count_add(x->owner->sockets, 1);
     return fd;
 }
 
 static int on_socket_close(void *arg, curl_socket_t fd) {
     struct curl_transport *t = arg;
-    t->sockets--;
+    count_add(t->sockets, -1);
     return close(fd);
 }
 
@@ -130,7 +132,7 @@ static int on_ready(void *arg, char *remote, char *local, int remote_port, int l
     }
     x->ready = true;
     if (x->opened) {
-        x->owner->opened++;
+        count_add(x->owner->opened, 1);
     }
     if (x->events.connected) {
         x->events.connected(x->ctx, !x->opened);
@@ -409,9 +411,9 @@ static void retire(struct curl_transfer *x) {
         x->added = false;
     }
     TAILQ_REMOVE(&t->active, x, link);
-    t->n_active--;
-    curl_multi_setopt(t->multi, CURLMOPT_MAXCONNECTS, (long)(t->n_active + t->idle_max));
-    if (t->n_active == 0) {
+    count_add(t->n_active, -1);
+    curl_multi_setopt(t->multi, CURLMOPT_MAXCONNECTS, (long)(count_get(t->n_active) + t->idle_max));
+    if (count_get(t->n_active) == 0) {
         event_del(t->tick);
     }
     drop_request(x);
@@ -579,7 +581,8 @@ static struct transfer *op_start(struct transport *base, const struct transfer_r
     x->ctx = ctx;
     x->ready = x->opened = x->resent = x->paused = x->held = x->dropped = x->clean = false;
     x->error[0] = '\0';
-    if (t->n_active++ == 0) {
+    count_add(t->n_active, 1);
+    if (count_get(t->n_active) == 1) {
         struct timeval second = {1, 0};
         event_add(t->tick, &second);
     }
@@ -590,7 +593,7 @@ static struct transfer *op_start(struct transport *base, const struct transfer_r
     }
     /* libcurl counts busy connections too, so its maximum moves with them; the default would let a
      * dip in traffic close warm ones. */
-    curl_multi_setopt(t->multi, CURLMOPT_MAXCONNECTS, (long)(t->n_active + t->idle_max));
+    curl_multi_setopt(t->multi, CURLMOPT_MAXCONNECTS, (long)(count_get(t->n_active) + t->idle_max));
     if (curl_multi_add_handle(t->multi, x->easy) != CURLM_OK) {
         retire(x);
         return NULL;
@@ -627,8 +630,9 @@ static void op_cancel(struct transfer *base) {
 
 static void op_stats(const struct transport *base, struct transport_stats *out) {
     const struct curl_transport *t = (const struct curl_transport *)base;
-    *out = (struct transport_stats){
-        .active = t->n_active, .connections = t->sockets, .opened = t->opened};
+    *out = (struct transport_stats){.active = count_get(t->n_active),
+                                    .connections = count_get(t->sockets),
+                                    .opened = count_get(t->opened)};
 }
 
 static void op_free(struct transport *base) {

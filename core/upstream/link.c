@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/count.h"
+
 #define IDLE_TIME (60 * USEC_PER_SEC)
 #define DEFAULT_PORT 80
 
@@ -31,8 +33,8 @@ struct links {
     const struct link_ops *ops;
     struct link_list idle; /* youngest first */
     size_t n_idle, idle_max;
-    size_t n;
-    unsigned long opened;
+    atomic_size_t n;
+    atomic_ulong opened;
 };
 
 /* ---- origins ---- */
@@ -159,7 +161,7 @@ void link_close(struct link *link) {
     if (link->fd >= 0) {
         drop_socket(link);
     }
-    link->owner->n--;
+    count_add(link->owner->n, -1);
     free(link);
 }
 
@@ -200,7 +202,7 @@ static void on_connected(struct link *link, int error) {
     }
     link->connecting = false;
     if (!error) {
-        link->owner->opened++;
+        count_add(link->owner->opened, 1);
         link_watch(link, true);
         error = link->reading ? 0 : ENOMEM;
     }
@@ -270,7 +272,7 @@ void links_free(struct links *all) {
 }
 
 void links_stats(const struct links *all, struct links_stats *out) {
-    *out = (struct links_stats){all->n, all->opened};
+    *out = (struct links_stats){count_get(all->n), count_get(all->opened)};
 }
 
 static void drop_old(struct links *all) {
@@ -327,7 +329,7 @@ struct link *links_open(struct links *all, const struct origin *to, void *user) 
         errno = error;
         return NULL;
     }
-    all->n++;
+    count_add(all->n, 1);
     return link;
 }
 

@@ -13,6 +13,7 @@
 #include <event2/event.h>
 #include <stdlib.h>
 
+#include "base/count.h"
 #include "base/limits.h"
 #include "net/http.h"
 #include "upstream/answer.h"
@@ -67,7 +68,8 @@ struct native {
     struct links *links;
     struct event *kick;
     struct native_list active, spare, kicked;
-    size_t n_active, n_spare;
+    atomic_size_t n_active;
+    size_t n_spare;
     char block[READ_SIZE];
     char inflated[READ_SIZE];
 };
@@ -101,7 +103,7 @@ static void transfer_free(struct native_transfer *x) {
 static void retire(struct native_transfer *x) {
     struct native *t = x->owner;
     TAILQ_REMOVE(&t->active, x, place);
-    t->n_active--;
+    count_add(t->n_active, -1);
     inflate_free(x->inflate);
     x->inflate = NULL;
     if (t->n_spare >= MAX_SPARE_TRANSFERS) {
@@ -554,7 +556,7 @@ static struct transfer *op_start(struct transport *base, const struct transfer_r
     x->payload_used = 0;
     answer_reset(&x->answer);
     TAILQ_INSERT_TAIL(&t->active, x, place);
-    t->n_active++;
+    count_add(t->n_active, 1);
     find_link(x, &to, r->fresh);
     return &x->base;
 }
@@ -590,7 +592,7 @@ static void op_stats(const struct transport *base, struct transport_stats *out) 
     const struct native *t = (const struct native *)base;
     struct links_stats links;
     links_stats(t->links, &links);
-    *out = (struct transport_stats){t->n_active, links.connections, links.opened};
+    *out = (struct transport_stats){count_get(t->n_active), links.connections, links.opened};
 }
 
 static void op_free(struct transport *base) {

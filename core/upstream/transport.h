@@ -90,6 +90,7 @@ struct transport_ops {
     /* Closes the connection if an answer was under way. */
     void (*cancel)(struct transfer *transfer);
     enum transfer_sent (*sent)(const struct transfer *transfer);
+    /* Any thread, as long as the transport lives; a moment's view. */
     void (*stats)(const struct transport *t, struct transport_stats *out);
     void (*free)(struct transport *t); /* cancels what is left, without callbacks */
 };

@@ -8,6 +8,7 @@ import re
 import socket
 import struct
 import time
+import weakref
 from dataclasses import dataclass, field
 
 EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
@@ -163,6 +164,19 @@ class Response:
         return out
 
 
+OPEN = weakref.WeakSet()    # clients that nobody has closed yet
+
+
+def close_all():
+    """Closes what tests have left open, also under threads that still read from it."""
+    for client in list(OPEN):
+        try:
+            client.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:     # it was never connected, or the gateway has gone
+            pass
+        client.close()
+
+
 class Client:
     """One connection to the gateway."""
 
@@ -176,6 +190,7 @@ class Client:
         self.sock.connect((host, int(port)))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""
+        OPEN.add(self)
 
     def __enter__(self):
         return self
@@ -279,12 +294,13 @@ class Client:
         return False
 
     def close(self):
+        OPEN.discard(self)
         self.sock.close()
 
     def abort(self):
         """Leaves with a reset."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.sock.close()
+        self.close()
 
 
 def chat_body(stream=False, model="m", **fields):

@@ -12,7 +12,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import client
+from . import client, counts
 from .waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,11 +78,13 @@ class Gateway:
     """
     Gateway(folder, config): config is a dict (written as a Lua table, with `listen` and `admin` on free
     ports unless given) or the text of gateway.lua. policies and modules: name -> Lua text; files: path -> text.
+    uncounted: why what it holds is not compared at the end of the test with what it held at its start (support/counts.py).
     """
 
     binary = BINARY
 
-    def __init__(self, folder, config, policies=None, modules=None, files=None, env=None, asan="", start=True):
+    def __init__(self, folder, config, policies=None, modules=None, files=None, env=None, asan="", start=True,
+                 uncounted=""):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.process = None
@@ -90,6 +92,8 @@ class Gateway:
         self.address = self.admin = None
         self.addresses = []
         self.checked = False
+        self.uncounted = uncounted
+        self.held = None    # what it held when it had started
         self.write_config(config)
         for name, text in (policies or {}).items():
             self.write(f"policies/{name}.lua", text)
@@ -143,6 +147,7 @@ class Gateway:
         assert self.addresses, f"no 'listening on ADDRESS' in:\n{self.stderr}"
         self.address = self.addresses[0]
         self.admin = admins[0] if admins else None
+        self.held = None if self.uncounted else counts.take(self)
 
     def signal(self, number):
         self.process.send_signal(number)
@@ -154,6 +159,11 @@ class Gateway:
             self.process.kill()
             self.process.wait()
             raise AssertionError(f"the gateway did not end within {deadline:g} s") from None
+
+    def check_counts(self):
+        """Once its clients and providers are gone it holds what it held when it had started."""
+        if self.process and not self.checked and not self.uncounted and self.address and self.process.poll() is None:
+            counts.check(self, self.held)
 
     def stop(self):
         """SIGTERM, then: exit status 0 and no sanitizer's report."""

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""
+What a gateway holds: descriptors as the kernel lists them, and connections, requests, attempts, timers, transfers,
+generations and Lua references as its own /metrics tell. Taken when it has started and again when a test is over, its
+clients and providers closed: whatever has not come back is a leak.
+"""
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from .client import Client
+from .waiting import PATIENCE, wait_until
+
+# Back where they were when nothing is under way.
+GAUGES = ("connections", "requests_inflight", "attempts_open", "timers", "slots_inflight", "slots_queued", "upstream_transfers",
+          "generations", "policy_runs", "policy_coroutines", "policy_references", "target_inflight")
+IDLE = "upstream_connections"   # may stay open; each accounts for one TCP socket
+AT_START = {"generations": 1}   # what a gateway holds whose start was not seen; of all else nothing
+LIBCURL_SOCKETS = 2             # a pair for each thread's libcurl, made with the first transfer that needs it
+SAMPLE = re.compile(r"^moongate_(\w+)(?:\{[^\n]*\})? (\S+)$", re.MULTILINE)
+
+
+@dataclass
+class Counts:
+    gauges: Counter         # name without moongate_ -> value
+    descriptors: Counter    # kind -> how many
+
+    def lines(self, other):
+        """A table of both, what differs marked."""
+        rows = [(f"moongate_{name}", self.gauges[name], other.gauges[name]) for name in (*GAUGES, IDLE)]
+        kinds = sorted({*self.descriptors, *other.descriptors})
+        rows += [(f"descriptors: {kind}", self.descriptors[kind], other.descriptors[kind]) for kind in kinds]
+        return "\n".join(f"{'*' if a != b else ' '} {name:50} {a:>6g} {b:>6g}" for name, a, b in rows)
+
+
+def _tcp_inodes(pid):
+    """Of the machine: its table is read only when sockets have to be told apart."""
+    tables = [Path(f"/proc/{pid}/net/{name}") for name in ("tcp", "tcp6")]
+    return {line.split()[9] for table in tables if table.exists() for line in table.read_text().splitlines()[1:]}
+
+
+def descriptors(pid):
+    """How many of each kind the process has: files by path, pipes, tcp, socket (all other families), anonymous inodes by type."""
+    kinds, tcp = Counter(), None
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            target = os.readlink(f"/proc/{pid}/fd/{name}")
+        except FileNotFoundError:   # closed meanwhile
+            continue
+        kind, _, inode = target.partition(":[")
+        if kind == "socket":
+            tcp = _tcp_inodes(pid) if tcp is None else tcp
+            kind = "tcp" if inode[:-1] in tcp else "socket"
+        elif kind == "anon_inode":
+            kind = target
+        kinds[kind] += 1
+    return kinds
+
+
+def _gauges(text):
+    out = Counter()
+    for name, value in SAMPLE.findall(text):
+        if name in GAUGES or name == IDLE:
+            out[name] += float(value)
+    return out
+
+
+def take(gateway):
+    """The counts now. The connection that asks is among the descriptors, each time."""
+    pid = gateway.process.pid
+    if not gateway.admin:
+        return Counts(Counter(), descriptors(pid))
+    with Client(gateway.admin) as client:
+        answer = client.request("GET", "/metrics").read()
+        assert answer.status == 200, answer.body
+        return Counts(_gauges(answer.body.decode()), descriptors(pid))
+
+
+def left_over(before, now):
+    """Names of what is there now and was not before."""
+    if before is None:
+        return [name for name in GAUGES if now.gauges[name] > AT_START.get(name, 0)]
+    found = [name for name in GAUGES if now.gauges[name] > before.gauges[name]]
+    allowed = Counter(before.descriptors)
+    allowed["tcp"] += now.gauges[IDLE] - before.gauges[IDLE]
+    allowed["socket"] += LIBCURL_SOCKETS * (now.descriptors["anon_inode:[eventpoll]"])
+    return found + [kind for kind, count in now.descriptors.items() if count > allowed[kind]]
+
+
+def check(gateway, before, deadline=PATIENCE):
+    """Waits until nothing is left over; fails with both tables."""
+    seen = None
+
+    def settled():
+        nonlocal seen
+        seen = take(gateway)
+        return not left_over(before, seen)
+    try:
+        wait_until(settled, "nothing to be left over", deadline)
+    except AssertionError:
+        start = before or Counts(Counter(AT_START), Counter())
+        raise AssertionError(f"the gateway still holds {', '.join(left_over(before, seen))}, {deadline:g} s after clients and "
+                             f"providers were closed (at the start, now):\n{start.lines(seen)}") from None
