@@ -57,7 +57,7 @@ $(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libmoongate.a
 	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP $< $(BUILD)/libmoongate.a -lcmocka $(LIBS) -o $@
 
 # tests/support/failing_memory.h stands between our objects and the system's allocator.
-$(BUILD)/tests/test_memory $(BUILD)/tests/test_transport_memory: LIBS += $(patsubst %,-Wl$(comma)--wrap=%,malloc calloc realloc strdup strndup asprintf)
+$(filter %memory,$(UNIT)): LIBS += $(patsubst %,-Wl$(comma)--wrap=%,malloc calloc realloc strdup strndup asprintf)
 comma := ,
 
 unit-tests: $(UNIT)

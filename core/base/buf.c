@@ -24,6 +24,11 @@ void buf_init(struct buf *b, size_t max) {
     b->max = max < SIZE_MAX - 1 ? max : SIZE_MAX - 1; /* room for the NUL */
 }
 
+void buf_over(struct buf *b, char *storage, size_t size) {
+    *b = (struct buf){.data = storage, .cap = size, .max = size};
+    storage[0] = '\0';
+}
+
 void buf_release(struct buf *b) {
     if (b->cap) {
         free(b->data);

@@ -21,6 +21,9 @@ struct buf {
 };
 
 void buf_init(struct buf *b, size_t max);
+/* Over `size` + 1 bytes of somebody else's storage, which holds at most `size`; never grows, and
+ * must not be released, taken or reused. */
+void buf_over(struct buf *b, char *storage, size_t size);
 void buf_release(struct buf *b); /* frees, and leaves an empty buffer with the same max */
 void buf_clear(struct buf *b);   /* len = 0, storage kept */
 /* Clears; storage above `keep` bytes is freed. */

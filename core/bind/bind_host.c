@@ -21,11 +21,7 @@ static int host_gc(lua_State *L) {
 static struct moongate_call *push_call(lua_State *L) {
     struct moongate_call *call = lua_newuserdatauv(L, sizeof(*call), 0);
     memset(call, 0, sizeof(*call));
-    if (luaL_newmetatable(L, "moongate.host_call")) {
-        lua_pushcfunction(L, host_gc);
-        lua_setfield(L, -2, "__gc");
-    }
-    lua_setmetatable(L, -2);
+    bind_set_gc(L, "moongate.host_call", host_gc);
     return call;
 }
 

@@ -10,12 +10,29 @@
 #include "gateway/exchange.h"
 #include "policy/policy_lua.h"
 
-/* A buffer that Lua frees: what an error would leak otherwise. Pushes it. */
+/* Gives the userdata on top the finalizer; `name` is for it alone in the registry. */
+void bind_set_gc(lua_State *L, const char *name, lua_CFunction gc);
+/*
+ * A buffer in Lua's own memory, for what may raise halfway: the collector frees it, the state's cap
+ * counts it, and nothing has to be called for that (a finalizer comes late, and never when there is
+ * no memory to call it). Push it with room for `first` bytes; when a write finds it full, grow it,
+ * which raises `too_long` at `max`, and write again.
+ */
+struct bind_text {
+    struct buf buf;
+    size_t max;
+    int index; /* of the userdata that holds it */
+};
+void bind_text_push(lua_State *L, struct bind_text *t, size_t first, size_t max);
+void bind_text_grow(lua_State *L, struct bind_text *t, const char *too_long);
+
+/* A buffer that Lua frees when an error is raised. Pushes it. Who has used it releases it at once.
+ */
 struct buf *bind_push_buf(lua_State *L, size_t max);
 
-/* Appends the value as JSON. Read-only tables are seen through; functions, cycles, NaN and infinity
- * raise. Sequences are arrays, an empty table is an object. */
-void bind_encode(lua_State *L, int index, struct buf *out);
+/* Pushes the value as JSON text of at most `max` bytes. Read-only tables are seen through;
+ * functions, cycles, NaN and infinity raise. Sequences are arrays, an empty table is an object. */
+void bind_push_json(lua_State *L, int index, size_t max);
 /* Pushes the JSON value as Lua; null is nil (inside tables: absent). */
 void bind_decode(lua_State *L, struct str text, const struct jvalue *value);
 /* Pushes what stands at `path` in the text, or nil. */

@@ -57,10 +57,9 @@ static void read_set(lua_State *L, int anchor, struct send_options *o) {
     lua_pushnil(L);
     while (lua_next(L, table)) {
         struct jedit *e = new_edit(L, o);
-        struct buf *json = bind_push_buf(L, LUA_STRING_MAX);
-        bind_encode(L, -2, json);
-        e->raw = buf_str(json);
-        luaL_ref(L, anchor); /* the buffer */
+        bind_push_json(L, -1, LUA_STRING_MAX);
+        e->raw.p = lua_tolstring(L, -1, &e->raw.n);
+        luaL_ref(L, anchor); /* the text */
         lua_pop(L, 1);
         lua_pushvalue(L, -1);
         e->name = keep_string(L, anchor, "a name in set", 256);

@@ -76,9 +76,7 @@ static void copy_headers(lua_State *L, int table, int response) {
 
 static void copy_body(lua_State *L, int table, int response) {
     if (lua_getfield(L, table, "json") != LUA_TNIL) {
-        struct buf *json = bind_push_buf(L, LUA_BODY_MAX);
-        bind_encode(L, -2, json);
-        lua_pushlstring(L, json->data, json->len);
+        bind_push_json(L, -1, LUA_BODY_MAX);
         lua_setfield(L, response, "body");
         lua_pushboolean(L, 1);
         lua_setfield(L, response, "json");

@@ -9,18 +9,46 @@
 #define BUF_CLASS "moongate.buf"
 
 static int buf_gc(lua_State *L) {
-    buf_release(luaL_checkudata(L, 1, BUF_CLASS));
+    buf_release(lua_touserdata(L, 1)); /* looking its class up would ask for memory */
     return 0;
+}
+
+/* The metatable is registered when it is whole: memory may run out on the way. */
+void bind_set_gc(lua_State *L, const char *name, lua_CFunction gc) {
+    if (luaL_getmetatable(L, name) == LUA_TNIL) {
+        lua_pop(L, 1);
+        lua_createtable(L, 0, 1);
+        lua_pushcfunction(L, gc);
+        lua_setfield(L, -2, "__gc");
+        lua_pushvalue(L, -1);
+        lua_setfield(L, LUA_REGISTRYINDEX, name);
+    }
+    lua_setmetatable(L, -2);
+}
+
+void bind_text_push(lua_State *L, struct bind_text *t, size_t first, size_t max) {
+    t->max = max;
+    buf_over(&t->buf, lua_newuserdatauv(L, first + 1, 0), first);
+    t->index = lua_gettop(L);
+}
+
+void bind_text_grow(lua_State *L, struct bind_text *t, const char *too_long) {
+    size_t size = t->buf.max;
+    if (size >= t->max) {
+        luaL_error(L, "%s", too_long);
+    }
+    size = size * 4 < t->max ? size * 4 : t->max;
+    struct buf larger;
+    buf_over(&larger, lua_newuserdatauv(L, size + 1, 0), size);
+    (void)!buf_add_str(&larger, buf_str(&t->buf)); /* it has room */
+    t->buf = larger;
+    lua_replace(L, t->index);
 }
 
 struct buf *bind_push_buf(lua_State *L, size_t max) {
     struct buf *b = lua_newuserdatauv(L, sizeof(*b), 0);
     buf_init(b, max);
-    if (luaL_newmetatable(L, BUF_CLASS)) {
-        lua_pushcfunction(L, buf_gc);
-        lua_setfield(L, -2, "__gc");
-    }
-    lua_setmetatable(L, -2);
+    bind_set_gc(L, BUF_CLASS, buf_gc);
     return b;
 }
 

@@ -116,8 +116,9 @@ static const struct attempt *last_begun(const struct exchange *x) {
     return last;
 }
 
-static void write_line(struct buf *line, const struct exchange *x, enum exchange_end end,
-                       size_t sent, usec now) {
+/* -1: it is longer than a line may be, or memory is short. */
+static int write_line(struct buf *line, const struct exchange *x, enum exchange_end end,
+                      size_t sent, usec now) {
     const struct http_request *r = x->request;
     const struct attempt *a = x->relayed || end != END_CLIENT_GONE ? x->relayed : last_begun(x);
     int bad = buf_addc(line, '{');
@@ -136,12 +137,16 @@ static void write_line(struct buf *line, const struct exchange *x, enum exchange
     bad |= number(line, "request_bytes", (double)r->body.len);
     bad |= number(line, "response_bytes", (double)sent);
     bad |= a && a->usage.seen ? usage_fields(line, &a->usage) : 0;
-    bad |= buf_addc(line, '}');
-    if (bad) { /* longer than a line may be: says so with what identifies it */
-        buf_clear(line);
-        bad = buf_addf(line, "{\"id\":\"%s\",\"status\":%d,\"end\":\"%s\",\"truncated\":true}",
-                       x->id, x->status, end_name(end));
-    }
+    return bad | buf_addc(line, '}');
+}
+
+/* In place of a line that cannot be written: what identifies it, without asking for memory. */
+static void write_short(struct gateway *g, const struct exchange *x, enum exchange_end end) {
+    char line[192];
+    int n = snprintf(line, sizeof(line),
+                     "{\"id\":\"%s\",\"status\":%d,\"end\":\"%s\",\"truncated\":true}", x->id,
+                     x->status, end_name(end));
+    g->access(g->access_ctx, line, (size_t)n);
 }
 
 /* What the request's policy cost, by policy. */
@@ -208,8 +213,11 @@ void accesslog_write(struct exchange *x, enum exchange_end end) {
     if (g->access) {
         struct buf line;
         buf_init(&line, MAX_LINE);
-        write_line(&line, x, end, sent, now);
-        g->access(g->access_ctx, line.data, line.len);
+        if (write_line(&line, x, end, sent, now) == 0) {
+            g->access(g->access_ctx, line.data, line.len);
+        } else {
+            write_short(g, x, end);
+        }
         buf_release(&line);
     }
 }

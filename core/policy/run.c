@@ -21,6 +21,7 @@ struct run {
     lua_State *co;                 /* NULL: to be made */
     usec born, used;               /* CPU time used so far */
     unsigned long long steps, bytes;
+    unsigned long number; /* in its lane, from 1: none is used twice */
     enum kill_reason killed;
     size_t policy;     /* its index; NO_POLICY until a handler was pushed */
     int line;          /* of that route's handler */
@@ -154,6 +155,12 @@ void *policy_request_or_null(lua_State *L) {
     return lane && lane->current ? lane->current->request : NULL;
 }
 
+unsigned long policy_run(lua_State *L) {
+    struct lane *lane = policy_lane(L);
+
+    return lane && lane->current ? lane->current->number : 0;
+}
+
 void *policy_request(lua_State *L) {
     void *request = policy_request_or_null(L);
     lua_Debug ar;
@@ -260,6 +267,7 @@ static enum run_status start(struct run *run, struct err *err) {
     run->started = true;
     run->born = clock_now();
     count_add(run->lane->calls, 1);
+    run->number = count_get(run->lane->calls);
     if (run->lane->worn) {
         err_set(err, "the policies' memory (%zu bytes) is full of what they keep between requests",
                 box->alloc.cap);

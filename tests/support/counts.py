@@ -18,7 +18,9 @@ GAUGES = ("connections", "requests_inflight", "attempts_open", "timers", "slots_
           "generations", "policy_runs", "policy_coroutines", "policy_references", "target_inflight")
 IDLE = "upstream_connections"   # may stay open; each accounts for one TCP socket
 AT_START = {"generations": 1}   # what a gateway holds whose start was not seen; of all else nothing
+UNKNOWN = 1000                  # idle connections of a gateway without an admin listener, whose providers go on
 LIBCURL_SOCKETS = 2             # a pair for each thread's libcurl, made with the first transfer that needs it
+OWN_TCP, PROVIDER_TCP = "tcp of its own ports", "tcp to providers"
 SAMPLE = re.compile(r"^moongate_(\w+)(?:\{[^\n]*\})? (\S+)$", re.MULTILINE)
 
 
@@ -35,15 +37,19 @@ class Counts:
         return "\n".join(f"{'*' if a != b else ' '} {name:50} {a:>6g} {b:>6g}" for name, a, b in rows)
 
 
-def _tcp_inodes(pid):
-    """Of the machine: its table is read only when sockets have to be told apart."""
+def _tcp_ports(pid):
+    """The machine's TCP sockets: inode -> local port."""
     tables = [Path(f"/proc/{pid}/net/{name}") for name in ("tcp", "tcp6")]
-    return {line.split()[9] for table in tables if table.exists() for line in table.read_text().splitlines()[1:]}
+    rows = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
+    return {row[9]: int(row[1].rpartition(":")[2], 16) for row in rows}
 
 
-def descriptors(pid):
-    """How many of each kind the process has: files by path, pipes, tcp, socket (all other families), anonymous inodes by type."""
-    kinds, tcp = Counter(), None
+def descriptors(pid, own_ports):
+    """
+    How many of each kind the process has: files by path, pipes, anonymous inodes by type, TCP sockets on its own ports and to
+    others, other sockets.
+    """
+    kinds, tcp = Counter(), _tcp_ports(pid)
     for name in os.listdir(f"/proc/{pid}/fd"):
         try:
             target = os.readlink(f"/proc/{pid}/fd/{name}")
@@ -51,8 +57,8 @@ def descriptors(pid):
             continue
         kind, _, inode = target.partition(":[")
         if kind == "socket":
-            tcp = _tcp_inodes(pid) if tcp is None else tcp
-            kind = "tcp" if inode[:-1] in tcp else "socket"
+            port = tcp.get(inode[:-1])
+            kind = "socket" if port is None else OWN_TCP if port in own_ports else PROVIDER_TCP
         elif kind == "anon_inode":
             kind = target
         kinds[kind] += 1
@@ -70,12 +76,13 @@ def _gauges(text):
 def take(gateway):
     """The counts now. The connection that asks is among the descriptors, each time."""
     pid = gateway.process.pid
+    ports = {int(address.rpartition(":")[2]) for address in filter(None, (*gateway.addresses, gateway.admin))}
     if not gateway.admin:
-        return Counts(Counter(), descriptors(pid))
+        return Counts(Counter(), descriptors(pid, ports))
     with Client(gateway.admin) as client:
         answer = client.request("GET", "/metrics").read()
         assert answer.status == 200, answer.body
-        return Counts(_gauges(answer.body.decode()), descriptors(pid))
+        return Counts(_gauges(answer.body.decode()), descriptors(pid, ports))
 
 
 def left_over(before, now):
@@ -84,7 +91,7 @@ def left_over(before, now):
         return [name for name in GAUGES if now.gauges[name] > AT_START.get(name, 0)]
     found = [name for name in GAUGES if now.gauges[name] > before.gauges[name]]
     allowed = Counter(before.descriptors)
-    allowed["tcp"] += now.gauges[IDLE] - before.gauges[IDLE]
+    allowed[PROVIDER_TCP] += now.gauges[IDLE] - before.gauges[IDLE] if now.gauges else UNKNOWN
     allowed["socket"] += LIBCURL_SOCKETS * (now.descriptors["anon_inode:[eventpoll]"])
     return found + [kind for kind, count in now.descriptors.items() if count > allowed[kind]]
 

@@ -358,6 +358,21 @@ static inline struct lane *world_lane(struct world *world) {
     return generation_lane(worker_generation(&world->w), 0);
 }
 
+/* No timer, attempt, transfer, coroutine or Lua value is held by any request. */
+static inline void world_check_counts(struct world *world) {
+    struct lane_stats lane;
+    struct slots_stats slots;
+    lane_stats(world_lane(world), &lane);
+    slots_table_stats(world->g.state.slots, &slots);
+    assert_int_equal(count_get(world->w.timers.joined), 0);
+    assert_int_equal(count_get(world->w.n_attempts), 0);
+    assert_int_equal(world->up.live, 0);
+    assert_int_equal(lane.coroutines, 0);
+    assert_int_equal(lane.references, 0);
+    assert_int_equal(slots.inflight, 0);
+    assert_int_equal(slots.queued, 0);
+}
+
 static inline size_t world_runs(struct world *world) {
     struct lane_stats stats;
     lane_stats(world_lane(world), &stats);
@@ -391,7 +406,7 @@ static inline void world_free(struct world *world) {
     }
     WORLD_WAIT(world, !world->w.leftovers);
     world_check_idle(world);
-    assert_int_equal(world->up.live, 0);
+    world_check_counts(world);
     worker_release(&world->w);
     loader_finish(&world->loader);
     loader_release(&world->loader);
