@@ -15,7 +15,7 @@ static int gauge(struct buf *out, const char *name, const char *help, const char
 /* What is alive now, over all workers. Flat when nothing leaks: each is back where it was when the
  * last request is over, idle connections apart. */
 struct totals {
-    size_t clients, exchanges, attempts, timers, transfers, connections;
+    size_t clients, exchanges, attempts, timers, transfers, connections, libcurl;
 };
 
 static void add_transport(struct totals *t, const struct transport *transport) {
@@ -23,6 +23,7 @@ static void add_transport(struct totals *t, const struct transport *transport) {
     transport->ops->stats(transport, &stats);
     t->transfers += stats.active;
     t->connections += stats.connections;
+    t->libcurl += stats.libcurl;
 }
 
 static struct totals sum_workers(const struct gateway *g) {
@@ -61,6 +62,8 @@ static int alive(const struct admin_env *env, struct buf *out) {
          t.transfers},
         {"moongate_upstream_connections", "Connections to providers open, idle ones included.",
          t.connections},
+        {"moongate_upstream_connections_libcurl",
+         "Of these: libcurl's, which sees that a provider closed with its next use.", t.libcurl},
         {"moongate_generations", "Generations in memory.", live.generations},
         {"moongate_policy_runs", "Policy runs under way, in all generations.", live.runs},
         {"moongate_policy_coroutines", "Coroutines held by policy runs under way.",

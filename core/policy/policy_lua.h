@@ -21,8 +21,8 @@ void *policy_request(lua_State *L);
 /* Like it, NULL when there is none; does not raise. */
 void *policy_request_or_null(lua_State *L);
 
-/* The number of the run under way, which no other run of the lane has or will have; 0: there is none.
- * Does not raise. */
+/* The number of the run under way, which no other run of the lane ever has; 0: there is none. Does
+ * not raise. */
 unsigned long policy_run(lua_State *L);
 
 /* Charges C-side work to the run under way (one step is about one VM instruction); stops the run

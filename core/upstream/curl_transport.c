@@ -632,6 +632,7 @@ static void op_stats(const struct transport *base, struct transport_stats *out) 
     const struct curl_transport *t = (const struct curl_transport *)base;
     *out = (struct transport_stats){.active = count_get(t->n_active),
                                     .connections = count_get(t->sockets),
+                                    .libcurl = count_get(t->sockets),
                                     .opened = count_get(t->opened)};
 }
 

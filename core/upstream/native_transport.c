@@ -592,7 +592,8 @@ static void op_stats(const struct transport *base, struct transport_stats *out) 
     const struct native *t = (const struct native *)base;
     struct links_stats links;
     links_stats(t->links, &links);
-    *out = (struct transport_stats){count_get(t->n_active), links.connections, links.opened};
+    *out = (struct transport_stats){
+        .active = count_get(t->n_active), .connections = links.connections, .opened = links.opened};
 }
 
 static void op_free(struct transport *base) {

@@ -42,6 +42,7 @@ static void op_stats(const struct transport *base, struct transport_stats *out) 
     }
     out->active += more.active;
     out->connections += more.connections;
+    out->libcurl += more.libcurl;
     out->opened += more.opened;
 }
 

@@ -76,8 +76,9 @@ struct transfer_request {
 };
 
 struct transport_stats {
-    size_t active;        /* transfers under way */
-    size_t connections;   /* open sockets, idle ones included */
+    size_t active;      /* transfers under way */
+    size_t connections; /* open sockets, idle ones included */
+    size_t libcurl; /* of these: libcurl's, which sees the other side's close with its next use */
     unsigned long opened; /* connections made so far */
 };
 

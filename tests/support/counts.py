@@ -17,10 +17,12 @@ from .waiting import PATIENCE, wait_until
 GAUGES = ("connections", "requests_inflight", "attempts_open", "timers", "slots_inflight", "slots_queued", "upstream_transfers",
           "generations", "policy_runs", "policy_coroutines", "policy_references", "target_inflight")
 IDLE = "upstream_connections"   # may stay open; each accounts for one TCP socket
+UNWATCHED = "upstream_connections_libcurl"  # of these; may stay open although the provider has closed
 AT_START = {"generations": 1}   # what a gateway holds whose start was not seen; of all else nothing
 UNKNOWN = 1000                  # idle connections of a gateway without an admin listener, whose providers go on
 LIBCURL_SOCKETS = 2             # a pair for each thread's libcurl, made with the first transfer that needs it
-OWN_TCP, PROVIDER_TCP = "tcp of its own ports", "tcp to providers"
+OWN_TCP, PROVIDER_TCP, CLOSED_TCP = "tcp of its own ports", "tcp to providers", "tcp to providers, closed by them"
+CLOSE_WAIT = "08"
 SAMPLE = re.compile(r"^moongate_(\w+)(?:\{[^\n]*\})? (\S+)$", re.MULTILINE)
 
 
@@ -31,17 +33,17 @@ class Counts:
 
     def lines(self, other):
         """A table of both, what differs marked."""
-        rows = [(f"moongate_{name}", self.gauges[name], other.gauges[name]) for name in (*GAUGES, IDLE)]
+        rows = [(f"moongate_{name}", self.gauges[name], other.gauges[name]) for name in (*GAUGES, IDLE, UNWATCHED)]
         kinds = sorted({*self.descriptors, *other.descriptors})
         rows += [(f"descriptors: {kind}", self.descriptors[kind], other.descriptors[kind]) for kind in kinds]
         return "\n".join(f"{'*' if a != b else ' '} {name:50} {a:>6g} {b:>6g}" for name, a, b in rows)
 
 
 def _tcp_ports(pid):
-    """The machine's TCP sockets: inode -> local port."""
+    """The machine's TCP sockets: inode -> (local port, state)."""
     tables = [Path(f"/proc/{pid}/net/{name}") for name in ("tcp", "tcp6")]
     rows = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
-    return {row[9]: int(row[1].rpartition(":")[2], 16) for row in rows}
+    return {row[9]: (int(row[1].rpartition(":")[2], 16), row[3]) for row in rows}
 
 
 def descriptors(pid, own_ports):
@@ -57,8 +59,9 @@ def descriptors(pid, own_ports):
             continue
         kind, _, inode = target.partition(":[")
         if kind == "socket":
-            port = tcp.get(inode[:-1])
-            kind = "socket" if port is None else OWN_TCP if port in own_ports else PROVIDER_TCP
+            port, state = tcp.get(inode[:-1], (None, None))
+            kind = CLOSED_TCP if state == CLOSE_WAIT else PROVIDER_TCP
+            kind = "socket" if port is None else OWN_TCP if port in own_ports else kind
         elif kind == "anon_inode":
             kind = target
         kinds[kind] += 1
@@ -68,7 +71,7 @@ def descriptors(pid, own_ports):
 def _gauges(text):
     out = Counter()
     for name, value in SAMPLE.findall(text):
-        if name in GAUGES or name == IDLE:
+        if name in (*GAUGES, IDLE, UNWATCHED):
             out[name] += float(value)
     return out
 
@@ -92,6 +95,7 @@ def left_over(before, now):
     found = [name for name in GAUGES if now.gauges[name] > before.gauges[name]]
     allowed = Counter(before.descriptors)
     allowed[PROVIDER_TCP] += now.gauges[IDLE] - before.gauges[IDLE] if now.gauges else UNKNOWN
+    allowed[CLOSED_TCP] = now.gauges[UNWATCHED] if now.gauges else 0
     allowed["socket"] += LIBCURL_SOCKETS * (now.descriptors["anon_inode:[eventpoll]"])
     return found + [kind for kind, count in now.descriptors.items() if count > allowed[kind]]
 

@@ -20,6 +20,7 @@ struct asking {
     int status;        /* of the good answer */
     const char *body;  /* of it; NULL: not looked at */
     bool cut;          /* the good answer is one that breaks off */
+    bool by_policy;    /* nothing fails before the policy calls begin */
     size_t whole, errors, closed;
 };
 
@@ -213,6 +214,7 @@ static void ask_failing(struct asking *a, size_t at) {
     size_t played = 0;
     usec until = clock_now() + WORLD_DEADLINE;
     begin(at);
+    failing()->on = !a->by_policy;
     if (try_connect(world, &c)) {
         assert_int_equal(send(c.fd, a->text, strlen(a->text), MSG_NOSIGNAL),
                          (ssize_t)strlen(a->text));

@@ -278,8 +278,8 @@ static inline void world_write_config(struct world *world, const char *provider,
 }
 
 static inline void world_write_policy(struct world *world, const char *handle) {
-    char text[4096];
-    snprintf(text, sizeof(text), WORLD_POLICY, handle);
+    char text[16384];
+    assert_true((size_t)snprintf(text, sizeof(text), WORLD_POLICY, handle) < sizeof(text));
     folder_write(world->folder, "policies/own.lua", text);
 }
 
@@ -302,6 +302,10 @@ static inline struct world *world_new(struct folder *folder, const char *provide
     world->g.access_ctx = world;
     world->g.bindings = &bind_bindings;
     world->host.gateway = &world->g;
+#ifdef WORLD_FUNCTIONS /* of moongate.host */
+    world->host.functions = WORLD_FUNCTIONS;
+    world->host.n_functions = sizeof(WORLD_FUNCTIONS) / sizeof(*WORLD_FUNCTIONS);
+#endif
     world->g.env =
         (struct policy_env){.modules = bind_modules, .host = &world->host, .log = &world->g.log};
     world->workers[0] = &world->w;
