@@ -85,6 +85,10 @@ test-clients: ## what comes from npm: JavaScript SDKs, a pretend provider, an ag
 lint: ## the rules of the house: includes, banned functions, file openings
 	@tests/support/lint.sh
 
+tsan: ## look for data races: threaded unit tests and multi-worker end-to-end tests under ThreadSanitizer
+	@tests/support/setup.sh test
+	@tests/support/tsan.sh
+
 reference: ## write the reference in policies/README.md anew, from lua/meta
 	@lua5.4 tests/support/reference.lua
 
@@ -114,5 +118,5 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 FORCE:
-.PHONY: FORCE all unit-tests setup asan demo test test-clients lint reference bench fuzz install clean help
+.PHONY: FORCE all unit-tests setup asan demo test test-clients lint tsan reference bench fuzz install clean help
 -include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT:=.d)
