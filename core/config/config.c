@@ -56,9 +56,7 @@ struct config *config_load_all(struct snapshot *snapshot, const struct config_lu
     config_check(&l, &config_schema, &root, &at);
     config_rules(&l, &root);
     c = config_build(&l, &root);
-    if (c) {
-        config_tls(&l, &root, c);
-    } else {
+    if (!c) {
         diags_error(diags, l.file, 0, "memory is short");
     }
     value_release(&root);

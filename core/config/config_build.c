@@ -484,6 +484,7 @@ static int build(struct load *l, struct config *c, const struct value *root) {
         build_routes(l, c, value_field(root, "routes"))) {
         return -1;
     }
+    config_tls(l, root, c); /* its files are inputs */
     return build_inputs(c, l->snapshot) || build_secrets(c, root) ? -1 : 0;
 }
 
