@@ -6,6 +6,7 @@ clients and providers closed: whatever has not come back is a leak.
 """
 import os
 import re
+import ssl
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ UNKNOWN = 1000                  # idle connections of a gateway without an admin
 LIBCURL_SOCKETS = 2             # a pair for each thread's libcurl, made with the first transfer that needs it
 OWN_TCP, PROVIDER_TCP, CLOSED_TCP = "tcp of its own ports", "tcp to providers", "tcp to providers, closed by them"
 CLOSE_WAIT = "08"
+RESOLVERS = 1                   # each thread's, made with the first name that is looked up
 SAMPLE = re.compile(r"^moongate_(\w+)(?:\{[^\n]*\})? (\S+)$", re.MULTILINE)
 
 
@@ -76,13 +78,22 @@ def _gauges(text):
     return out
 
 
+def _admin_tls(gateway):
+    """A context that takes any certificate, when the admin listener has one."""
+    if not gateway.admin_tls:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
 def take(gateway):
     """The counts now. The connection that asks is among the descriptors, each time."""
     pid = gateway.process.pid
     ports = {int(address.rpartition(":")[2]) for address in filter(None, (*gateway.addresses, gateway.admin))}
     if not gateway.admin:
         return Counts(Counter(), descriptors(pid, ports))
-    with Client(gateway.admin) as client:
+    with Client(gateway.admin, tls=_admin_tls(gateway)) as client:
         answer = client.request("GET", "/metrics").read()
         assert answer.status == 200, answer.body
         return Counts(_gauges(answer.body.decode()), descriptors(pid, ports))
@@ -96,7 +107,9 @@ def left_over(before, now):
     allowed = Counter(before.descriptors)
     allowed[PROVIDER_TCP] += now.gauges[IDLE] - before.gauges[IDLE] if now.gauges else UNKNOWN
     allowed[CLOSED_TCP] = now.gauges[UNWATCHED] if now.gauges else 0
-    allowed["socket"] += LIBCURL_SOCKETS * (now.descriptors["anon_inode:[eventpoll]"])
+    threads = now.descriptors["anon_inode:[eventpoll]"]
+    allowed["socket"] += LIBCURL_SOCKETS * threads
+    allowed["anon_inode:[eventfd]"] += RESOLVERS * threads
     return found + [kind for kind, count in now.descriptors.items() if count > allowed[kind]]
 
 

@@ -94,6 +94,7 @@ class Gateway:
         self.addresses = []
         self.checked = False
         self.uncounted = uncounted
+        self.admin_tls = False
         self.held = None    # what it held when it had started
         self.write_config(config)
         for name, text in (policies or {}).items():
@@ -119,6 +120,7 @@ class Gateway:
         if not isinstance(config, str):
             config = {"listen": "127.0.0.1:0", "workers": 2,
                       "admin": {"listen": "127.0.0.1:0", "token": ADMIN_TOKEN}, **config}
+            self.admin_tls = "tls" in config["admin"]
             config["limits"] = {"drain_time": 2, **config.get("limits", {})}
             config = "return " + lua(config) + "\n"
         self.write("gateway.lua", config)
