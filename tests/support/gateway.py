@@ -18,6 +18,7 @@ from .waiting import PATIENCE, wait_until
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = Path(os.environ.get("MOONGATE_BIN") or ROOT / "build/asan/moongate")
 PLAIN = Path(os.environ.get("MOONGATE_PLAIN_BIN") or ROOT / "build/moongate")  # no sanitizer: what memory is measured on
+TRANSPORT = os.environ.get("MOONGATE_TEST_TRANSPORT")  # for every provider that names none: "libcurl"
 ADMIN_TOKEN = "admin-token-of-the-tests"
 REPORTS = re.compile(r"ERROR: \w+Sanitizer|runtime error:|WARNING: \w+Sanitizer|SUMMARY: \w+Sanitizer")
 
@@ -74,6 +75,13 @@ def parse_metrics(text):
     return samples
 
 
+def over_transport(providers):
+    """The providers of a configuration, spoken to as MOONGATE_TEST_TRANSPORT says."""
+    if not TRANSPORT or not isinstance(providers, dict):
+        return providers
+    return {name: {"transport": TRANSPORT, **p} if isinstance(p, dict) else p for name, p in providers.items()}
+
+
 class Gateway:
     """
     Gateway(folder, config): config is a dict (written as a Lua table, with `listen` and `admin` on free
@@ -122,6 +130,8 @@ class Gateway:
                       "admin": {"listen": "127.0.0.1:0", "token": ADMIN_TOKEN}, **config}
             self.admin_tls = "tls" in config["admin"]
             config["limits"] = {"drain_time": 2, **config.get("limits", {})}
+            if "providers" in config:
+                config["providers"] = over_transport(config["providers"])
             config = "return " + lua(config) + "\n"
         self.write("gateway.lua", config)
 
