@@ -81,12 +81,23 @@ static unsigned long log_dropped(void *ctx) {
     return logfile_dropped(gw->error_log) + logfile_dropped(gw->access_log);
 }
 
+static void access_trouble(void *ctx, const char *words) {
+    struct moongate *gw = ctx;
+    log_error(&gw->gateway.log, "the access log %s", words);
+}
+
+static void error_trouble(void *ctx, const char *words) {
+    struct moongate *gw = ctx;
+    log_error(&gw->gateway.log, "the error log %s", words);
+}
+
 static int open_logs(struct moongate *gw, const struct config *c, struct err *err) {
     if (!gw->options.log && strcmp(c->log.error, "off") != 0) {
         gw->error_log = logfile_open(c->log.error, err);
         if (!gw->error_log) {
             return -1;
         }
+        logfile_tell(gw->error_log, error_trouble, gw);
     }
     bool off = strcmp(c->log.access, "off") == 0;
     if (!gw->options.access && !off) {
@@ -94,6 +105,7 @@ static int open_logs(struct moongate *gw, const struct config *c, struct err *er
         if (!gw->access_log) {
             return -1;
         }
+        logfile_tell(gw->access_log, access_trouble, gw);
     }
     gw->gateway.access = gw->options.access || gw->access_log ? on_access : NULL;
     gw->gateway.access_ctx = gw;
@@ -136,6 +148,7 @@ struct moongate *moongate_new(const struct moongate_options *options,
     g->bindings = &bind_bindings;
     g->env = (struct policy_env){.modules = bind_modules, .host = &gw->host, .log = &g->log};
     moongate_version(gw->version, sizeof(gw->version));
+    pool_init(&g->memory, 0);
     int bad = state_init(&g->state) | loader_init(&gw->loader, g, options->config_file, library);
     gw->loader.published = on_published;
     gw->loader.published_ctx = gw;
@@ -356,8 +369,9 @@ static void take_down(struct moongate *gw) {
     gw->running = false;
 }
 
-static void announce(struct moongate *gw) {
+static void announce(struct moongate *gw, const struct config *config) {
     const struct log *log = &gw->gateway.log;
+    room_announce(&gw->gateway.room, config, log);
     for (size_t i = 0; i < gw->n_addresses; i++) {
         log_info(log, "listening on %s", gw->addresses[i]);
     }
@@ -387,6 +401,7 @@ static int start(struct moongate *gw, struct event_base *base, struct moongate_e
     gw->n_addresses = 0;
     g->started = clock_wall();
     atomic_store(&g->draining, false);
+    g->room = room_by_descriptors(n);
     int bad = make_workers(gw, n, &err);
     if (bad || assemble(gw, first, &err) != 0) {
         loader_discard(first, n);
@@ -402,7 +417,7 @@ static int start(struct moongate *gw, struct event_base *base, struct moongate_e
         moongate_stop(gw, 0);
         return fail(error, err.text);
     }
-    announce(gw);
+    announce(gw, generation_config(first));
     return 0;
 }
 
@@ -419,7 +434,7 @@ int moongate_attach(struct moongate *gw, struct event_base *base, struct moongat
 static bool join_until(struct worker *w, usec deadline) {
     usec left = deadline - clock_now();
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     left = left > 0 ? left : 0;
     until.tv_sec += left / USEC_PER_SEC;
     until.tv_nsec += (left % USEC_PER_SEC) * 1000;
@@ -427,7 +442,7 @@ static bool join_until(struct worker *w, usec deadline) {
         until.tv_sec++;
         until.tv_nsec -= 1000000000;
     }
-    if (w->thread_started && pthread_timedjoin_np(w->thread, NULL, &until) == 0) {
+    if (w->thread_started && pthread_clockjoin_np(w->thread, NULL, CLOCK_MONOTONIC, &until) == 0) {
         w->thread_started = false;
     }
     return !w->thread_started;

@@ -267,6 +267,7 @@ static void on_accept(void *ctx, int fd) {
     struct admin_client *client =
         a->n_clients < MAX_ADMIN_CONNECTIONS ? calloc(1, sizeof(*client)) : NULL;
     if (!client) {
+        atomic_fetch_add(&a->env.gateway->admin_refused, 1);
         close(fd);
         return;
     }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Gauges and counters as Prometheus text. Needs no token and names no secret. */
 #include "admin/admin_internal.h"
+#include "gateway/control.h"
+#include "gateway/reload.h"
 #include "gateway/worker.h"
 #include "upstream/transport.h"
 
@@ -79,6 +81,47 @@ static int reload_counters(struct gateway *g, struct buf *out) {
                     atomic_load(&g->reloads_unchanged));
 }
 
+/* What clients take together, what it may be at most, and what found no room. */
+static int limits(const struct gateway *g, const struct config *now, struct buf *out) {
+    const struct pool *memory = &g->memory;
+    unsigned long pauses = 0;
+    for (size_t i = 0; i < g->n_workers; i++) {
+        for (size_t j = 0; j < g->workers[i]->n_listeners; j++) {
+            pauses += listener_pauses(g->workers[i]->listeners[j]);
+        }
+    }
+    int bad =
+        gauge(out, "moongate_connections_limit",
+              "Client connections there may be: limits.connections, or what descriptors allow.",
+              "gauge", (double)room_for(&g->room, now));
+    bad |= gauge(out, "moongate_accept_pauses_total",
+                 "Times that accepting paused because descriptors or memory ran out.", "counter",
+                 (double)pauses);
+    bad |= gauge(out, "moongate_admin_refused_total",
+                 "Connections to the admin listener beyond its maximum.", "counter",
+                 (double)atomic_load(&g->admin_refused));
+    bad |= gauge(out, "moongate_memory_bytes",
+                 "Held of bodies and answers, buffers above 16 KiB, all requests together.",
+                 "gauge", (double)pool_used(memory));
+    bad |=
+        gauge(out, "moongate_memory_limit_bytes", "limits.memory.", "gauge", (double)now->memory);
+    return bad | gauge(out, "moongate_memory_refused_total",
+                       "Bodies and answers that limits.memory left no room for.", "counter",
+                       (double)atomic_load(&memory->refused));
+}
+
+static int file_failures(const struct admin_env *env, struct buf *out) {
+    return buf_addf(
+        out,
+        "# HELP moongate_file_failures_total Writes of files in state_dir that failed.\n"
+        "# TYPE moongate_file_failures_total counter\n"
+        "moongate_file_failures_total{file=\"suspensions.json\"} %lu\n"
+        "moongate_file_failures_total{file=\"settings.json\"} %lu\n"
+        "moongate_file_failures_total{file=\"audit.log\"} %lu\n",
+        atomic_load(&env->control->save_failures), atomic_load(&env->loader->overlay_failures),
+        atomic_load(&env->loader->audit.failures));
+}
+
 static int write_metrics(const struct admin_env *env, struct generation *now, struct buf *out) {
     struct gateway *g = env->gateway;
     struct metrics *metrics[MAX_WORKERS];
@@ -98,6 +141,7 @@ static int write_metrics(const struct admin_env *env, struct generation *now, st
     bad |= gauge(out, "moongate_requests_inflight", "Requests under way.", "gauge", t.exchanges);
     bad |=
         gauge(out, "moongate_generation", "The generation in force.", "gauge", generation_id(now));
+    bad |= limits(g, generation_config(now), out) | file_failures(env, out);
     bad |= metrics_policies(now, out);
     bad |= gauge(out, "moongate_policy_memory_bytes", "Lua memory of the generation in force.",
                  "gauge", (double)lanes.bytes);

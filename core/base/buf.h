@@ -9,19 +9,24 @@
 #include <stdarg.h>
 #include <stddef.h>
 
+#include "base/pool.h"
 #include "base/str.h"
 
-enum { BUF_OK = 0, BUF_FULL = -1, BUF_NOMEM = -2 };
+enum { BUF_OK = 0, BUF_FULL = -1, BUF_NOMEM = -2 /* of the machine, or of the pool */ };
 
 struct buf {
     char *data; /* never NULL to readers: points at a static NUL while nothing is allocated */
     size_t len;
-    size_t cap; /* allocated, without the NUL; 0 while static */
-    size_t max; /* len never passes it */
+    size_t cap;        /* allocated, without the NUL; 0 while static */
+    size_t max;        /* len never passes it */
+    struct pool *pool; /* borrowed; NULL: counted nowhere */
+    enum pool_claim claim;
 };
 
 void buf_init(struct buf *b, size_t max);
-void buf_release(struct buf *b); /* frees, and leaves an empty buffer with the same max */
+/* From here on its storage counts in the pool, which outlives it. For a buffer without storage. */
+void buf_share(struct buf *b, struct pool *pool, enum pool_claim claim);
+void buf_release(struct buf *b); /* frees, and leaves an empty buffer with the same max and pool */
 void buf_clear(struct buf *b);   /* len = 0, storage kept */
 /* Clears; storage above `keep` bytes is freed. */
 void buf_reuse(struct buf *b, size_t keep);

@@ -20,9 +20,23 @@
 #define DEFAULT_BODY_MAX MIB(32) /* limits.body: an image in base64 fits */
 #define MAX_BODY_MAX MIB(512)    /* what limits.body may be set to */
 #define MAX_BODY_OF_STRANGERS                                                                      \
-    KIB(64)                   /* read before the key is looked at; more needs a key first          \
-                               */
-#define MAX_CONNECTIONS 16384 /* client connections of one worker */
+    KIB(64) /* read before the key is looked at; more needs a key first                            \
+             */
+
+/* All clients together. */
+#define DEFAULT_CONNECTIONS 16384    /* limits.connections, where descriptors allow that many */
+#define MAX_CONNECTIONS 1000000      /* what it may be set to */
+#define CONNECTION_IDLE_BYTES KIB(2) /* a connection that says nothing, its socket apart */
+#define DESCRIPTORS_APART                                                                          \
+    320 /* not for clients and providers: MAX_ADMIN_CONNECTIONS, listeners, loops, logs, files */
+#define MAX_IDLE_UPSTREAM 512 /* connections to providers that a worker keeps for the next ones */
+#define EVICTION_LOOK 64      /* connections looked at for an idle one to give way to a new one */
+#define DEFAULT_MEMORY                                                                             \
+    MIB(512) /* limits.memory: a dozen of the largest bodies, or 500 of the largest answers held   \
+              */
+#define MIN_MEMORY MIB(1)
+#define MAX_MEMORY MIB(1024 * 1024) /* a typing mistake beyond */
+#define POOL_GRAIN KIB(16) /* smaller buffers do not count: a connection has a handful of them */
 
 /* Answers of providers. */
 #define MAX_ANSWER_HEAD KIB(64)  /* all header lines of an answer */
@@ -146,8 +160,10 @@
 
 /* Log and metrics. */
 #define MAX_LOG_WAITING MIB(4) /* lines not yet written; more are dropped and counted */
-#define MAX_SERIES 4096        /* series of one family and worker; more are counted as dropped */
-#define MAX_LABELS 512         /* label text of one series */
+#define LOG_TROUBLE_PERIOD                                                                         \
+    (10 * USEC_PER_SEC) /* a disk at its brink fails and works many times a second */
+#define MAX_SERIES 4096 /* series of one family and worker; more are counted as dropped */
+#define MAX_LABELS 512  /* label text of one series */
 
 /* Waits that nothing else bounds. */
 #define PLAN_TOTAL                                                                                 \

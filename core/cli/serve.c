@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include "cli/cli.h"
 
@@ -69,6 +70,15 @@ static void stop(struct serving *s) {
     }
 }
 
+/* What the administrator allows at most; the gateway says so when it is less than it wants. */
+static void raise_descriptors(void) {
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
+        r.rlim_cur = r.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &r);
+    }
+}
+
 int cli_serve(int argc, char **argv) {
     struct cli_config c;
     struct moongate_error error;
@@ -78,6 +88,7 @@ int cli_serve(int argc, char **argv) {
         fputs(bad ? "" : HELP, stdout);
         return bad;
     }
+    raise_descriptors();
     sigemptyset(&s.signals);
     sigaddset(&s.signals, SIGHUP);
     sigaddset(&s.signals, SIGINT);

@@ -99,7 +99,8 @@ struct config {
     char **input_files;              /* NULL-terminated: what file() read, for watching */
     char *overlay_file; /* where the overlay is kept, for messages; NULL: not yet kept */
     struct config_log log;
-    size_t body_max;
+    size_t body_max, memory; /* of one request; of all requests and answers held together */
+    int connections;         /* of clients, all workers together */
     usec header_time, body_time, idle_time, write_time, drain_time; /* 10, 60, 75, 60, 30 s */
     struct config_provider *providers;
     size_t n_providers;

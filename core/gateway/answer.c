@@ -244,6 +244,8 @@ static const char *refusal_code(int status) {
         return "not_implemented";
     case 505:
         return "http_version_not_supported";
+    case 503:
+        return "overloaded";
     default:
         return "bad_request";
     }
@@ -251,9 +253,11 @@ static const char *refusal_code(int status) {
 
 void answer_refusal(int status, const char *message, struct headers *headers, struct buf *body) {
     const struct dialect *openai = dialect_find(STR("openai"));
-    if (dialect_write_error(openai, body, status, "invalid_request_error", refusal_code(status),
-                            message) != 0 ||
-        headers_set(headers, STR("content-type"), STR("application/json")) != 0) {
+    if (dialect_write_error(openai, body, status,
+                            status < 500 ? "invalid_request_error" : "gateway_error",
+                            refusal_code(status), message) != 0 ||
+        headers_set(headers, STR("content-type"), STR("application/json")) != 0 ||
+        (status == 503 && headers_set(headers, STR("retry-after"), STR("1")) != 0)) {
         buf_clear(body);
     }
 }

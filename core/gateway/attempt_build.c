@@ -121,6 +121,7 @@ struct attempt *attempt_build(struct exchange *x, const struct send_options *o, 
     a->usage = (struct usage){false, -1, -1, -1, -1};
     buf_init(&a->url, KIB(16));
     buf_init(&a->held, MAX_PLAIN_BODY + HELD_HEADROOM);
+    buf_share(&a->held, &x->worker->gateway->memory, POOL_WORK);
     headers_init(&a->out, MAX_HEADERS * 2, MAX_HEADER_BYTES * 2);
     headers_init(&a->headers, MAX_HEADERS, MAX_ANSWER_HEAD);
     jpieces_init(&a->body);

@@ -17,9 +17,13 @@ int control_save(struct control *c) {
     }
     if (state_save(&c->gateway->state, c->state_dir, &err) == 0) {
         c->saved_serial = serial;
-        c->save_failed = false;
+        if (c->save_failed) {
+            c->save_failed = false;
+            log_info(&c->gateway->log, "suspensions are saved again");
+        }
         return 0;
     }
+    atomic_fetch_add(&c->save_failures, 1);
     if (!c->save_failed) {
         c->save_failed = true; /* tried again each second, told once */
         log_error(&c->gateway->log, "suspensions cannot be saved: %s", err.text);

@@ -8,6 +8,7 @@
 #define GATEWAY_CONTROL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "gateway/gateway.h"
 #include "gateway/mailbox.h"
@@ -27,6 +28,7 @@ struct control {
     char *state_dir; /* owned; NULL: suspensions are not kept */
     unsigned long saved_serial;
     bool save_failed; /* logged once until it works again */
+    atomic_ulong save_failures;
     pthread_t thread;
     bool running;
     struct mail configure_mail, quit_mail;

@@ -12,7 +12,9 @@
 #include <stddef.h>
 
 #include "base/log.h"
+#include "base/pool.h"
 #include "config/config.h"
+#include "gateway/room.h"
 #include "policy/policy.h"
 #include "state/state.h"
 
@@ -47,6 +49,10 @@ struct gateway {
     struct worker **workers;
     size_t n_workers;
     usec started; /* wall clock */
+    struct room room;
+    struct pool memory;      /* of bodies, answers held and output, of all workers: limits.memory */
+    atomic_size_t n_clients; /* of all workers */
+    atomic_ulong admin_refused; /* connections to the admin listener beyond its maximum */
     atomic_bool draining;
     atomic_ulong reloads_applied, reloads_refused, reloads_unchanged;
     atomic_bool reload_refused; /* the last of them */

@@ -34,6 +34,8 @@ static const struct family FAMILIES[METRIC_COUNT] = {
     [METRIC_REFUSED] = {"moongate_refused_total", "Requests refused before a route was found.",
                         NULL},
     [METRIC_CONNECTIONS] = {"moongate_connections_total", "Client connections accepted.", NULL},
+    [METRIC_EVICTED] = {"moongate_connections_evicted_total",
+                        "Idle client connections closed to make room for new ones.", NULL},
     [METRIC_POLICY] = {"moongate_custom", "Counted by a policy.", NULL},
     [METRIC_DURATION] = {"gen_ai_server_request_duration_seconds",
                          "Time one attempt at a provider took.", SECONDS},

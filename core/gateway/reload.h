@@ -70,7 +70,8 @@ struct loader {
     struct history history;
     struct refused_load refused; /* at 0: none since the last load that was applied */
     struct audit audit;
-    _Atomic usec loaded_at; /* wall time of the last load that was applied */
+    atomic_ulong overlay_failures; /* settings that could not be kept on the disk */
+    _Atomic usec loaded_at;        /* wall time of the last load that was applied */
 };
 
 int loader_init(struct loader *l, struct gateway *g, const char *config_file,

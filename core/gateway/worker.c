@@ -12,8 +12,6 @@
 #include "gateway/route.h"
 #include "upstream/outbound.h"
 
-#define IDLE_UPSTREAM_CONNECTIONS 512 /* kept per worker */
-
 struct client {
     struct worker *worker;
     struct conn *conn;
@@ -58,10 +56,9 @@ static void on_closed(void *ctx, struct conn *conn) {
     struct worker *w = client->worker;
     (void)conn;
     *(client->prev ? &client->prev->next : &w->clients) = client->next;
-    if (client->next) {
-        client->next->prev = client->prev;
-    }
+    *(client->next ? &client->next->prev : &w->oldest) = client->prev;
     atomic_fetch_sub(&w->n_clients, 1);
+    atomic_fetch_sub(&w->gateway->n_clients, 1);
     free(client);
     end_if_empty(w);
 }
@@ -90,24 +87,46 @@ static const struct conn_ops CONN_OPS = {.request = on_request,
                                          .drained = worker_client_drained,
                                          .closed = on_closed};
 
+/* Of the connections that are here longest, one that waits for a request gives way. */
+static bool evict_idle(struct worker *w) {
+    struct client *c = w->oldest;
+    for (int i = 0; c && i < EVICTION_LOOK; i++, c = c->prev) {
+        if (conn_idle(c->conn)) {
+            metrics_add(w->metrics, METRIC_EVICTED, "", 1);
+            conn_kill(c->conn);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Workers that look at the same time may let in one more each. */
+static bool has_room(struct worker *w) {
+    struct gateway *g = w->gateway;
+    return !atomic_load(&g->draining) &&
+           (atomic_load(&g->n_clients) < w->max_clients || evict_idle(w));
+}
+
+static void list_client(struct worker *w, struct client *client) {
+    client->worker = w;
+    client->next = w->clients;
+    *(client->next ? &client->next->prev : &w->oldest) = client;
+    w->clients = client;
+    atomic_fetch_add(&w->n_clients, 1);
+    atomic_fetch_add(&w->gateway->n_clients, 1);
+}
+
 static void on_accept(void *ctx, int fd) {
     struct worker *w = ctx;
-    bool room = atomic_load(&w->n_clients) < MAX_CONNECTIONS && !atomic_load(&w->gateway->draining);
-    struct client *client = room ? calloc(1, sizeof(*client)) : NULL;
+    worker_generation(w); /* limits as they are now */
+    struct client *client = has_room(w) ? calloc(1, sizeof(*client)) : NULL;
     if (!client) {
         metrics_add(w->metrics, METRIC_REFUSED, "status=\"connection\"", 1);
         close(fd);
         return;
     }
-    client->worker = w;
-    client->next = w->clients;
-    if (client->next) {
-        client->next->prev = client;
-    }
-    w->clients = client;
-    atomic_fetch_add(&w->n_clients, 1);
+    list_client(w, client);
     metrics_add(w->metrics, METRIC_CONNECTIONS, "", 1);
-    worker_generation(w); /* limits as they are now */
     client->conn = conn_new(w->base, fd, &CONN_OPS, client, &w->limits);
     if (!client->conn) {
         on_closed(client, NULL);
@@ -173,7 +192,10 @@ static void take_limits(struct worker *w, const struct config *c) {
                                      .header_time = c->header_time,
                                      .body_time = c->body_time,
                                      .idle_time = c->idle_time,
-                                     .write_time = c->write_time};
+                                     .write_time = c->write_time,
+                                     .pool = &w->gateway->memory};
+    w->max_clients = room_for(&w->gateway->room, c);
+    atomic_store(&w->gateway->memory.max, c->memory);
 }
 
 struct generation *worker_generation(struct worker *w) {
@@ -253,7 +275,7 @@ int worker_init(struct worker *w, struct gateway *g, size_t index, struct event_
         return err_set(err, "worker %zu: out of memory", index);
     }
     if (!w->transport) {
-        w->transport = transport_new(w->base, IDLE_UPSTREAM_CONNECTIONS, err);
+        w->transport = transport_new(w->base, g->room.idle, err);
     }
     return w->transport ? 0 : -1;
 }

@@ -41,7 +41,7 @@ struct worker {
     struct rng rng;
     struct listener *listeners[MAX_LISTENERS];
     size_t n_listeners;
-    struct client *clients; /* list of open client connections */
+    struct client *clients, *oldest; /* list of open client connections, the newest first */
     atomic_size_t n_clients;
     struct exchange *exchanges; /* list of requests under way */
     atomic_size_t n_exchanges;
@@ -52,6 +52,7 @@ struct worker {
     struct generation
         *generation; /* the last one seen; its lane is retired when a newer one is taken */
     struct conn_limits limits; /* of the current generation */
+    size_t max_clients;        /* likewise; of all workers */
     struct mail stop_mail;     /* no new connections, the loop ends when the last one is gone */
     struct mail
         kill_mail; /* cuts what is left with an error event; the second time closes what is left */

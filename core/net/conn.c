@@ -198,6 +198,7 @@ struct conn *conn_new(struct event_base *base, int fd, const struct conn_ops *op
     c->timer_at = USEC_NEVER;
     buf_init(&c->in, MAX_HEADER_BYTES + CONN_READ_SIZE);
     buf_init(&c->out, MAX_CONN_OUTPUT);
+    buf_share(&c->out, limits->pool, POOL_OUTPUT);
     if (assign_events(c) != 0) {
         dispose(fd);
         free(c);

@@ -35,6 +35,8 @@ struct conn;
 struct conn_limits {
     size_t body;                                        /* bytes; more is 413 */
     usec header_time, body_time, idle_time, write_time; /* 0 = none */
+    struct pool *pool; /* of bodies and output; NULL = counted nowhere. A body that finds no room in
+                          it is a 503 */
 };
 
 /* A request as read. Owned by whoever holds it; http_request_free frees it. */
@@ -122,8 +124,8 @@ void conn_abort(struct conn *conn);
  * out. */
 void conn_close_after(struct conn *conn);
 
-bool conn_full(
-    const struct conn *conn); /* more than CLIENT_BUFFER_HIGH waits: stop feeding until drained */
+bool conn_full(const struct conn *conn); /* more than CLIENT_BUFFER_HIGH waits (CLIENT_BUFFER_LOW
+                                           when memory is tight): stop feeding until drained */
 size_t conn_bytes_out(const struct conn *conn); /* of the current answer's body, as given to
                                                    conn_body and not dropped */
 

@@ -86,6 +86,8 @@ static int keep_request_line(struct http_request *r, const struct http_head *hea
     return 0;
 }
 
+static const char NO_MEMORY[] = "the gateway has no memory for this body now; try again soon";
+
 static void deliver(struct conn *c) {
     struct http_request *r = c->req;
     c->req = NULL;
@@ -108,6 +110,11 @@ static int judge_head(struct conn *c, const struct http_head *head, struct err *
         err_set(err, "the body is larger than %zu bytes", c->limits->body);
         return -413;
     }
+    if (head->body == HTTP_BODY_LENGTH &&
+        !pool_has(c->limits->pool, (size_t)head->content_length, POOL_INTAKE)) {
+        err_set(err, "%s", NO_MEMORY);
+        return -503;
+    }
     int status = c->ops->head ? c->ops->head(c->ctx, head, &c->req->headers) : 0;
     if (status < 400) {
         return 0;
@@ -121,6 +128,7 @@ static void begin_body(struct conn *c, const struct http_head *head) {
     bool known = head->body == HTTP_BODY_LENGTH;
     /* A body of known length gets a buffer that grows to that and no further. */
     buf_init(&r->body, known ? (size_t)head->content_length : c->limits->body);
+    buf_share(&r->body, c->limits->pool, POOL_INTAKE);
     c->body = head->body;
     c->body_left = head->content_length;
     http_chunks_init(&c->chunks);
@@ -197,7 +205,7 @@ static int take_known(struct conn *c, size_t *used) {
     size_t n = c->in.len < c->body_left ? c->in.len : (size_t)c->body_left;
     *used = n;
     if (buf_add(&c->req->body, c->in.data, n) != BUF_OK) {
-        return -500;
+        return -503;
     }
     c->body_left -= n;
     return c->body_left == 0;
@@ -207,7 +215,7 @@ static bool parse_body(struct conn *c) {
     struct err err;
     size_t used = 0;
     int r;
-    err_set(&err, "memory is short");
+    err_set(&err, "%s", NO_MEMORY);
     if (c->body == HTTP_BODY_CHUNKED) {
         r = http_chunks_read(&c->chunks, c->in.data, c->in.len, &used, &c->req->body, &err);
     } else {
@@ -259,7 +267,7 @@ static bool read_to_body(struct conn *c) {
     struct buf *body = &c->req->body;
     size_t want = c->body_left < BODY_READ_SIZE ? (size_t)c->body_left : BODY_READ_SIZE;
     if (buf_reserve(body, want) != BUF_OK) {
-        conn_refuse(c, 500, "memory is short");
+        conn_refuse(c, 503, NO_MEMORY);
         return false;
     }
     size_t n = received(c, recv(c->fd, body->data + body->len, want, MSG_DONTWAIT));

@@ -265,7 +265,8 @@ void conn_close_after(struct conn *c) {
 }
 
 bool conn_full(const struct conn *c) {
-    return conn_pending(c) > CLIENT_BUFFER_HIGH;
+    bool tight = !pool_roomy(c->limits->pool);
+    return conn_pending(c) > (tight ? CLIENT_BUFFER_LOW : CLIENT_BUFFER_HIGH);
 }
 
 size_t conn_bytes_out(const struct conn *c) {

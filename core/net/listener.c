@@ -11,6 +11,7 @@
 #include <event2/event_struct.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -135,12 +136,12 @@ struct listener {
     int fd;                /* -1 once stopped */
     struct event readable; /* pending unless paused or stopped */
     struct event resume;   /* pending while paused */
-    unsigned long pauses;
+    atomic_ulong pauses;
 };
 
 static void pause_accepting(struct listener *l) {
     struct timeval tv = usec_to_timeval(ACCEPT_PAUSE);
-    l->pauses++;
+    atomic_fetch_add(&l->pauses, 1);
     event_del(&l->readable);
     event_add(&l->resume, &tv);
 }
@@ -222,5 +223,5 @@ void listener_free(struct listener *l) {
 }
 
 unsigned long listener_pauses(const struct listener *l) {
-    return l->pauses;
+    return l ? atomic_load(&((struct listener *)(size_t)l)->pauses) : 0;
 }

@@ -29,6 +29,6 @@ struct listener *listener_new(struct event_base *base, int fd, listener_accepted
                               void *ctx);
 void listener_free(struct listener *l); /* NULL is a no-op */
 void listener_stop(struct listener *l); /* closes the socket now; no more connections */
-unsigned long listener_pauses(const struct listener *l);
+unsigned long listener_pauses(const struct listener *l); /* any thread; NULL gives 0 */
 
 #endif
