@@ -3,6 +3,8 @@
  * refused, never both be granted what is there once. */
 #include "base/pool.h"
 
+#include "base/limits.h"
+
 void pool_init(struct pool *p, size_t max) {
     atomic_init(&p->used, 0);
     atomic_init(&p->max, max);
@@ -34,7 +36,7 @@ void pool_give(struct pool *p, size_t bytes) {
 }
 
 bool pool_has(struct pool *p, size_t bytes, enum pool_claim claim) {
-    if (!p || allowed(p, pool_used(p) + bytes, claim)) {
+    if (!p || bytes <= POOL_GRAIN || allowed(p, pool_used(p) + bytes, claim)) {
         return true;
     }
     atomic_fetch_add_explicit(&p->refused, 1, memory_order_relaxed);

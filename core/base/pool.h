@@ -29,7 +29,7 @@ void pool_init(struct pool *p, size_t max);
 bool pool_take(struct pool *p, size_t more, enum pool_claim claim)
     __attribute__((warn_unused_result));
 void pool_give(struct pool *p, size_t bytes); /* NULL is a no-op */
-/* Would a claim of this many bytes be granted now? Counts a refusal when not. */
+/* Could a buffer grow to this many bytes now? Counts a refusal when not. */
 bool pool_has(struct pool *p, size_t bytes, enum pool_claim claim);
 /* Is there room for new work? NULL has always. */
 bool pool_roomy(const struct pool *p);

@@ -205,7 +205,7 @@ static int take_known(struct conn *c, size_t *used) {
     size_t n = c->in.len < c->body_left ? c->in.len : (size_t)c->body_left;
     *used = n;
     if (buf_add(&c->req->body, c->in.data, n) != BUF_OK) {
-        return -503;
+        return -500;
     }
     c->body_left -= n;
     return c->body_left == 0;
@@ -215,11 +215,14 @@ static bool parse_body(struct conn *c) {
     struct err err;
     size_t used = 0;
     int r;
-    err_set(&err, "%s", NO_MEMORY);
     if (c->body == HTTP_BODY_CHUNKED) {
         r = http_chunks_read(&c->chunks, c->in.data, c->in.len, &used, &c->req->body, &err);
     } else {
         r = take_known(c, &used);
+    }
+    if (r == -500) {
+        r = -503;
+        err_set(&err, "%s", NO_MEMORY);
     }
     c->req->wire_bytes += used;
     buf_consume(&c->in, used);
