@@ -399,7 +399,7 @@ static int start(struct moongate *gw, struct event_base *base, struct moongate_e
     }
     size_t n = gw->attached ? 1 : (size_t)generation_config(first)->workers;
     gw->n_addresses = 0;
-    g->started = clock_wall();
+    g->started = clock_now();
     atomic_store(&g->draining, false);
     g->room = room_by_descriptors(n);
     int bad = make_workers(gw, n, &err);

@@ -48,7 +48,7 @@ struct gateway {
         current; /* what new requests use; written by the control thread only */
     struct worker **workers;
     size_t n_workers;
-    usec started; /* wall clock */
+    usec started; /* monotonic */
     struct room room;
     struct pool memory;      /* of bodies, answers held and output, of all workers: limits.memory */
     atomic_size_t n_clients; /* of all workers */
