@@ -81,23 +81,32 @@ def gone(sock):
 
 
 def test_thousands_that_say_nothing(lab, plain):
-    """Goal: 4,000 silent connections cost 2 KiB each, hold up nobody, and are closed after limits.idle_time."""
-    gw = plain(lab.upstream(actions.ok()), idle_time=5)
-    before, fds = gw.rss(), gw.fds()
+    """Goal: 4,000 silent connections cost 2 KiB each and hold up nobody."""
+    gw = plain(lab.upstream(actions.ok()), idle_time=600)
+    before = gw.rss()
     socks = connected(gw, 4000)
     wait_until(lambda: gw.metric("moongate_connections") >= 4000, "all to be accepted")
     each = (gw.rss() - before) / 4000
     print(f"silent: {each:.0f} bytes each")
     assert each <= limit("CONNECTION_IDLE_BYTES")
     assert all(gw.chat().status == 200 for _ in range(20))
+    close(socks)
+
+
+def test_the_silent_are_closed(lab, plain):
+    """Goal: limits.idle_time ends 200 silent connections, and their descriptors are free again."""
+    gw = plain(lab.upstream(actions.ok()), idle_time=1)
+    fds = gw.fds()
+    socks = connected(gw, 200)
     assert all(gone(s) for s in socks)
     wait_until(lambda: gw.fds() <= fds + 1, "their descriptors to be closed")
+    assert gw.metric("moongate_connections_total") >= 201
     close(socks)
 
 
 def test_many_slow_heads(lab, plain):
-    """Goal: 300 clients whose heads trickle in cost no more than a head's maximum each, and all are cut off by limits.header_time."""
-    gw = plain(lab.upstream(actions.ok()), header_time=6)
+    """Goal: 300 clients whose heads trickle in cost no more than a head's maximum each, and hold up nobody."""
+    gw = plain(lab.upstream(actions.ok()), header_time=600)
     before = gw.rss()
     socks = connected(gw, 300, HEAD + b"X-Filler: " + b"x" * (30 * KIB))
     wait_until(lambda: gw.metric("moongate_connections") >= 300, "all to be accepted")
@@ -109,8 +118,23 @@ def test_many_slow_heads(lab, plain):
     each = (gw.rss() - before - SLACK) / 300
     print(f"slow heads: {each / KIB:.1f} KiB each")
     assert each <= limit("MAX_HEADER_BYTES") + 16 * KIB + limit("CONNECTION_IDLE_BYTES")
-    assert all(gone(s) for s in socks)
-    assert gw.metric("moongate_refused_total", status="408") == 300
+    close(socks)
+
+
+def test_slow_heads_are_cut_off(lab, plain):
+    """Goal: limits.header_time ends 100 of them with a 408 each, whatever they still send."""
+    gw = plain(lab.upstream(actions.ok()), header_time=1)
+    socks = connected(gw, 100, HEAD)
+
+    def trickle():
+        for sock in socks:
+            try:
+                sock.send(b"x")
+            except OSError:
+                pass
+        return gw.metric("moongate_refused_total", status="408") == 100
+    wait_until(trickle, "all to be refused", pause=0.1)
+    assert all(gone(s) for s in socks) and gw.chat().status == 200
     close(socks)
 
 
@@ -157,21 +181,21 @@ def pour(total):
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "large-answer"])
 def test_many_slow_readers(lab, plain, stream):
-    """Goal: 60 clients that do not read cost two client buffers each beside a stream (a large answer that was held: its part of a MiB, too) and hold their providers back; limits.write_time ends them all, and others are served."""
-    up = lab.upstream(actions.ok(), *[pour(64 * MIB)] * 60, actions.ok())
-    gw = plain(up, write_time=8)
+    """Goal: 30 clients that do not read cost two client buffers each beside a stream (a large answer that was held: its part of a MiB, too) and hold their providers back; limits.write_time ends them all, and others are served."""
+    up = lab.upstream(actions.ok(), *[pour(64 * MIB)] * 30, actions.ok())
+    gw = plain(up, write_time=5)
     before = gw.rss()
     clients = []
-    for _ in range(60):
+    for _ in range(30):
         c = Client(gw.address, rcvbuf=4096)
         clients.append(c.request("POST", "/v1/chat/completions", body=chat_body(stream)))
-    wait_until(lambda: up.count == 61, "all to be asked for")
+    wait_until(lambda: up.count == 31, "all to be asked for")
     assert [gw.chat().status for _ in range(5)] == [200] * 5
     peak = max(gw.rss() for _ in range(50) if not time.sleep(0.02))
-    each = (peak - before - SLACK) / 60
+    each = (peak - before - SLACK) / 30
     print(f"slow readers: {each / KIB:.1f} KiB each")
     assert each <= STREAM_BYTES + 2 * limit("CLIENT_BUFFER_HIGH") + (0 if stream else limit("MAX_PLAIN_BODY"))
-    wait_until(lambda: gw.metric("moongate_requests_total", end="client_gone") == 60, "all to be given up", deadline=60)
+    wait_until(lambda: gw.metric("moongate_requests_total", end="client_gone") == 30, "all to be given up", deadline=60)
     assert gw.metric("moongate_requests_inflight") == 0 and gw.metric("moongate_memory_bytes") == 0
     assert all(call.finished.wait(20) for call in up.calls)
     for c in clients:

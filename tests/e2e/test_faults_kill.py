@@ -11,7 +11,7 @@ from support import actions
 from support.client import call, chat_body
 from support.waiting import wait_until
 
-ROUNDS = int(os.environ.get("KILL_ROUNDS", 12))
+ROUNDS = int(os.environ.get("KILL_ROUNDS", 8))
 
 
 class Traffic(threading.Thread):
