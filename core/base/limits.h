@@ -54,6 +54,17 @@
 #define MAX_JOINED_BODY                                                                            \
     KIB(16) /* request bodies up to this size are copied to leave in one write with their head */
 
+/* Connections to providers. */
+#define MAX_HOST_NAME 253      /* RFC 1035: 255 octets on the wire */
+#define MAX_ADDRESSES 8        /* of one host; more are not tried */
+#define DIAL_HEAD_START 250000 /* microseconds before the next address is tried, too: RFC 8305 */
+#define MAX_KNOWN_NAMES 512    /* of providers, for one transport: twice MAX_PROVIDERS */
+#define MAX_LOOKUP_THREADS 4   /* of one transport: as many names that hang hold up the others */
+#define LOOKUP_THREAD_IDLE 10  /* seconds; then it ends */
+#define NAME_FRESH (60 * USEC_PER_SEC)  /* addresses are used so long without another look */
+#define NAME_STALE (600 * USEC_PER_SEC) /* and so long while another look is under way */
+#define NAME_FAILED USEC_PER_SEC        /* a failure is believed so long */
+
 /* Output towards a client: above HIGH the upstream transfer pauses, below LOW it goes on. */
 #define CLIENT_BUFFER_HIGH KIB(64)
 #define CLIENT_BUFFER_LOW KIB(16)
@@ -68,6 +79,13 @@
 #define CONN_BODY_GRACE 10000000 /* a request body may be slow for so long */
 #define CONN_BODY_RATE                                                                             \
     1024 /* then it must have come at this many bytes per second, the grace not counted */
+
+/* TLS. */
+#define MAX_PEM KIB(512)      /* one text: a bundle of all public authorities takes 220 KiB */
+#define MAX_TLS_CHAIN 16      /* certificates behind the first; clients accept ten at most */
+#define MAX_TLS_IDENTITIES 64 /* of one listener: each handshake may look at all their names */
+#define MAX_TLS_SESSIONS                                                                           \
+    16 /* that one client keeps to resume, about 3 KB each; a provider has one or two names */
 
 /* One request. */
 #define MAX_ATTEMPTS 32      /* also the cap on max_attempts in policies */

@@ -12,6 +12,7 @@
 
 #include "base/limits.h"
 #include "config/config_load.h"
+#include "net/tls.h"
 
 enum { MIN_MASKED = 6, MAX_TOLD = 1600 };
 
@@ -55,7 +56,9 @@ struct config *config_load_all(struct snapshot *snapshot, const struct config_lu
     config_check(&l, &config_schema, &root, &at);
     config_rules(&l, &root);
     c = config_build(&l, &root);
-    if (!c) {
+    if (c) {
+        config_tls(&l, &root, c);
+    } else {
         diags_error(diags, l.file, 0, "memory is short");
     }
     value_release(&root);
@@ -99,6 +102,8 @@ static void provider_release(struct config_provider *p) {
     free(p->auth_name);
     free_secret(p->api_key);
     free(p->quota_group);
+    free_secret(p->proxy);
+    tls_client_unref(p->tls);
     value_release(&p->headers);
     free(p->health.method);
     free(p->health.path);
@@ -147,6 +152,11 @@ void config_free(struct config *c) {
     free(c->file);
     free(c->dir);
     free(c->state_dir);
+    for (size_t i = 0; c->listen_tls && i < MAX_LISTENERS; i++) {
+        tls_server_unref(c->listen_tls[i]);
+    }
+    free(c->listen_tls);
+    tls_server_unref(c->admin_tls);
     free_texts(c->listen);
     free(c->admin_listen);
     free_secret(c->admin_token);

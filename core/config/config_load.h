@@ -42,6 +42,9 @@ void config_rules(struct load *l, const struct value *root);
 /* What the tree says, with defaults where it says nothing or something wrong. NULL: memory. */
 struct config *config_build(struct load *l, const struct value *root);
 
+/* Reads the certificates and keys that the tree names into c, and tells what is wrong with them. */
+void config_tls(struct load *l, const struct value *root, struct config *c);
+
 void config_free(struct config *c); /* whatever of it is built; NULL is a no-op */
 
 #endif

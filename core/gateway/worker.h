@@ -24,6 +24,12 @@ struct event_base;
 struct client;
 struct attempt;
 
+/* One of a worker's listeners. */
+struct worker_door {
+    struct worker *worker;
+    size_t index; /* of its address in the configuration */
+};
+
 struct worker {
     struct gateway *gateway;
     size_t index;
@@ -39,7 +45,8 @@ struct worker {
     bool by_hand; /* its owner runs the timers by a clock of its own (a simulated gateway) */
     struct metrics *metrics;
     struct rng rng;
-    struct listener *listeners[MAX_LISTENERS];
+    struct listener *listeners[MAX_LISTENERS]; /* in the order of the configuration's addresses */
+    struct worker_door doors[MAX_LISTENERS];
     size_t n_listeners;
     struct client *clients, *oldest; /* list of open client connections, the newest first */
     atomic_size_t n_clients;
@@ -69,7 +76,9 @@ struct worker {
  * -1 worker_release still frees what was made. */
 int worker_init(struct worker *w, struct gateway *g, size_t index, struct event_base *base,
                 struct transport *transport, struct err *err);
-int worker_listen(struct worker *w, int fd); /* fd is taken; before worker_start. -1: memory */
+/* fd is taken, and is that of the next address in the configuration, whose TLS it gets; before
+ * worker_start. -1: memory */
+int worker_listen(struct worker *w, int fd);
 int worker_start(struct worker *w, struct err *err); /* starts the thread */
 void worker_release(struct worker *w);               /* after its thread ended */
 

@@ -33,7 +33,8 @@ static usec stall_deadline(const struct conn *c) {
 }
 
 static usec head_deadline(const struct conn *c) {
-    return after(c->phase_since, c->head_started ? c->limits->header_time : c->limits->idle_time);
+    return after(c->phase_since,
+                 c->head_started || c->shaking ? c->limits->header_time : c->limits->idle_time);
 }
 
 /* When the body must be whole, or when what has come would be too little. */
@@ -93,7 +94,9 @@ static void reset_when_sent(struct conn *c, usec now) {
 static void check_state(struct conn *c, usec now) {
     switch (c->state) {
     case CONN_READ_HEAD:
-        if (now >= head_deadline(c) && c->head_started) {
+        if (now >= head_deadline(c) && c->shaking) {
+            conn_shake_late(c);
+        } else if (now >= head_deadline(c) && c->head_started) {
             conn_refuse(c, 408, "the request head did not arrive in time");
         } else if (now >= head_deadline(c)) {
             conn_shut(c);
