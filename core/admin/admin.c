@@ -304,6 +304,23 @@ struct admin *admin_new(struct event_base *base, int fd, const struct admin_env 
     return a;
 }
 
+struct listener *admin_listener(const struct admin *a) {
+    return a->listener;
+}
+
+static void nothing_left(void *ctx) {
+    (void)ctx;
+}
+
+void admin_leave(struct admin *a, usec grace) {
+    struct admin_client *next;
+    for (struct admin_client *c = a->clients; c; c = next) {
+        next = c->next;
+        conn_drain(c->conn, grace);
+    }
+    listener_drain(a->listener, nothing_left);
+}
+
 void admin_free(struct admin *a) {
     if (!a) {
         return;

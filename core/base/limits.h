@@ -50,8 +50,16 @@
 /* Times of a client connection, beside those that are configured. */
 #define CONN_LINGER_TIME                                                                           \
     2000000 /* input is read and dropped for so long after the FIN, lest a RST eats the answer */
-#define CONN_CLOSE_TIME 30000000 /* write stall of a closing connection when none is configured */
-#define CONN_BODY_GRACE 10000000 /* a request body may be slow for so long */
+#define CONN_DRAIN_GRACE                                                                           \
+    USEC_PER_SEC /* of a stop: a client that was told it may send again may have done so already   \
+                  */
+#define LISTEN_LINGER                                                                              \
+    500000 /* from the last SYN taken to the close: a handshake that is half done needs one more   \
+              round trip */
+#define LISTEN_LINGER_LOCAL 20000 /* the same on a loopback address, where it is never half done   \
+                                   */
+#define CONN_CLOSE_TIME 30000000  /* write stall of a closing connection when none is configured */
+#define CONN_BODY_GRACE 10000000  /* a request body may be slow for so long */
 #define CONN_BODY_RATE                                                                             \
     1024 /* then it must have come at this many bytes per second, the grace not counted */
 

@@ -141,6 +141,12 @@ void loader_close(struct loader *l) {
     publish_unlock(l);
 }
 
+void loader_open(struct loader *l) {
+    publish_lock(l);
+    l->closed = false;
+    publish_unlock(l);
+}
+
 void loader_finish(struct loader *l) {
     pthread_mutex_lock(&l->lock); /* loader_current looks and takes its reference under it */
     struct generation *now = atomic_exchange(&l->gateway->current, NULL);

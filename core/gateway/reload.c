@@ -239,7 +239,7 @@ bool load_is_open(struct loader *l, struct diags *diags) {
     if (!l->closed && atomic_load(&l->gateway->current)) {
         return true;
     }
-    diags_error(diags, l->config_file, 0, "the gateway is being stopped");
+    diags_error(diags, l->config_file, 0, "the gateway is being stopped or replaced");
     return false;
 }
 

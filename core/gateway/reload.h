@@ -59,7 +59,7 @@ struct loader {
      * there was such a worker. NULL: workers have threads of their own. */
     bool (*settle)(void *ctx);
     void *settle_ctx;
-    bool closed;          /* under `one`: the gateway stops, nothing is loaded any more */
+    bool closed;          /* under `one`: the gateway stops or is handed over, nothing is loaded */
     pthread_mutex_t one;  /* held for a load */
     pthread_mutex_t lock; /* what follows */
     pthread_cond_t let_go;
@@ -123,6 +123,8 @@ void loader_audit(struct loader *l, const struct audit_entry *entry);
 struct generation *loader_current(struct loader *l);
 /* Waits for a load that is under way; later ones are refused, until the next first publishing. */
 void loader_close(struct loader *l);
+/* Loads are allowed again. */
+void loader_open(struct loader *l);
 /* Workers that run elsewhere must have let go: at the end. Frees the current generation's last
  * reference and forgets all others. */
 void loader_finish(struct loader *l);

@@ -20,8 +20,12 @@ struct client {
     struct client *next, *prev;
 };
 
+bool worker_done(const struct worker *w) {
+    return w->stopping && !w->clients && !w->n_draining;
+}
+
 static void end_if_empty(struct worker *w) {
-    if (!w->stopping || w->clients) {
+    if (!worker_done(w)) {
         return;
     }
     if (!w->attached) {
@@ -92,7 +96,7 @@ static const struct conn_ops CONN_OPS = {.request = on_request,
 
 static void on_accept(void *ctx, int fd) {
     struct worker *w = ctx;
-    bool room = atomic_load(&w->n_clients) < MAX_CONNECTIONS && !atomic_load(&w->gateway->draining);
+    bool room = atomic_load(&w->n_clients) < MAX_CONNECTIONS;
     struct client *client = room ? calloc(1, sizeof(*client)) : NULL;
     if (!client) {
         metrics_add(w->metrics, METRIC_REFUSED, "status=\"connection\"", 1);
@@ -111,6 +115,8 @@ static void on_accept(void *ctx, int fd) {
     client->conn = conn_new(w->base, fd, &CONN_OPS, client, &w->limits);
     if (!client->conn) {
         on_closed(client, NULL);
+    } else if (w->stopping) {
+        conn_drain(client->conn, w->drain_grace);
     }
 }
 
@@ -200,30 +206,51 @@ static void on_swap(struct mail *mail) {
     w->swapped(w->swapped_ctx);
 }
 
-static void each_conn(struct worker *w, void (*fn)(struct conn *conn)) {
+static void drain_clients(struct worker *w, usec grace) {
     struct client *next;
     for (struct client *c = w->clients; c; c = next) {
         next = c->next;
-        fn(c->conn);
+        conn_drain(c->conn, grace);
     }
+}
+
+static void kill_clients(struct worker *w) {
+    while (w->clients) {
+        conn_kill(w->clients->conn);
+    }
+}
+
+static void on_listener_drained(void *ctx) {
+    struct worker *w = ctx;
+    w->n_draining--;
+    end_if_empty(w);
 }
 
 static void on_stop(struct mail *mail) {
     struct worker *w = of_mail(mail, offsetof(struct worker, stop_mail));
     w->stopping = true;
+    w->n_draining = w->n_listeners;
+    drain_clients(w, w->drain_grace);
     for (size_t i = 0; i < w->n_listeners; i++) {
-        listener_stop(w->listeners[i]);
+        listener_drain(w->listeners[i], on_listener_drained);
     }
-    each_conn(w, conn_drain);
     end_if_empty(w);
 }
 
 static void on_kill(struct mail *mail) {
     struct worker *w = of_mail(mail, offsetof(struct worker, kill_mail));
+    for (size_t i = 0; i < w->n_listeners; i++) {
+        listener_stop(w->listeners[i]);
+    }
+    w->n_draining = 0;
     while (w->exchanges) {
         exchange_kill(w->exchanges);
     }
-    each_conn(w, w->killed ? conn_kill : conn_drain); /* the first time what was written goes out */
+    if (w->killed) {
+        kill_clients(w);
+    } else {
+        drain_clients(w, 0); /* what was written goes out */
+    }
     w->killed = true;
     end_if_empty(w);
 }
@@ -263,6 +290,12 @@ int worker_listen(struct worker *w, int fd) {
     if (!l) {
         return -1;
     }
+    struct listener **grown = realloc(w->listeners, (w->n_listeners + 1) * sizeof(*grown));
+    if (!grown) {
+        listener_free(l);
+        return -1;
+    }
+    w->listeners = grown;
     w->listeners[w->n_listeners++] = l;
     return 0;
 }
@@ -291,6 +324,9 @@ void worker_release(struct worker *w) {
     for (size_t i = 0; i < w->n_listeners; i++) {
         listener_free(w->listeners[i]);
     }
+    free(w->listeners);
+    w->listeners = NULL;
+    w->n_listeners = 0;
     if (w->generation) {
         worker_generation(w); /* a reload may have come after its loop ended */
         lane_retire(generation_lane(w->generation, w->index));

@@ -39,9 +39,9 @@ struct worker {
     bool by_hand; /* its owner runs the timers by a clock of its own (a simulated gateway) */
     struct metrics *metrics;
     struct rng rng;
-    struct listener *listeners[MAX_LISTENERS];
-    size_t n_listeners;
-    struct client *clients; /* list of open client connections */
+    struct listener **listeners;    /* owned; set before the thread starts */
+    size_t n_listeners, n_draining; /* those that still take what waits, once it stops */
+    struct client *clients;         /* list of open client connections */
     atomic_size_t n_clients;
     struct exchange *exchanges; /* list of requests under way */
     atomic_size_t n_exchanges;
@@ -55,9 +55,11 @@ struct worker {
     struct mail stop_mail;     /* no new connections, the loop ends when the last one is gone */
     struct mail
         kill_mail; /* cuts what is left with an error event; the second time closes what is left */
-    struct mail swap_mail;      /* take the current generation, let go of the one before */
-    bool stopping;              /* takes no more connections; the loop ends with the last one */
-    bool killed;                /* kill_mail came once: answers were cut, connections drain */
+    struct mail swap_mail; /* take the current generation, let go of the one before */
+    usec
+        drain_grace; /* how long clients that may send again are waited for; set before stop_mail */
+    bool stopping;   /* takes no new connections; the loop ends with the last one */
+    bool killed;     /* kill_mail came once: answers were cut, connections drain */
     void (*swapped)(void *ctx); /* tells the control thread that the old generation takes no more
                                    requests here; set around a swap */
     void *swapped_ctx;
@@ -71,6 +73,9 @@ int worker_init(struct worker *w, struct gateway *g, size_t index, struct event_
 int worker_listen(struct worker *w, int fd); /* fd is taken; before worker_start. -1: memory */
 int worker_start(struct worker *w, struct err *err); /* starts the thread */
 void worker_release(struct worker *w);               /* after its thread ended */
+
+/* Has a worker that was told to stop nothing left? For the thread that runs its loop. */
+bool worker_done(const struct worker *w);
 
 /* Takes the generation that is current now and retires the one before. Called for each new request
  * too, so a swap is seen at once. */

@@ -95,10 +95,11 @@ static void begin_lingering(struct conn *c) {
 }
 
 static void next_request(struct conn *c) {
-    if (!c->keep_alive || c->draining || c->eof) {
+    if (!c->keep_alive || c->eof || (c->draining && c->drain_grace <= 0)) {
         conn_begin_closing(c);
         return;
     }
+    c->drain_until = clock_now() + c->drain_grace; /* from now on the client may send again */
     if (conn_pending(c) > CLIENT_BUFFER_LOW) {
         return; /* a client that sends requests and reads no answers has to wait */
     }
@@ -114,7 +115,8 @@ void conn_advance(struct conn *c) {
     if (c->dead) {
         return;
     }
-    if (c->state == CONN_READ_HEAD && c->draining && !c->head_started) {
+    if (c->state == CONN_READ_HEAD && !c->head_started && conn_drained_out(c) &&
+        !conn_input_waits(c)) {
         conn_begin_closing(c);
     }
     if (c->state == CONN_ANSWERED) {
@@ -223,13 +225,18 @@ void conn_kill(struct conn *c) {
     }
 }
 
-void conn_drain(struct conn *c) {
+void conn_drain(struct conn *c, usec grace) {
     c->draining = true;
-    if (conn_idle(c)) {
+    c->drain_grace = grace;
+    c->drain_until = clock_now() + grace;
+    if (grace <= 0 && conn_idle(c) && !conn_input_waits(c)) {
         conn_kill(c);
-    } else {
-        conn_turn_later(c);
+        return;
     }
+    if (!c->dead) {
+        conn_set_timer(c);
+    }
+    conn_turn_later(c);
 }
 
 bool conn_idle(const struct conn *c) {

@@ -90,9 +90,18 @@ struct conn *conn_new(struct event_base *base, int fd, const struct conn_ops *op
 size_t conn_feed(struct conn *conn, const char *data, size_t n);
 void conn_feed_eof(struct conn *conn); /* the client sends no more: it is gone */
 
-/* Shutdown by the owner: an idle connection closes now; one with a request in flight closes after
- * its answer (with Connection: close). */
-void conn_drain(struct conn *conn);
+/*
+ * Shutdown by the owner: the connection takes no request beyond the answer that says Connection:
+ * close, which is the next one whose head is still to come. A client that was promised that it may
+ * send again (RFC 9112 section 9.3: an answer without that field) may have done so already, and
+ * what it sends most often cannot be sent twice; so a connection that is idle, or has its answer's
+ * head out, waits up to `grace` for one more request before it closes, and looks at the socket a
+ * last time then. The grace begins when its answer ends. With grace 0 an idle one on which nothing
+ * waits closes now. May be called again with another grace. Section 9.5 allows to close an idle
+ * connection at any time: a request that crosses the FIN is lost, and a careful client tries it
+ * again.
+ */
+void conn_drain(struct conn *conn, usec grace);
 /* Closes now, whatever is under way; gone is not called, closed is. */
 void conn_kill(struct conn *conn);
 bool conn_idle(const struct conn *conn);

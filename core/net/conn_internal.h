@@ -48,9 +48,10 @@ struct conn {
     enum conn_state state;
     int depth;     /* of callbacks of ours on the stack: nothing is freed while it is not 0 */
     bool dead;     /* fd closed, events gone; freed as soon as depth is 0 */
-    bool draining; /* no further request is read */
-    bool broken;   /* output could not be kept or sent: to be dropped in the turn */
-    bool eof;      /* the peer has sent its last byte */
+    bool draining; /* the next answer says Connection: close, and is the last */
+    usec drain_grace, drain_until; /* how long a draining one waits for that request */
+    bool broken;                   /* output could not be kept or sent: to be dropped in the turn */
+    bool eof;                      /* the peer has sent its last byte */
     bool reading;
     bool blocked; /* the socket takes no more: EV_WRITE is awaited */
     bool turn_due;
@@ -96,10 +97,16 @@ void conn_lost(struct conn *c); /* the peer is gone, or as good as gone */
 void conn_shut(struct conn *c); /* dead */
 void conn_begin_closing(struct conn *c);
 
+/* Draining, and nobody waits for a further request any more. */
+static inline bool conn_drained_out(const struct conn *c) {
+    return c->draining && clock_now() >= c->drain_until;
+}
+
 /* conn_read.c */
 void conn_on_readable(evutil_socket_t fd, short what, void *arg);
 void conn_begin_head(struct conn *c, usec now);
 void conn_parse(struct conn *c);
+bool conn_input_waits(const struct conn *c); /* in the kernel; EOF is none */
 bool conn_input_blank(const struct conn *c); /* nothing but line ends between requests */
 void conn_refuse(struct conn *c, int status, const char *message);
 bool conn_wants_input(const struct conn *c);

@@ -50,6 +50,11 @@ bool conn_input_blank(const struct conn *c) {
     return true;
 }
 
+bool conn_input_waits(const struct conn *c) {
+    char first;
+    return !c->fed && recv(c->fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 void conn_refuse(struct conn *c, int status, const char *message) {
     struct headers headers;
     struct buf body;

@@ -74,6 +74,23 @@ def parse_metrics(text):
     return samples
 
 
+def check_reports(text):
+    found = REPORTS.search(text)
+    if found:
+        text = text[found.start():].split("Shadow bytes")[0]
+        raise AssertionError(f"sanitizer report:\n{text[:4000]}")
+
+
+@dataclass
+class Replaced:
+    """A process that another has taken over from."""
+    process: subprocess.Popen
+    log: Path
+
+    def check(self):
+        check_reports(self.log.read_text(errors="replace"))
+
+
 class Gateway:
     """
     Gateway(folder, config): config is a dict (written as a Lua table, with `listen` and `admin` on free
@@ -81,6 +98,8 @@ class Gateway:
     """
 
     binary = BINARY
+    launcher = ()   # a command that is given the gateway's, and descriptors that it inherits
+    pass_fds = ()
 
     def __init__(self, folder, config, policies=None, modules=None, files=None, env=None, asan="", start=True):
         self.folder = Path(folder)
@@ -120,14 +139,14 @@ class Gateway:
 
     # The process.
 
-    def start(self, wait=True):
+    def start(self, wait=True, options=()):
         assert self.binary.exists(), f"there is no {self.binary}: build it, or set MOONGATE_BIN"
         env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **self._env}
         env["ASAN_OPTIONS"] = ":".join(filter(None, ["detect_leaks=1:exitcode=99", self._asan]))
         env["UBSAN_OPTIONS"] = "print_stacktrace=1"
         with open(self.folder / "stdout", "ab") as out, open(self.folder / "stderr", "ab") as err:
-            self.process = subprocess.Popen([str(self.binary), "serve", "-c", str(self.folder / "gateway.lua")],
-                                            cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+            self.process = subprocess.Popen([*self.launcher, str(self.binary), "serve", "-c", str(self.folder / "gateway.lua"), *options],
+                                            pass_fds=self.pass_fds, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
         if wait:
             self._await_ready()
         return self
@@ -175,17 +194,26 @@ class Gateway:
         self.put_aside()
 
     def put_aside(self):
-        """Renames the log of a run that is over: the next run's begins empty."""
+        """Renames the log of a run that is over: the next run's begins empty. Returns it."""
         self.check_reports()
         runs = len(list(self.folder.glob("stderr.*")))
-        (self.folder / "stderr").rename(self.folder / f"stderr.{runs + 1}")
+        aside = self.folder / f"stderr.{runs + 1}"
+        (self.folder / "stderr").rename(aside)
         self.checked = False
+        return aside
+
+    def take_over(self):
+        """Starts the next process in the place of this one; returns the old one, which drains."""
+        old = Replaced(self.process, self.put_aside())
+        try:
+            self.start(options=["--take-over"])
+        except AssertionError:
+            old.process.kill()
+            raise
+        return old
 
     def check_reports(self):
-        found = REPORTS.search(self.stderr)
-        if found:
-            text = self.stderr[found.start():].split("Shadow bytes")[0]
-            raise AssertionError(f"sanitizer report:\n{text[:4000]}")
+        check_reports(self.stderr)
 
     # What it says.
 

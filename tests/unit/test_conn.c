@@ -589,9 +589,9 @@ static void abort_on_request(struct rig *rig, struct http_request *request) {
 }
 
 static void drain_on_request(struct rig *rig, struct http_request *request) {
-    conn_drain(rig->conn);
+    conn_drain(rig->conn, 0);
     answer_ok(rig, request);
-    conn_drain(rig->conn);
+    conn_drain(rig->conn, 0);
 }
 
 /* Goal: every way to end a connection from inside its callbacks is safe, and closed is reported
@@ -639,14 +639,14 @@ static void test_drain(void **state) {
     rig_send(rig, GET "\r\n");
     RIG_WAIT_READING(rig, rig_has(rig, "\r\n\r\nok"));
     RIG_WAIT(rig, conn_idle(rig->conn));
-    conn_drain(rig->conn);
+    conn_drain(rig->conn, 0);
     assert_int_equal(rig->closed, 1);
     rig_free(rig);
 
     rig = rig_new(SOCK_STREAM);
     rig_send(rig, GET "\r\n" GET "\r\n");
     RIG_WAIT(rig, rig->n_requests == 1);
-    conn_drain(rig->conn);
+    conn_drain(rig->conn, 0);
     rig_settle(rig);
     assert_int_equal(rig->closed, 0);
     assert_false(conn_idle(rig->conn));
