@@ -111,7 +111,10 @@ static void on_hello(struct handover *h) {
     h->step = HANDOVER_ASKED;
     log_info(log_of(h), "process %ld asks to take over", h->peer);
     loader_close(h->env.loader);
-    if (send_all_sockets(h) != 0) {
+    pthread_mutex_lock(&h->lock); /* a stop, which closes them, waits so long */
+    bool failed = h->stopping || send_all_sockets(h) != 0;
+    pthread_mutex_unlock(&h->lock);
+    if (failed) {
         refuse(h, "its sockets could not be sent");
     }
 }
