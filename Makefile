@@ -5,7 +5,7 @@ CC      ?= cc
 V       ?= 0
 WERROR  ?= 1
 
-PACKAGES := lua5.4 libcurl libevent_pthreads libcjson libcrypto zlib
+PACKAGES := lua5.4 libcurl libevent_pthreads libcjson libssl libcrypto zlib
 CFLAGS_ALL = -std=gnu11 -D_GNU_SOURCE -Icore -fPIC -fvisibility=hidden -g $(OPT) $(WARN) \
   $(shell pkg-config --cflags $(PACKAGES)) -pthread $(CFLAGS)
 LIBS = $(shell pkg-config --libs $(PACKAGES)) -levent -lm -pthread

@@ -260,10 +260,14 @@ static void on_files_changed(void *ctx) {
 
 /* ---- start ---- */
 
-static int bind_address(struct moongate *gw, const char *address, struct err *err) {
+static int bind_address(struct moongate *gw, const char *address, size_t i, struct err *err) {
     struct gateway *g = &gw->gateway;
-    char *bound = gw->addresses[gw->n_addresses];
-    if (listeners_bind(&gw->listeners, address, g->workers, g->n_workers, bound, err) != 0) {
+    struct bind_plan plan = {.address = address,
+                             .index = i,
+                             .workers = g->workers,
+                             .n_workers = g->n_workers,
+                             .bound = gw->addresses[gw->n_addresses]};
+    if (listeners_bind(&gw->listeners, &plan, err) != 0) {
         return -1;
     }
     gw->n_addresses++;
@@ -357,7 +361,7 @@ static int assemble(struct moongate *gw, struct generation *first, struct err *e
         return -1;
     }
     for (size_t i = 0; c->listen[i]; i++) {
-        if (bind_address(gw, c->listen[i], err) != 0) {
+        if (bind_address(gw, c->listen[i], i, err) != 0) {
             return -1;
         }
     }

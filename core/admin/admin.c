@@ -255,12 +255,31 @@ static void on_closed(void *ctx, struct conn *conn) {
     free(client);
 }
 
+static void on_tls_failed(void *ctx, const char *peer, const char *reason, const char *why) {
+    const struct admin_client *client = ctx;
+    (void)reason;
+    log_debug(&client->admin->env.gateway->log, "admin: TLS handshake with %s failed: %s", peer,
+              why);
+}
+
 static const struct conn_ops OPS = {.request = on_request,
                                     .head = on_head,
                                     .refuse = on_refuse,
+                                    .tls_failed = on_tls_failed,
                                     .gone = on_gone,
                                     .drained = on_gone,
                                     .closed = on_closed};
+
+/* With the certificate of the generation in force. */
+static void start_tls(struct admin_client *client) {
+    struct generation *now = loader_current(client->admin->env.loader);
+    struct tls_server *tls = now ? generation_config(now)->admin_tls : NULL;
+    bool failed = tls && conn_start_tls(client->conn, tls) != 0;
+    if (failed) {
+        conn_kill(client->conn);
+    }
+    generation_unref(now);
+}
 
 static void on_accept(void *ctx, int fd) {
     struct admin *a = ctx;
@@ -280,7 +299,9 @@ static void on_accept(void *ctx, int fd) {
     client->conn = conn_new(a->base, fd, &OPS, client, &a->limits);
     if (!client->conn) {
         on_closed(client, NULL);
+        return;
     }
+    start_tls(client);
 }
 
 struct admin *admin_new(struct event_base *base, int fd, const struct admin_env *env) {

@@ -63,6 +63,13 @@
 #define CONN_BODY_RATE                                                                             \
     1024 /* then it must have come at this many bytes per second, the grace not counted */
 
+/* TLS. */
+#define MAX_PEM KIB(512)      /* one text: a bundle of all public authorities takes 220 KiB */
+#define MAX_TLS_CHAIN 16      /* certificates behind the first; clients accept ten at most */
+#define MAX_TLS_IDENTITIES 64 /* of one listener: each handshake may look at all their names */
+#define MAX_TLS_SESSIONS                                                                           \
+    16 /* that one client keeps to resume, about 3 KB each; a provider has one or two names */
+
 /* One request. */
 #define MAX_ATTEMPTS 32      /* also the cap on max_attempts in policies */
 #define MAX_TARGET_NAME 500  /* provider, slash and model */

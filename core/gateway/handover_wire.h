@@ -40,9 +40,10 @@
 #define HANDOVER_NO "no "
 #define HANDOVER_FDS 128     /* in one packet; the kernel allows 253 */
 #define HANDOVER_PACKET 2048 /* "done " and MAX_SOCKETS digits are the longest */
-#define HANDOVER_PATIENCE 30 /* seconds: the running one waits for the other, which may run tests  \
-                              */
-#define HANDOVER_ANSWER 10   /* seconds: the starting one waits for an answer */
+#define HANDOVER_PATIENCE                                                                          \
+    30                     /* seconds: the running one waits for the other, which may run tests    \
+                            */
+#define HANDOVER_ANSWER 10 /* seconds: the starting one waits for an answer */
 #define HANDOVER_NAME "handover.sock"
 
 /* The address of NAME in the folder, however long its path is: by way of the returned descriptor,

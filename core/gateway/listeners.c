@@ -72,12 +72,14 @@ static int use(struct listeners *l, struct given_socket *s) {
     return fd;
 }
 
-static int add(struct listeners *l, struct worker *w, int fd, bool kept, struct err *err) {
+static int add(struct listeners *l, const struct bind_plan *plan, size_t i, int fd, bool kept,
+               struct err *err) {
+    struct worker *w = plan->workers[i % plan->n_workers];
     if (l->n_open == MAX_SOCKETS) {
         close(fd);
         return err_set(err, "more than %d listening sockets", MAX_SOCKETS);
     }
-    if (worker_listen(w, fd) != 0) {
+    if (worker_listen(w, plan->index, fd) != 0) {
         return err_set(err, "out of memory");
     }
     struct listener *made = w->listeners[w->n_listeners - 1];
@@ -88,25 +90,25 @@ static int add(struct listeners *l, struct worker *w, int fd, bool kept, struct 
     return 0;
 }
 
-/* How many given sockets of the address there were, -1 with err. *shared is one of them. */
-static int bind_given(struct listeners *l, const char *address, struct worker **workers, size_t n,
-                      char *bound, struct open_listener *last, struct err *err) {
+/* How many given sockets of the address there were, -1 with err. *last is one of them. */
+static int bind_given(struct listeners *l, const struct bind_plan *plan,
+                      const struct listener **last, struct err *err) {
     bool bad = false;
-    int count = 0;
-    struct given_socket *s = find(l, address, SOCKET_TRAFFIC, &bad, err);
+    size_t count = 0;
+    struct given_socket *s = find(l, plan->address, SOCKET_TRAFFIC, &bad, err);
     if (s) {
-        listen_name(s->fd, bound, NAME_SIZE);
+        listen_name(s->fd, plan->bound, NAME_SIZE);
     }
     while (s) {
         bool kept = s->kept;
-        if (add(l, workers[(size_t)count % n], use(l, s), kept, err) != 0) {
+        if (add(l, plan, count, use(l, s), kept, err) != 0) {
             return -1;
         }
-        *last = l->open[l->n_open - 1];
+        *last = l->open[l->n_open - 1].listener;
         count++;
-        s = find(l, bound, SOCKET_TRAFFIC, &bad, err);
+        s = find(l, plan->bound, SOCKET_TRAFFIC, &bad, err);
     }
-    return bad ? -1 : count;
+    return bad ? -1 : (int)count;
 }
 
 /* One more socket at the address: of its own, or another descriptor of a given one. */
@@ -120,19 +122,18 @@ static int one_more(const char *bound, const struct listener *given, bool *kept,
     return fd >= 0 ? fd : err_set(err, "address \"%s\": no more file descriptors", bound);
 }
 
-int listeners_bind(struct listeners *l, const char *address, struct worker **workers, size_t n,
-                   char *bound, struct err *err) {
-    struct open_listener last = {NULL, false};
-    snprintf(bound, NAME_SIZE, "%s", address);
-    int have = bind_given(l, address, workers, n, bound, &last, err);
-    for (size_t i = have < 0 ? n : (size_t)have; i < n; i++) {
+int listeners_bind(struct listeners *l, const struct bind_plan *plan, struct err *err) {
+    const struct listener *last = NULL;
+    snprintf(plan->bound, NAME_SIZE, "%s", plan->address);
+    int have = bind_given(l, plan, &last, err);
+    for (size_t i = (size_t)have; have >= 0 && i < plan->n_workers; i++) {
         bool kept;
-        int fd = one_more(bound, last.listener, &kept, err);
+        int fd = one_more(plan->bound, last, &kept, err);
         if (fd < 0) {
             return -1;
         }
-        listen_name(fd, bound, NAME_SIZE); /* port 0 became a number that all workers share */
-        if (add(l, workers[i], fd, kept, err) != 0) {
+        listen_name(fd, plan->bound, NAME_SIZE); /* all workers share what port 0 became */
+        if (add(l, plan, i, fd, kept, err) != 0) {
             return -1;
         }
     }

@@ -50,15 +50,22 @@ void listeners_release(struct listeners *l);
 int listeners_give(struct listeners *l, const struct given_socket *socket, struct err *err)
     __attribute__((warn_unused_result));
 
+struct bind_plan {
+    const char *address;
+    size_t index; /* its place in the configuration */
+    struct worker **workers;
+    size_t n_workers;
+    char *bound; /* 128 bytes: gets the address with its real port */
+};
+
 /*
- * Makes all workers listen at `address`: on given sockets that are bound there, else on new ones,
+ * Makes all workers listen at an address: on given sockets that are bound there, else on new ones,
  * SO_REUSEPORT so that each worker has its own. Given ones are spread over the workers; when there
- * are fewer than workers, more are opened beside them, or, where their owner did not allow that
- * (no SO_REUSEPORT), workers share. `bound` (128 bytes) gets the address with its real port. Before
- * the workers start. -1 with err.
+ * are fewer than workers, more are opened beside them, or, where their owner did not allow that (no
+ * SO_REUSEPORT), workers share. Before the workers start. -1 with err.
  */
-int listeners_bind(struct listeners *l, const char *address, struct worker **workers, size_t n,
-                   char *bound, struct err *err) __attribute__((warn_unused_result));
+int listeners_bind(struct listeners *l, const struct bind_plan *plan, struct err *err)
+    __attribute__((warn_unused_result));
 
 /* The socket of the admin listener: a given one, or a new one. The fd (the caller's), or -1 with
  * err. *kept says whether its owner keeps it. */

@@ -21,6 +21,7 @@ enum metric {
     METRIC_DEFAULT_PLANS,   /* moongate_default_plans_total{route} */
     METRIC_REFUSED,         /* moongate_refused_total{status}: before a route was found */
     METRIC_CONNECTIONS,     /* moongate_connections_total{} */
+    METRIC_TLS_FAILED,      /* moongate_tls_handshakes_failed_total{reason} */
     METRIC_POLICY, /* moongate_custom_NAME_total{…}: what policies count; see metrics_add_policy */
     METRIC_DURATION,    /* gen_ai_server_request_duration_seconds{…} histogram: one attempt */
     METRIC_FIRST_TOKEN, /* gen_ai_server_time_to_first_token_seconds{…} histogram */

@@ -2,6 +2,7 @@
 #include "gateway/worker.h"
 
 #include <event2/event.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -87,15 +88,41 @@ static int on_head(void *ctx, const struct http_head *head, const struct headers
     return worker_judge_head(client->worker, head, headers);
 }
 
+static void on_tls_failed(void *ctx, const char *peer, const char *reason, const char *why) {
+    const struct client *client = ctx;
+    struct worker *w = client->worker;
+    char labels[48];
+    snprintf(labels, sizeof(labels), "reason=\"%s\"", reason);
+    metrics_add(w->metrics, METRIC_TLS_FAILED, labels, 1);
+    log_debug(&w->gateway->log, "TLS handshake with %s failed: %s", peer, why);
+}
+
 static const struct conn_ops CONN_OPS = {.request = on_request,
                                          .head = on_head,
                                          .refuse = on_refuse,
+                                         .tls_failed = on_tls_failed,
                                          .gone = worker_client_gone,
                                          .drained = worker_client_drained,
                                          .closed = on_closed};
 
+/* Certificates are the current generation's, whatever the listener began with. */
+static void open_conn(struct client *client, const struct worker_door *door, int fd) {
+    struct worker *w = client->worker;
+    const struct config *c = generation_config(worker_generation(w)); /* limits as they are now */
+    struct tls_server *tls = c->listen_tls[door->index];
+    client->conn = conn_new(w->base, fd, &CONN_OPS, client, &w->limits);
+    if (!client->conn) {
+        on_closed(client, NULL);
+    } else if (tls && conn_start_tls(client->conn, tls) != 0) {
+        conn_kill(client->conn);
+    } else if (w->stopping) {
+        conn_drain(client->conn, w->drain_grace);
+    }
+}
+
 static void on_accept(void *ctx, int fd) {
-    struct worker *w = ctx;
+    const struct worker_door *door = ctx;
+    struct worker *w = door->worker;
     bool room = atomic_load(&w->n_clients) < MAX_CONNECTIONS;
     struct client *client = room ? calloc(1, sizeof(*client)) : NULL;
     if (!client) {
@@ -111,13 +138,7 @@ static void on_accept(void *ctx, int fd) {
     w->clients = client;
     atomic_fetch_add(&w->n_clients, 1);
     metrics_add(w->metrics, METRIC_CONNECTIONS, "", 1);
-    worker_generation(w); /* limits as they are now */
-    client->conn = conn_new(w->base, fd, &CONN_OPS, client, &w->limits);
-    if (!client->conn) {
-        on_closed(client, NULL);
-    } else if (w->stopping) {
-        conn_drain(client->conn, w->drain_grace);
-    }
+    open_conn(client, door, fd);
 }
 
 static void on_turn(evutil_socket_t fd, short what, void *arg) {
@@ -221,7 +242,8 @@ static void kill_clients(struct worker *w) {
 }
 
 static void on_listener_drained(void *ctx) {
-    struct worker *w = ctx;
+    const struct worker_door *door = ctx;
+    struct worker *w = door->worker;
     w->n_draining--;
     end_if_empty(w);
 }
@@ -285,8 +307,10 @@ int worker_init(struct worker *w, struct gateway *g, size_t index, struct event_
     return w->transport ? 0 : -1;
 }
 
-int worker_listen(struct worker *w, int fd) {
-    struct listener *l = listener_new(w->base, fd, on_accept, w);
+int worker_listen(struct worker *w, size_t address, int fd) {
+    struct worker_door *door = &w->doors[address];
+    *door = (struct worker_door){w, address};
+    struct listener *l = listener_new(w->base, fd, on_accept, door);
     if (!l) {
         return -1;
     }

@@ -24,6 +24,12 @@ struct event_base;
 struct client;
 struct attempt;
 
+/* One of a worker's listeners. */
+struct worker_door {
+    struct worker *worker;
+    size_t index; /* of its address in the configuration */
+};
+
 struct worker {
     struct gateway *gateway;
     size_t index;
@@ -39,9 +45,10 @@ struct worker {
     bool by_hand; /* its owner runs the timers by a clock of its own (a simulated gateway) */
     struct metrics *metrics;
     struct rng rng;
-    struct listener **listeners;    /* owned; set before the thread starts */
-    size_t n_listeners, n_draining; /* those that still take what waits, once it stops */
-    struct client *clients;         /* list of open client connections */
+    struct listener **listeners;             /* owned; set before the thread starts */
+    size_t n_listeners, n_draining;          /* those that still take what waits, once it stops */
+    struct worker_door doors[MAX_LISTENERS]; /* one for each of the configuration's addresses */
+    struct client *clients;                  /* list of open client connections */
     atomic_size_t n_clients;
     struct exchange *exchanges; /* list of requests under way */
     atomic_size_t n_exchanges;
@@ -70,7 +77,9 @@ struct worker {
  * -1 worker_release still frees what was made. */
 int worker_init(struct worker *w, struct gateway *g, size_t index, struct event_base *base,
                 struct transport *transport, struct err *err);
-int worker_listen(struct worker *w, int fd); /* fd is taken; before worker_start. -1: memory */
+/* fd is taken, and is one of the configuration's `address`th, whose TLS it gets; before
+ * worker_start. -1: memory */
+int worker_listen(struct worker *w, size_t address, int fd);
 int worker_start(struct worker *w, struct err *err); /* starts the thread */
 void worker_release(struct worker *w);               /* after its thread ended */
 

@@ -32,6 +32,7 @@ void conn_shut(struct conn *c) {
     event_del(&c->writable);
     event_del(&c->turn);
     event_del(&c->timer);
+    conn_drop_tls(c);
     if (!c->fed) {
         close(c->fd);
     }
@@ -45,6 +46,9 @@ void conn_enter(struct conn *c) {
 /* Reading stops while enough input is buffered behind an answer. */
 static void watch_input(struct conn *c) {
     bool want = conn_wants_input(c);
+    if (want && conn_input_waits(c)) {
+        event_active(&c->readable, EV_READ, 0);
+    }
     if (want == c->reading || c->fed) {
         return;
     }
@@ -89,7 +93,7 @@ void conn_begin_closing(struct conn *c) {
 static void begin_lingering(struct conn *c) {
     c->state = CONN_LINGERING;
     c->phase_since = clock_now();
-    if (c->fed || (!c->reset && (c->eof || shutdown(c->fd, SHUT_WR) != 0))) {
+    if (c->fed || (!c->reset && (c->eof || conn_say_end(c) != 0))) {
         conn_shut(c);
     }
 }
@@ -116,7 +120,7 @@ void conn_advance(struct conn *c) {
         return;
     }
     if (c->state == CONN_READ_HEAD && !c->head_started && conn_drained_out(c) &&
-        !conn_input_waits(c)) {
+        !conn_has_arrived(c)) {
         conn_begin_closing(c);
     }
     if (c->state == CONN_ANSWERED) {
@@ -229,7 +233,7 @@ void conn_drain(struct conn *c, usec grace) {
     c->draining = true;
     c->drain_grace = grace;
     c->drain_until = clock_now() + grace;
-    if (grace <= 0 && conn_idle(c) && !conn_input_waits(c)) {
+    if (grace <= 0 && conn_idle(c) && !conn_has_arrived(c)) {
         conn_kill(c);
         return;
     }

@@ -31,6 +31,7 @@
 
 struct event_base;
 struct conn;
+struct tls_server;
 
 struct conn_limits {
     size_t body;                                        /* bytes; more is 413 */
@@ -63,6 +64,9 @@ struct conn_ops {
      * safe to show. */
     void (*refuse)(void *ctx, int status, const char *message, struct headers *headers,
                    struct buf *body);
+    /* A TLS handshake failed, and no request comes: `reason` is "timeout", "closed" (by the peer),
+     * "plain_http" (a refusal of 400 follows) or "failed", `why` is for the log. May be NULL. */
+    void (*tls_failed)(void *ctx, const char *peer, const char *reason, const char *why);
     /* The client of the current request went away, or stalled past write_time, before conn_end: no
      * callback for this request follows and conn_* calls for it are no longer allowed. The
      * connection frees itself after this returns. */
@@ -80,6 +84,11 @@ struct conn_ops {
  * callback. NULL: memory (fd is closed). */
 struct conn *conn_new(struct event_base *base, int fd, const struct conn_ops *ops, void *ctx,
                       const struct conn_limits *limits);
+/* Right after conn_new: the client speaks TLS. The handshake has to be complete within header_time;
+ * all else is as without. An end without close_notify is an end all the same: the client is gone.
+ * -1: memory, and the connection is to be killed. */
+int conn_start_tls(struct conn *conn, struct tls_server *server)
+    __attribute__((warn_unused_result));
 /*
  * With fd -1 the connection has no socket: its owner feeds it, `output` takes what it says, and it
  * keeps no deadlines (a simulated gateway, whose time is not the loop's). Otherwise it is the same.

@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 
 #define READS_PER_TURN 4 /* then others have their turn */
 #define BODY_READ_SIZE KIB(64)
@@ -50,7 +49,7 @@ bool conn_input_blank(const struct conn *c) {
     return true;
 }
 
-bool conn_input_waits(const struct conn *c) {
+bool conn_has_arrived(const struct conn *c) {
     char first;
     return !c->fed && recv(c->fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
@@ -267,7 +266,7 @@ static bool read_to_body(struct conn *c) {
         conn_refuse(c, 500, "memory is short");
         return false;
     }
-    size_t n = received(c, recv(c->fd, body->data + body->len, want, MSG_DONTWAIT));
+    size_t n = received(c, conn_recv(c, body->data + body->len, want));
     if (n == 0) {
         return false;
     }
@@ -278,24 +277,24 @@ static bool read_to_body(struct conn *c) {
     if (c->body_left == 0) {
         deliver(c);
     }
-    return n == want;
+    return n == want || conn_input_waits(c);
 }
 
 static bool read_to_input(struct conn *c) {
     char scratch[CONN_READ_SIZE];
-    size_t n = received(c, recv(c->fd, scratch, sizeof(scratch), MSG_DONTWAIT));
+    size_t n = received(c, conn_recv(c, scratch, sizeof(scratch)));
     if (n == 0) {
         return false;
     }
     if (c->state >= CONN_CLOSING) {
-        return n == sizeof(scratch);
+        return n == sizeof(scratch) || conn_input_waits(c);
     }
     if (buf_add(&c->in, scratch, n) != BUF_OK) {
         conn_lost(c);
         return false;
     }
     conn_parse(c);
-    return n == sizeof(scratch);
+    return n == sizeof(scratch) || conn_input_waits(c);
 }
 
 /* One read's worth, as read_to_input takes it. */
@@ -335,7 +334,7 @@ void conn_on_readable(evutil_socket_t fd, short what, void *arg) {
     (void)fd;
     (void)what;
     conn_enter(c);
-    bool more = true;
+    bool more = !c->shaking || conn_shake(c);
     for (int i = 0; i < READS_PER_TURN && more && !c->dead && conn_wants_input(c); i++) {
         if (c->state == CONN_READ_BODY && c->body == HTTP_BODY_LENGTH && c->in.len == 0) {
             more = read_to_body(c);

@@ -33,7 +33,7 @@ static usec stall_deadline(const struct conn *c) {
 }
 
 static usec head_deadline(const struct conn *c) {
-    if (c->head_started) {
+    if (c->head_started || c->shaking) {
         return after(c->phase_since, c->limits->header_time);
     }
     usec idle = after(c->phase_since, c->limits->idle_time);
@@ -105,7 +105,9 @@ static void end_idle(struct conn *c) {
 static void check_state(struct conn *c, usec now) {
     switch (c->state) {
     case CONN_READ_HEAD:
-        if (now >= head_deadline(c) && c->head_started) {
+        if (now >= head_deadline(c) && c->shaking) {
+            conn_shake_late(c);
+        } else if (now >= head_deadline(c) && c->head_started) {
             conn_refuse(c, 408, "the request head did not arrive in time");
         } else if (now >= head_deadline(c)) {
             end_idle(c);

@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <sys/socket.h>
 #include <time.h>
 
 #define CHUNK_FRAME 20       /* 16 hex digits, CRLF, CRLF */
@@ -72,10 +71,7 @@ void conn_flush(struct conn *c) {
         c->out_sent = c->out.len;
     }
     while (conn_pending(c) > 0) {
-        /* send of one run of bytes; MSG_NOSIGNAL, since an embedding program may not ignore SIGPIPE
-         */
-        ssize_t n =
-            send(c->fd, c->out.data + c->out_sent, conn_pending(c), MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n = conn_send(c, c->out.data + c->out_sent, conn_pending(c));
         if (n > 0) {
             c->out_sent += (size_t)n;
             continue;
@@ -107,8 +103,15 @@ void conn_flush(struct conn *c) {
 
 void conn_on_writable(evutil_socket_t fd, short what, void *arg) {
     struct conn *c = arg;
-    (void)fd;
     (void)what;
+    if (c->shaking) {
+        conn_on_readable(fd, EV_READ, c); /* may free the connection */
+        return;
+    }
+    if (c->read_on) {
+        c->read_on = false;
+        event_active(&c->readable, EV_READ, 0);
+    }
     conn_enter(c);
     conn_flush(c);
     if (c->broken) {

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/limits.h"
+#include "net/tls.h"
 #include "upstream/answer.h"
 #include "upstream/outgoing.h"
 #include "upstream/transport.h"
@@ -38,6 +39,7 @@ struct curl_transfer {
     struct transfer_events events;
     void *ctx;
     struct outgoing out;
+    struct tls_client *tls;  /* referenced while its texts are libcurl's; NULL: none */
     struct curl_slist *list; /* an array, linked; its lines are in `out` */
     struct answer answer;
     bool ready;   /* the connection stood once */
@@ -311,12 +313,35 @@ static int set_method(struct curl_transfer *x, const struct transfer_request *r)
     return code == CURLE_OK ? 0 : -1;
 }
 
+static CURLcode set_text(CURL *e, CURLoption option, struct str text) {
+    struct curl_blob blob = {(char *)(uintptr_t)text.p, text.n, CURL_BLOB_NOCOPY};
+    return curl_easy_setopt(e, option, text.n ? &blob : NULL);
+}
+
+/* Connections remember what they were made with: libcurl shares none between different options. The
+ * system's folder of authorities would be trusted beside ours. */
+static int set_tls(struct curl_transfer *x, struct tls_client *tls) {
+    static const struct tls_client_options none = {.verify = true};
+    const struct tls_client_options *o = tls ? tls_client_options(tls) : &none;
+    const char *folder = o->ca.n ? NULL : curl_version_info(CURLVERSION_NOW)->capath;
+    x->tls = tls ? tls_client_ref(tls) : NULL;
+    curl_easy_setopt(x->easy, CURLOPT_SSL_VERIFYPEER, o->verify ? 1L : 0L);
+    curl_easy_setopt(x->easy, CURLOPT_SSL_VERIFYHOST, o->verify ? 2L : 0L);
+    return set_text(x->easy, CURLOPT_CAINFO_BLOB, o->ca) == CURLE_OK &&
+                   set_text(x->easy, CURLOPT_SSLCERT_BLOB, o->cert) == CURLE_OK &&
+                   set_text(x->easy, CURLOPT_SSLKEY_BLOB, o->key) == CURLE_OK &&
+                   curl_easy_setopt(x->easy, CURLOPT_CAPATH, folder) == CURLE_OK
+               ? 0
+               : -1;
+}
+
 static int set_request(struct curl_transfer *x, const struct transfer_request *r) {
     if (outgoing_init(&x->out, r) != 0) {
         return -1;
     }
     x->list = make_list(x, r->headers);
-    if (!x->list || set_method(x, r) != 0 ||
+    if (!x->list || set_method(x, r) != 0 || set_tls(x, r->tls) != 0 ||
+        curl_easy_setopt(x->easy, CURLOPT_PROXY, r->proxy ? r->proxy : "") != CURLE_OK ||
         curl_easy_setopt(x->easy, CURLOPT_URL, r->url) != CURLE_OK) {
         return -1;
     }
@@ -337,7 +362,9 @@ static void set_constants(struct curl_transfer *x) {
     curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(e, CURLOPT_PROXY, ""); /* none from the environment either */
+    curl_easy_setopt(e, CURLOPT_NOPROXY, ""); /* nothing from the environment, see PROXY, too */
+    curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(e, CURLOPT_TCP_NODELAY, 1L);
     curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
@@ -389,12 +416,19 @@ static void drop_request(struct curl_transfer *x) {
     outgoing_release(&x->out);
     free(x->list);
     x->list = NULL;
+    if (x->tls) {
+        set_text(x->easy, CURLOPT_CAINFO_BLOB, str_make(NULL, 0));
+        set_text(x->easy, CURLOPT_SSLCERT_BLOB, str_make(NULL, 0));
+        set_text(x->easy, CURLOPT_SSLKEY_BLOB, str_make(NULL, 0));
+    }
+    tls_client_unref(x->tls);
+    x->tls = NULL;
 }
 
 static void transfer_free(struct curl_transfer *x) {
+    drop_request(x);
     curl_easy_cleanup(x->easy);
     answer_release(&x->answer);
-    drop_request(x);
     free(x);
 }
 
@@ -438,9 +472,17 @@ static enum transfer_sent op_sent(const struct transfer *base) {
     return out >= x->out.body_size || (x->resent && x->out.joined) ? SENT_ALL : SENT_PARTIAL;
 }
 
+/* A server that wants a certificate of ours says so after a handshake of TLS 1.3, to the first read
+ * or write. libcurl has no code for it. */
+static bool refused_late(const struct curl_transfer *x, CURLcode code) {
+    return (code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR) && x->answer.bytes == 0 &&
+           strstr(x->error, "SSL") && strstr(x->error, " alert ");
+}
+
 static enum outcome before_head(const struct curl_transfer *x, CURLcode code) {
     switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
         return OUTCOME_DNS_ERROR;
     case CURLE_OPERATION_TIMEDOUT:
         return OUTCOME_TIMEOUT_CONNECT;
@@ -452,6 +494,7 @@ static enum outcome before_head(const struct curl_transfer *x, CURLcode code) {
     case CURLE_SSL_ISSUER_ERROR:
     case CURLE_SSL_CRL_BADFILE:
     case CURLE_SSL_ENGINE_INITFAILED:
+    case CURLE_SSL_CLIENTCERT:
         return OUTCOME_TLS_ERROR;
     case CURLE_UNSUPPORTED_PROTOCOL: /* an answer like HTTP/0.9 */
     case CURLE_WEIRD_SERVER_REPLY:
@@ -464,6 +507,9 @@ static enum outcome before_head(const struct curl_transfer *x, CURLcode code) {
     }
     if (x->answer.bytes > 0) {
         return OUTCOME_INVALID_RESPONSE; /* half a head */
+    }
+    if (refused_late(x, code)) {
+        return OUTCOME_TLS_ERROR;
     }
     return x->opened ? OUTCOME_EMPTY_RESPONSE : OUTCOME_STALE_CONNECTION;
 }

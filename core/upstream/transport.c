@@ -17,10 +17,12 @@ struct both {
 static struct transfer *op_start(struct transport *base, const struct transfer_request *r,
                                  const struct transfer_events *events, void *ctx) {
     struct both *t = (struct both *)base;
-    struct transfer *transfer = transfer_start(t->native, r, events, ctx);
-    if (transfer ||
-        native_transport_speaks(r->url)) { /* asked after, since it reads the URL again */
-        return transfer;
+    if (!r->proxy && !r->libcurl) {
+        struct transfer *transfer = transfer_start(t->native, r, events, ctx);
+        if (transfer ||
+            native_transport_speaks(r->url)) { /* asked after, since it reads the URL again */
+            return transfer;
+        }
     }
     if (!t->curl) {
         t->curl = curl_transport_new(t->events, t->idle_max, NULL);

@@ -31,6 +31,7 @@
 #include "net/headers.h"
 #include "upstream/outcome.h"
 
+struct tls_client;
 struct transport;
 struct transport_ops;
 
@@ -72,7 +73,13 @@ struct transfer_request {
     size_t n_body;
     bool has_body; /* false: no Content-Length at all; true with no bytes: Content-Length: 0 */
     bool fresh;    /* open a new connection even when an idle one is there */
-    usec connect_timeout; /* a backstop only, 0 = none; the caller's clock is shorter */
+    usec connect_timeout;   /* a backstop only, 0 = none; the caller's clock is shorter */
+    struct tls_client *tls; /* for https; borrowed for the call, referenced inside. NULL: the
+                               system's authorities, verified, no certificate of ours. A connection
+                               is used again only under the same tls_client_id. */
+    const char *proxy; /* "http://[user:password@]host:port", or NULL: none. Copied. SECRET. https
+                          goes through CONNECT. Only libcurl speaks to proxies. */
+    bool libcurl;      /* do not use our own transport */
 };
 
 struct transport_stats {
@@ -120,8 +127,9 @@ static inline enum transfer_sent transfer_sent(const struct transfer *transfer) 
 
 struct event_base;
 
-/* What workers use: native for the URLs that it speaks, libcurl for all others, which is set up
- * when the first of them comes. `idle_max` counts for each of the two. NULL: memory. */
+/* What workers use: native for the URLs that it speaks (unless a proxy stands between, or the
+ * request says `libcurl`), libcurl for all others, which is set up when the first of them comes.
+ * `idle_max` counts for each of the two. NULL: memory. */
 struct transport *transport_new(struct event_base *base, size_t idle_max, struct err *err);
 
 /* Our own: HTTP/1.1 in plain text to a numeric address or localhost. At most `idle_max` idle

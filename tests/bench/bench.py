@@ -185,7 +185,7 @@ def policy_cost(tools):
     library, source, out = ROOT / "build/libmoongate.a", HERE / "bench_policy.c", tools / "bench_policy"
     if not library.exists() or not source.exists():
         return None
-    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "lua5.4", "libcurl", "libevent_pthreads", "libcjson", "libcrypto", "zlib"],
+    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "lua5.4", "libcurl", "libevent_pthreads", "libcjson", "libssl", "libcrypto", "zlib"],
                            capture_output=True, text=True).stdout.split()
     subprocess.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", f"-I{ROOT / 'core'}", str(source), str(library), *flags,
                     "-levent", "-lm", "-pthread", "-o", str(out)], check=True)

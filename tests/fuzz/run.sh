@@ -9,7 +9,7 @@ seconds=${FUZZ_SECONDS:-60}
 out=build/fuzz
 sanitize='-fsanitize=address,undefined -fno-sanitize-recover=undefined'
 clang=${FUZZ_CC:-clang}
-packages='lua5.4 libcurl libevent_pthreads libcjson libcrypto zlib'
+packages='lua5.4 libcurl libevent_pthreads libcjson libssl libcrypto zlib'
 mkdir -p "$out/findings"
 
 # clang knows other warnings than gcc, under which the tree is kept clean.

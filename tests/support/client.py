@@ -164,9 +164,9 @@ class Response:
 
 
 class Client:
-    """One connection to the gateway."""
+    """One connection to the gateway; `tls`: an ssl.SSLContext, `name`: who the gateway has to be."""
 
-    def __init__(self, address, timeout=30.0, rcvbuf=None):
+    def __init__(self, address, timeout=30.0, rcvbuf=None, tls=None, name=None):
         host, port = address.rsplit(":", 1)
         self.host = address
         self.sock = socket.socket()
@@ -175,6 +175,8 @@ class Client:
         self.sock.settimeout(timeout)
         self.sock.connect((host, int(port)))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            self.sock = tls.wrap_socket(self.sock, server_hostname=name or host)
         self._buffer = b""
 
     def __enter__(self):
@@ -294,9 +296,9 @@ def chat_body(stream=False, model="m", **fields):
     return body
 
 
-def call(address, method="POST", target="/v1/chat/completions", headers=(), body=None, **more):
+def call(address, method="POST", target="/v1/chat/completions", headers=(), body=None, tls=None, **more):
     """One request on a connection of its own, answer read to its end."""
-    with Client(address) as client:
+    with Client(address, tls=tls) as client:
         started = time.monotonic()
         response = client.request(method, target, headers, body, **more).read(method == "HEAD")
         response.elapsed = time.monotonic() - started

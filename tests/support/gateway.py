@@ -100,6 +100,7 @@ class Gateway:
     binary = BINARY
     launcher = ()   # a command that is given the gateway's, and descriptors that it inherits
     pass_fds = ()
+    tls = None      # an ssl.SSLContext: requests go over TLS
 
     def __init__(self, folder, config, policies=None, modules=None, files=None, env=None, asan="", start=True):
         self.folder = Path(folder)
@@ -306,15 +307,15 @@ class Gateway:
     def chat(self, stream=False, headers=(), target="/v1/chat/completions", body=None, **fields):
         """One chat completion on a connection of its own, read to its end."""
         return client.call(self.address, "POST", target, headers,
-                           client.chat_body(stream, **fields) if body is None else body)
+                           client.chat_body(stream, **fields) if body is None else body, tls=self.tls)
 
     def open_chat(self, stream=True, headers=(), **fields):
         """Sends a chat completion and returns the client, its answer unread."""
-        return client.Client(self.address).request("POST", "/v1/chat/completions", headers,
+        return client.Client(self.address, tls=self.tls).request("POST", "/v1/chat/completions", headers,
                                                    client.chat_body(stream, **fields))
 
     def client(self, **options):
-        return client.Client(self.address, **options)
+        return client.Client(self.address, **{"tls": self.tls, **options})
 
 
 class MemoryWatch:
