@@ -93,6 +93,11 @@ bench: ## CPU and latency against HAProxy in the same run, reloads under load, t
 	@$(MAKE) --no-print-directory all
 	@tests/bench/run.sh
 
+profile: ## where the time of a request and of a streamed event goes
+	@tests/support/setup.sh profile
+	@$(MAKE) --no-print-directory all
+	@python3 -B tests/bench/profiler.py
+
 fuzz: ## run each fuzz target for a while (FUZZ_SECONDS, default 60)
 	@tests/support/setup.sh fuzz
 	@tests/fuzz/run.sh
@@ -114,5 +119,5 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 FORCE:
-.PHONY: FORCE all unit-tests setup asan demo test test-clients lint reference bench fuzz install clean help
+.PHONY: FORCE all unit-tests setup asan demo test test-clients lint reference bench profile fuzz install clean help
 -include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT:=.d)
