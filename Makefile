@@ -93,6 +93,12 @@ bench: ## CPU and latency against HAProxy in the same run, reloads under load, t
 	@$(MAKE) --no-print-directory all
 	@tests/bench/run.sh
 
+soak: ## mixed traffic, faults and reloads, every byte checked (SOAK_MINUTES, default 30)
+	@tests/support/setup.sh test
+	@$(MAKE) --no-print-directory all
+	@tests/support/venv.sh
+	@build/venv/bin/python -B tests/soak/soak.py
+
 profile: ## where the time of a request and of a streamed event goes
 	@tests/support/setup.sh profile
 	@$(MAKE) --no-print-directory all
@@ -119,5 +125,5 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 FORCE:
-.PHONY: FORCE all unit-tests setup asan demo test test-clients lint reference bench profile fuzz install clean help
+.PHONY: FORCE all unit-tests setup asan demo test test-clients lint reference bench soak profile fuzz install clean help
 -include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT:=.d)
