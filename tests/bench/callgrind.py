@@ -1,12 +1,35 @@
 # SPDX-License-Identifier: MIT
 """
-Reads what valgrind's callgrind wrote: instructions of each function, and of each call from one function to another.
+Counts instructions with valgrind's callgrind, and reads what it wrote: of each function, and of each call from one function to another.
 """
+import contextlib
+import pathlib
 import re
+import subprocess
 from collections import defaultdict
 from dataclasses import dataclass, field
 
 NAME = re.compile(r"\((\d+)\)(?: (.*))?")
+
+
+def prefix(folder):
+    """Goes before a command: it runs under callgrind, which counts nothing yet."""
+    return ["valgrind", "-q", "--tool=callgrind", "--instr-atstart=no", "--fair-sched=yes", f"--callgrind-out-file={folder}/callgrind.out"]
+
+
+def control(pid, *words):
+    done = subprocess.run(["callgrind_control", *words, str(pid)], capture_output=True, text=True, timeout=60)
+    if done.returncode != 0 or "OK" not in done.stdout:
+        raise RuntimeError(f"callgrind_control {words}: {done.stdout} {done.stderr}".strip())
+
+
+@contextlib.contextmanager
+def counting(pid):
+    """Counts what the process does meanwhile; then Profile.of(folder) can be read."""
+    control(pid, "-i", "on")
+    yield
+    control(pid, "-i", "off")
+    control(pid, "-d", "counted")
 
 
 @dataclass
@@ -25,6 +48,15 @@ class Profile:
         self.functions = {}
         for path in paths:
             self._read(path)
+
+    @classmethod
+    def of(cls, folder):
+        """Of a program that ran under prefix(folder)."""
+        return cls(sorted(pathlib.Path(folder).glob("callgrind.out.*")))
+
+    @property
+    def total(self):
+        return sum(f.own for f in self.functions.values())
 
     def _read(self, path):
         self._names = {"ob": {}, "fl": {}, "fn": {}}

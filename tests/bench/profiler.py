@@ -22,6 +22,7 @@ import time
 
 import bench
 import callgrind
+import proxies
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -39,8 +40,7 @@ class Run:
         self.tools, self.folder = tools, folder
         self.upstream = subprocess.Popen([str(tools / "upstream"), str(bench.RATE)], stdout=subprocess.PIPE, text=True)
         port = int(self.upstream.stdout.readline())
-        self.proxy = bench.Proxy("moongate", [*prefix, binary, "serve", "-c", str(HERE / "gateway.lua")], folder=folder,
-                                 env={"LISTEN": "127.0.0.1:0", "UPSTREAM": f"http://127.0.0.1:{port}/v1", **(env or {})})
+        self.proxy = proxies.moongate(binary, port, folder, prefix, env)
         self.pid = self.proxy.process.pid
 
     def __enter__(self):
@@ -175,21 +175,11 @@ def counted(tools, binary, folder, name, seconds):
     {a function and the helper that it calls: with all that calls})"""
     if not shutil.which("valgrind"):
         raise RuntimeError("valgrind is not installed")
-    prefix = ["valgrind", "-q", "--tool=callgrind", "--instr-atstart=no", "--fair-sched=yes", f"--callgrind-out-file={folder}/callgrind.out"]
-    with Run(tools, binary, folder, prefix) as run:
+    with Run(tools, binary, folder, callgrind.prefix(folder)) as run:
         run.load(name, 1)
-        control(run.pid, "-i", "on")
-        units = run.load(name, seconds)
-        control(run.pid, "-i", "off")
-        control(run.pid, "-d", "units")
-    profile = callgrind.Profile(sorted(folder.glob("callgrind.out.*")))
-    return instructions(profile, units)
-
-
-def control(pid, *words):
-    done = subprocess.run(["callgrind_control", *words, str(pid)], capture_output=True, text=True, timeout=60)
-    if done.returncode != 0 or "OK" not in done.stdout:
-        raise RuntimeError(f"callgrind_control {words}: {done.stdout} {done.stderr}".strip())
+        with callgrind.counting(run.pid):
+            units = run.load(name, seconds)
+    return instructions(callgrind.Profile.of(folder), units)
 
 
 def instructions(profile, units):

@@ -10,7 +10,7 @@ packages_of() {
         build) echo "$build" ;;
         test) echo "$build lua5.4 libcmocka-dev python3 python3-venv" ;;
         clients) echo "$build"; node_is_there || echo "nodejs npm" ;;
-        bench) echo "$build haproxy nginx libnginx-mod-http-lua lua-cjson python3" ;;
+        bench) echo "$build haproxy nginx libnginx-mod-http-lua lua-cjson valgrind python3" ;;
         profile) echo "$build python3 binutils strace valgrind linux-perf" ;;
         fuzz) echo "$build clang libclang-rt-dev" ;; # the runtime is only recommended by clang
         *) echo "setup.sh: unknown group '$1': build, test, clients, bench, profile or fuzz is expected" >&2; exit 2 ;;
