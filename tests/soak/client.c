@@ -5,9 +5,9 @@
  *
  *   client PORT SECONDS RATE SLOTS SEED
  *
- * Starts RATE jobs a second on at most SLOTS connections, and after SECONDS (or SIGTERM) waits for the
- * last of them. Each second, and at the end, prints its counters as one line of JSON; what must not
- * be goes to standard error, one line each. Exit status 1 when there was any.
+ * Starts RATE jobs a second on at most SLOTS connections, and after SECONDS (or SIGTERM) waits for
+ * the last of them. Each second, and at the end, prints its counters as one line of JSON; what must
+ * not be goes to standard error, one line each. Exit status 1 when there was any.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -57,12 +57,15 @@ static const struct {
     const char *name;
     int share;
 } kinds[KINDS] = {
-    [SMALL] = {"small", 360},          [FAULT] = {"fault", 150},   [STREAM] = {"stream", 140},
-    [STREAM_FAULT] = {"stream_fault", 60}, [BROKEN] = {"broken_stream", 60},
-    [PROMPT] = {"prompt_200k", 20},    [UPLOAD] = {"upload", 20},  [LEAVE] = {"leave", 50},
-    [SLOW] = {"slow_reader", 10},      [PIPELINED] = {"pipelined", 25}, [LARGE] = {"large_answer", 5},
-    [FLAP] = {"flapping", 30},         [DEAD] = {"refusing", 20},  [QUEUE] = {"queued", 20},
-    [DRIBBLE] = {"slow_body", 8},      [CHUNKED] = {"chunked_body", 12}, [BAD] = {"bad_request", 10},
+    [SMALL] = {"small", 360},         [FAULT] = {"fault", 150},
+    [STREAM] = {"stream", 140},       [STREAM_FAULT] = {"stream_fault", 60},
+    [BROKEN] = {"broken_stream", 60}, [PROMPT] = {"prompt_200k", 20},
+    [UPLOAD] = {"upload", 20},        [LEAVE] = {"leave", 50},
+    [SLOW] = {"slow_reader", 10},     [PIPELINED] = {"pipelined", 25},
+    [LARGE] = {"large_answer", 5},    [FLAP] = {"flapping", 30},
+    [DEAD] = {"refusing", 20},        [QUEUE] = {"queued", 20},
+    [DRIBBLE] = {"slow_body", 8},     [CHUNKED] = {"chunked_body", 12},
+    [BAD] = {"bad_request", 10},
 };
 
 enum framing { HEAD, LENGTH, CHUNK_SIZE, CHUNK_DATA, CHUNK_END, TRAILER };
@@ -270,8 +273,8 @@ static void ended_cut(struct slot *s, const char *how) {
     if (s->bad && s->at_job == 0 && s->framing == HEAD && s->n_head == 0) {
         problem(s, "a bad request got no answer");
     } else if (current(s)->broken == '-' || s->framing == HEAD) {
-        problem(s, "%s after %zu bytes of the body, %zu of the head: '%.60s'", how, s->got, s->n_head,
-                s->head);
+        problem(s, "%s after %zu bytes of the body, %zu of the head: '%.60s'", how, s->got,
+                s->n_head, s->head);
     } else if (!s->in_tail || strncmp(s->tail, start, strlen(start)) != 0 || s->n_tail < 2 ||
                memcmp(s->tail + s->n_tail - 2, "\n\n", 2) != 0 || strstr(s->tail, "[DONE]")) {
         problem(s, "%s without an error event, in piece %u, after %zu bytes: '%s'", how, s->index,
@@ -297,8 +300,8 @@ static bool may_fail(const struct job *job) {
 static bool on_head(struct slot *s) {
     struct job *job = current(s);
     int status = atoi(s->head + strlen("HTTP/1.1 "));
-    const char *length = field(s->head, "\r\ncontent-length:"),
-               *id = field(s->head, "\r\nx-soak:"), *wanted = s->bad ? "HTTP/1.1 400" : "HTTP/1.1 200";
+    const char *length = field(s->head, "\r\ncontent-length:"), *id = field(s->head, "\r\nx-soak:"),
+               *wanted = s->bad ? "HTTP/1.1 400" : "HTTP/1.1 200";
     char nonce[17];
     sprintf(nonce, "%016" PRIx64, job->nonce);
     s->closes = strcasestr(s->head, "\r\nconnection: close") != NULL;
@@ -391,7 +394,7 @@ static size_t take_body(struct slot *s, const char *data, size_t n) {
 
 static void take(struct slot *s, const char *data, size_t n) {
     while (n > 0 && s->busy) {
-        size_t used = s->framing == HEAD ? take_head(s, data, n)
+        size_t used = s->framing == HEAD                                 ? take_head(s, data, n)
                       : s->framing == LENGTH || s->framing == CHUNK_DATA ? take_body(s, data, n)
                                                                          : take_line(s, data, n);
         data += used;
@@ -423,7 +426,8 @@ static void on_readable(struct slot *s) {
     if (!s->busy) { /* an idle connection: it may be closed, and nothing else */
         if (n > 0) {
             problems++;
-            fprintf(stderr, "client: bytes nobody asked for: '%.*s'\n", n < 100 ? (int)n : 100, data);
+            fprintf(stderr, "client: bytes nobody asked for: '%.*s'\n", n < 100 ? (int)n : 100,
+                    data);
         }
         hang_up(s);
         return;
@@ -442,8 +446,8 @@ static void on_readable(struct slot *s) {
 static void on_writable(struct slot *s) {
     while (s->busy && s->sent < s->n_out) {
         size_t left = s->n_out - s->sent;
-        ssize_t n = send(s->fd, s->out + s->sent, s->step && s->step < left ? s->step : left,
-                         MSG_NOSIGNAL);
+        ssize_t n =
+            send(s->fd, s->out + s->sent, s->step && s->step < left ? s->step : left, MSG_NOSIGNAL);
         if (n < 0) {
             if (errno != EAGAIN) {
                 ended_cut(s, "closed while the request was sent");
@@ -485,8 +489,11 @@ static void connect_slot(struct slot *s) {
 /* Jobs. */
 
 static struct job plain_job(void) {
-    return (struct job){.nonce = content_mix(++serial ^ 0x50a4000000000000u), .reply = 'j',
-                        .fault = '-', .broken = '-', .text = between(1, 600),
+    return (struct job){.nonce = content_mix(++serial ^ 0x50a4000000000000u),
+                        .reply = 'j',
+                        .fault = '-',
+                        .broken = '-',
+                        .text = between(1, 600),
                         .pad = between(0, 400)};
 }
 
@@ -506,7 +513,10 @@ static const char *fault_job(struct job *job, bool stream) {
     if (pick(40) == 0) {
         job->fault = 'h';
     }
-    return job->fault == '1' ? "retry" : job->fault == 'w' ? "hedge" : pick(2) ? "plain" : "careful";
+    return job->fault == '1'   ? "retry"
+           : job->fault == 'w' ? "hedge"
+           : pick(2)           ? "plain"
+                               : "careful";
 }
 
 static const char *broken_job(struct job *job) {
@@ -524,20 +534,46 @@ static const char *broken_job(struct job *job) {
 static const char *make_job(struct slot *s, struct job *job) {
     *job = plain_job();
     switch (s->kind) {
-    case FAULT: return fault_job(job, false);
-    case STREAM: *job = stream_job(); return pick(2) ? "plain" : "careful";
-    case STREAM_FAULT: return fault_job(job, true);
-    case BROKEN: return broken_job(job);
-    case PROMPT: job->pad = between(150000, 250000); return "plain";
-    case UPLOAD: job->reply = 'u'; job->pad = between(1, 200000); return "plain";
-    case LEAVE: *job = stream_job(); job->gap = 5; return "plain";
-    case SLOW: *job = stream_job(); job->events = 200; job->text = 800; job->gap = 0; return "plain";
-    case LARGE: job->text = between(1100000, 2000000); return "plain";
-    case FLAP: return "flap";
-    case DEAD: return "dead";
-    case QUEUE: return "queue";
-    case DRIBBLE: job->pad = 3000; return "plain";
-    default: return pick(4) ? "plain" : "careful";
+    case FAULT:
+        return fault_job(job, false);
+    case STREAM:
+        *job = stream_job();
+        return pick(2) ? "plain" : "careful";
+    case STREAM_FAULT:
+        return fault_job(job, true);
+    case BROKEN:
+        return broken_job(job);
+    case PROMPT:
+        job->pad = between(150000, 250000);
+        return "plain";
+    case UPLOAD:
+        job->reply = 'u';
+        job->pad = between(1, 200000);
+        return "plain";
+    case LEAVE:
+        *job = stream_job();
+        job->gap = 5;
+        return "plain";
+    case SLOW:
+        *job = stream_job();
+        job->events = 200;
+        job->text = 800;
+        job->gap = 0;
+        return "plain";
+    case LARGE:
+        job->text = between(1100000, 2000000);
+        return "plain";
+    case FLAP:
+        return "flap";
+    case DEAD:
+        return "dead";
+    case QUEUE:
+        return "queue";
+    case DRIBBLE:
+        job->pad = 3000;
+        return "plain";
+    default:
+        return pick(4) ? "plain" : "careful";
     }
 }
 
@@ -645,10 +681,11 @@ static void look_after(struct slot *s, double at) {
 }
 
 static void report(double since, bool final) {
-    printf("{\"t\":%.1f,\"started\":%ld,\"answers\":%ld,\"events\":%ld,\"bytes\":%ld,\"problems\":%ld,"
-           "\"connections\":%ld,\"open\":%ld,\"final\":%s,\"kinds\":{",
-           now() - since, started, answers, events, bytes, problems, connections, in_flight,
-           final ? "true" : "false");
+    printf(
+        "{\"t\":%.1f,\"started\":%ld,\"answers\":%ld,\"events\":%ld,\"bytes\":%ld,\"problems\":%ld,"
+        "\"connections\":%ld,\"open\":%ld,\"final\":%s,\"kinds\":{",
+        now() - since, started, answers, events, bytes, problems, connections, in_flight,
+        final ? "true" : "false");
     for (int kind = 0; kind < KINDS; kind++) {
         printf("%s\"%s\":%ld", kind ? "," : "", kinds[kind].name, done[kind]);
     }
@@ -676,7 +713,8 @@ static void turn(int wait) {
     }
 }
 
-/* Starts jobs at the rate asked for, while there are slots; what the machine cannot do is not owed. */
+/* Starts jobs at the rate asked for, while there are slots; what the machine cannot do is not owed.
+ */
 static void start_some(double rate, double at, double *owed, double *last) {
     *owed += (at - *last) * rate;
     *last = at;

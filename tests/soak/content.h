@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What soak requests and answers consist of, for the client that checks and the provider that
- * answers: both compute every byte from the job, so that a byte which is lost, doubled, out of order
- * or somebody else's shows. A job is written into the request's prompt ("n=… r=… f=…").
+ * answers: both compute every byte from the job, so that a byte which is lost, doubled, out of
+ * order or somebody else's shows. A job is written into the request's prompt ("n=… r=… f=…").
  */
 #ifndef SOAK_CONTENT_H
 #define SOAK_CONTENT_H
@@ -12,23 +12,23 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PIECE_MAX 2048    /* one piece of an answer: an event, or a part of a JSON text */
-#define TEXT_PART 1024    /* bytes of text in a piece of a plain answer */
-#define PAD_MAX 300000    /* bytes of a prompt or an upload */
+#define PIECE_MAX 2048 /* one piece of an answer: an event, or a part of a JSON text */
+#define TEXT_PART 1024 /* bytes of text in a piece of a plain answer */
+#define PAD_MAX 300000 /* bytes of a prompt or an upload */
 #define BODY_MAX (PAD_MAX + 1024)
 #define SPEC_MAX 160
 #define BOUNDARY "soak-boundary-1f2e3d"
 
 struct job {
     uint64_t nonce;
-    char reply;        /* j JSON, s stream, u upload (answered with JSON) */
-    char fault;        /* of the first target, before content; '-' none; provider.c has the list */
-    char broken;       /* how a stream ends after `keep` events; '-' whole */
-    unsigned events;   /* of a stream */
-    unsigned gap;      /* ms between them */
-    unsigned keep;     /* events before it breaks */
-    unsigned text;     /* bytes of text in the answer, or in each event */
-    unsigned pad;      /* bytes in the prompt, or of the upload */
+    char reply;      /* j JSON, s stream, u upload (answered with JSON) */
+    char fault;      /* of the first target, before content; '-' none; provider.c has the list */
+    char broken;     /* how a stream ends after `keep` events; '-' whole */
+    unsigned events; /* of a stream */
+    unsigned gap;    /* ms between them */
+    unsigned keep;   /* events before it breaks */
+    unsigned text;   /* bytes of text in the answer, or in each event */
+    unsigned pad;    /* bytes in the prompt, or of the upload */
 };
 
 static inline uint64_t content_mix(uint64_t x) {
@@ -70,8 +70,7 @@ static inline bool job_read(const char *text, struct job *job) {
            job->pad <= PAD_MAX && job->text <= PIECE_MAX * 2048u;
 }
 
-#define UPLOAD_START                                                                               \
-    "--" BOUNDARY "\r\nContent-Disposition: form-data; name=\"prompt\"\r\n\r\n"
+#define UPLOAD_START "--" BOUNDARY "\r\nContent-Disposition: form-data; name=\"prompt\"\r\n\r\n"
 #define UPLOAD_FILE                                                                                \
     "\r\n--" BOUNDARY "\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.bin\"\r\n"  \
     "Content-Type: application/octet-stream\r\n\r\n"
@@ -102,7 +101,9 @@ static inline size_t job_body(const struct job *job, const char *model, char *ou
                                job->reply == 's' ? ",\"stream\":true" : "", job->nonce & 1023);
 }
 
-#define ID "\"id\":\"soak-%016" PRIx64 "\",\"object\":\"chat.completion%s\",\"created\":1,\"model\":\"x\""
+#define ID                                                                                         \
+    "\"id\":\"soak-%016" PRIx64 "\",\"object\":\"chat.completion%s\",\"created\":1,\"model\":"     \
+                                "\"x\""
 
 static inline size_t plain_piece(const struct job *job, unsigned index, char *out) {
     unsigned parts = (job->text + TEXT_PART - 1) / TEXT_PART;
@@ -128,8 +129,9 @@ static inline size_t plain_piece(const struct job *job, unsigned index, char *ou
 
 static inline size_t event_text(const struct job *job, unsigned index, char *out) {
     unsigned n = job->text < PIECE_MAX / 2 ? job->text : PIECE_MAX / 2;
-    size_t used = (size_t)sprintf(out, "data: {" ID ",\"choices\":[{\"index\":0,\"delta\":{"
-                                       "\"content\":\"%u:",
+    size_t used = (size_t)sprintf(out,
+                                  "data: {" ID ",\"choices\":[{\"index\":0,\"delta\":{"
+                                  "\"content\":\"%u:",
                                   job->nonce, ".chunk", index);
     content_text(job->nonce, (uint64_t)index * 4096, out + used, n);
     used += n;
@@ -137,8 +139,8 @@ static inline size_t event_text(const struct job *job, unsigned index, char *out
                                   index % 7 == 3 ? " \\\"\\n\\u00e9 \xc3\xa9" : "");
 }
 
-/* Piece `index` of the whole answer, PIECE_MAX bytes at the most; 0 after the last. In a stream: the
- * role, the events from 1 on, the finish, the end marker. */
+/* Piece `index` of the whole answer, PIECE_MAX bytes at the most; 0 after the last. In a stream:
+ * the role, the events from 1 on, the finish, the end marker. */
 static inline size_t job_piece(const struct job *job, unsigned index, char *out) {
     if (job->reply != 's') {
         return plain_piece(job, index, out);

@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The provider of the soak: several in one process, told apart by the first part of the path. It checks
- * every request byte for byte, answers what the job in the prompt says, and misbehaves as the job says.
- * One thread, epoll. Loopback only.
+ * The provider of the soak: several in one process, told apart by the first part of the path. It
+ * checks every request byte for byte, answers what the job in the prompt says, and misbehaves as
+ * the job says. One thread, epoll. Loopback only.
  *
- *   provider [--double N] [--lose N]     spoils every Nth answer in chunks, by a byte that comes twice
- *                                        or a chunk that does not come: the soak has to find it
+ *   provider [--double N] [--lose N]     spoils every Nth answer in chunks, by a byte that comes
+ * twice or a chunk that does not come: the soak has to find it
  *
  * Prints three ports: the provider's, one that comes and goes every second, one that nobody listens
- * on. On standard input a line asks for its counters, as one line of JSON; its end ends the program.
+ * on. On standard input a line asks for its counters, as one line of JSON; its end ends the
+ * program.
  *
  * Faults before content, at the targets a, c and r only (b, q and s never have any):
- *   4 429 with Retry-After   3 503 with Retry-After   5 500   c closes   l half an answer, then closes
- *   g two lengths   h never answers   e an error event, no content   m a stream without content
- *   w waits 150 ms, then answers   1 503 the first time, then answers
- * Breaks of streams: c closes within an event   r resets   t falls silent   x an error event
- *   n ends its framing without an end marker
+ *   4 429 with Retry-After   3 503 with Retry-After   5 500   c closes   l half an answer, then
+ * closes g two lengths   h never answers   e an error event, no content   m a stream without
+ * content w waits 150 ms, then answers   1 503 the first time, then answers Breaks of streams: c
+ * closes within an event   r resets   t falls silent   x an error event n ends its framing without
+ * an end marker
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -41,19 +42,19 @@ enum state { READING, WAITING, SENDING, DEAF };
 struct conn {
     int fd;
     enum state state;
-    int origin;          /* OF_FLAP: came through the listener that comes and goes */
+    int origin; /* OF_FLAP: came through the listener that comes and goes */
     char head[HEAD_MAX + 1];
     size_t n_head, need; /* need: bytes of the body */
     char *body;
     size_t n_body;
     struct job job;
     char target;
-    double due;          /* WAITING: not before; SENDING: the next event */
+    double due; /* WAITING: not before; SENDING: the next event */
     char out[OUT_MAX + 3 * PIECE_MAX];
     size_t n_out, sent;
     unsigned piece;
     bool chunked, last, close_after, reset_after;
-    uint64_t odd;        /* decides where chunks begin */
+    uint64_t odd; /* decides where chunks begin */
 };
 
 struct seen {
@@ -153,11 +154,10 @@ static void begin_answer(struct conn *c) {
     if (!c->chunked) {
         sprintf(framing, "Content-Length: %zu", job_length(&c->job));
     }
-    c->n_out += (size_t)sprintf(c->out + c->n_out,
-                                "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nX-Soak: %016" PRIx64
-                                "\r\n%s\r\n\r\n",
-                                stream ? "text/event-stream" : "application/json", c->job.nonce,
-                                framing);
+    c->n_out += (size_t)sprintf(
+        c->out + c->n_out,
+        "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nX-Soak: %016" PRIx64 "\r\n%s\r\n\r\n",
+        stream ? "text/event-stream" : "application/json", c->job.nonce, framing);
     c->state = SENDING;
     c->due = 0;
 }
@@ -172,8 +172,9 @@ static void stream_without_content(struct conn *c, const char *event) {
 }
 
 static void half_answer(struct conn *c) {
-    put_text(c, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 400\r\n\r\n"
-                "{\"id\":\"half\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"cont");
+    put_text(
+        c, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 400\r\n\r\n"
+           "{\"id\":\"half\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"cont");
     c->state = SENDING;
     c->last = c->close_after = true;
 }
@@ -190,22 +191,45 @@ static void two_lengths(struct conn *c) {
 /* False: no fault now, answer as usual. */
 static bool misbehave(struct conn *c, unsigned times) {
     switch (c->job.fault) {
-    case '4': whole(c, 429, RETRY_AFTER, ERROR("slow down")); return true;
-    case '3': whole(c, 503, RETRY_AFTER, ERROR("overloaded")); return true;
-    case '5': whole(c, 500, "", ERROR("broken")); return true;
+    case '4':
+        whole(c, 429, RETRY_AFTER, ERROR("slow down"));
+        return true;
+    case '3':
+        whole(c, 503, RETRY_AFTER, ERROR("overloaded"));
+        return true;
+    case '5':
+        whole(c, 500, "", ERROR("broken"));
+        return true;
     case '1':
         if (times == 1) {
             whole(c, 503, "", ERROR("not now"));
         }
         return times == 1;
-    case 'c': c->state = SENDING; c->last = c->close_after = true; return true;
-    case 'l': half_answer(c); return true;
-    case 'g': two_lengths(c); return true;
-    case 'h': c->state = DEAF; return true;
-    case 'e': stream_without_content(c, "data: " ERROR("no content") "\n\n"); return true;
-    case 'm': stream_without_content(c, "data: [DONE]\n\n"); return true;
-    case 'w': c->state = WAITING; c->due = now() + 0.15; return true;
-    default: return false;
+    case 'c':
+        c->state = SENDING;
+        c->last = c->close_after = true;
+        return true;
+    case 'l':
+        half_answer(c);
+        return true;
+    case 'g':
+        two_lengths(c);
+        return true;
+    case 'h':
+        c->state = DEAF;
+        return true;
+    case 'e':
+        stream_without_content(c, "data: " ERROR("no content") "\n\n");
+        return true;
+    case 'm':
+        stream_without_content(c, "data: [DONE]\n\n");
+        return true;
+    case 'w':
+        c->state = WAITING;
+        c->due = now() + 0.15;
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -263,15 +287,24 @@ static void break_stream(struct conn *c) {
     size_t n = job_piece(&c->job, c->piece, piece);
     c->last = true;
     switch (c->job.broken) {
-    case 'c': put_body(c, piece, n / 2); c->close_after = true; break;
-    case 'r': c->close_after = c->reset_after = true; break;
-    case 't': c->state = DEAF; break;
+    case 'c':
+        put_body(c, piece, n / 2);
+        c->close_after = true;
+        break;
+    case 'r':
+        c->close_after = c->reset_after = true;
+        break;
+    case 't':
+        c->state = DEAF;
+        break;
     case 'x':
         put_body(c, "data: " ERROR("in the middle") "\n\n",
                  strlen("data: " ERROR("in the middle") "\n\n"));
         put_text(c, "0\r\n\r\n");
         break;
-    default: put_text(c, "0\r\n\r\n"); break;
+    default:
+        put_text(c, "0\r\n\r\n");
+        break;
     }
 }
 
