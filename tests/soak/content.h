@@ -103,7 +103,7 @@ static inline size_t job_body(const struct job *job, const char *model, char *ou
 
 #define ID                                                                                         \
     "\"id\":\"soak-%016" PRIx64 "\",\"object\":\"chat.completion%s\",\"created\":1,\"model\":"     \
-                                "\"x\""
+    "\"x\""
 
 static inline size_t plain_piece(const struct job *job, unsigned index, char *out) {
     unsigned parts = (job->text + TEXT_PART - 1) / TEXT_PART;

@@ -10,13 +10,6 @@
  * Prints three ports: the provider's, one that comes and goes every second, one that nobody listens
  * on. On standard input a line asks for its counters, as one line of JSON; its end ends the
  * program.
- *
- * Faults before content, at the targets a, c and r only (b, q and s never have any):
- *   4 429 with Retry-After   3 503 with Retry-After   5 500   c closes   l half an answer, then
- * closes g two lengths   h never answers   e an error event, no content   m a stream without
- * content w waits 150 ms, then answers   1 503 the first time, then answers Breaks of streams: c
- * closes within an event   r resets   t falls silent   x an error event n ends its framing without
- * an end marker
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -28,34 +21,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "content.h"
+#include "provider.h"
 
 #define MAX_CONNS 8192
-#define HEAD_MAX 8192
-#define OUT_MAX 65536
 #define SEEN_SLOTS (1u << 21)
-#define RETRY_AFTER "Retry-After: 1\r\n"
-#define OF_FLAP 1
-
-enum state { READING, WAITING, SENDING, DEAF };
-
-struct conn {
-    int fd;
-    enum state state;
-    int origin; /* OF_FLAP: came through the listener that comes and goes */
-    char head[HEAD_MAX + 1];
-    size_t n_head, need; /* need: bytes of the body */
-    char *body;
-    size_t n_body;
-    struct job job;
-    char target;
-    double due; /* WAITING: not before; SENDING: the next event */
-    char out[OUT_MAX + 3 * PIECE_MAX];
-    size_t n_out, sent;
-    unsigned piece;
-    bool chunked, last, close_after, reset_after;
-    uint64_t odd; /* decides where chunks begin */
-};
 
 struct seen {
     uint64_t key;
@@ -66,7 +35,8 @@ static struct conn *conns[MAX_CONNS];
 static struct seen *seen;
 static unsigned n_seen;
 static int epoll_fd, flap_fd = -1, flap_port;
-static long requests, wrong, doubled, double_each, lose_each;
+static long requests, wrong, doubled;
+static struct plant plant;
 
 static double now(void) {
     struct timespec t;
@@ -112,127 +82,6 @@ static void watch(struct conn *c, unsigned events) {
     epoll_ctl(epoll_fd, EPOLL_CTL_MOD, c->fd, &ev);
 }
 
-static void put(struct conn *c, const char *data, size_t n) {
-    memcpy(c->out + c->n_out, data, n);
-    c->n_out += n;
-}
-
-static void put_text(struct conn *c, const char *text) {
-    put(c, text, strlen(text));
-}
-
-/* A part of the body, cut into one to three chunks at odd places. */
-static void put_body(struct conn *c, const char *data, size_t n) {
-    if (!c->chunked) {
-        put(c, data, n);
-        return;
-    }
-    while (n > 0) {
-        c->odd = content_mix(c->odd);
-        size_t part = c->odd % 3 == 0 && n > 1 ? 1 + (c->odd >> 8) % (n - 1) : n;
-        c->n_out += (size_t)sprintf(c->out + c->n_out, "%zx\r\n", part);
-        put(c, data, part);
-        put_text(c, "\r\n");
-        data += part;
-        n -= part;
-    }
-}
-
-static void whole(struct conn *c, int status, const char *more, const char *body) {
-    c->n_out += (size_t)sprintf(c->out + c->n_out,
-                                "HTTP/1.1 %d Soak\r\nContent-Type: application/json\r\n%s"
-                                "Content-Length: %zu\r\n\r\n%s",
-                                status, more, strlen(body), body);
-    c->last = true;
-    c->state = SENDING;
-}
-
-static void begin_answer(struct conn *c) {
-    bool stream = c->job.reply == 's';
-    char framing[64] = "Transfer-Encoding: chunked";
-    c->chunked = stream || c->job.nonce % 3 == 0;
-    if (!c->chunked) {
-        sprintf(framing, "Content-Length: %zu", job_length(&c->job));
-    }
-    c->n_out += (size_t)sprintf(
-        c->out + c->n_out,
-        "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nX-Soak: %016" PRIx64 "\r\n%s\r\n\r\n",
-        stream ? "text/event-stream" : "application/json", c->job.nonce, framing);
-    c->state = SENDING;
-    c->due = 0;
-}
-
-static void stream_without_content(struct conn *c, const char *event) {
-    c->job.reply = 's';
-    c->job.broken = '-';
-    begin_answer(c);
-    put_body(c, event, strlen(event));
-    put_text(c, "0\r\n\r\n");
-    c->last = true;
-}
-
-static void half_answer(struct conn *c) {
-    put_text(
-        c, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 400\r\n\r\n"
-           "{\"id\":\"half\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"cont");
-    c->state = SENDING;
-    c->last = c->close_after = true;
-}
-
-static void two_lengths(struct conn *c) {
-    put_text(c, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
-                "Content-Length: 3\r\n\r\n{}");
-    c->state = SENDING;
-    c->last = c->close_after = true;
-}
-
-#define ERROR(words) "{\"error\":{\"message\":\"soak: " words "\",\"type\":\"server_error\"}}"
-
-/* False: no fault now, answer as usual. */
-static bool misbehave(struct conn *c, unsigned times) {
-    switch (c->job.fault) {
-    case '4':
-        whole(c, 429, RETRY_AFTER, ERROR("slow down"));
-        return true;
-    case '3':
-        whole(c, 503, RETRY_AFTER, ERROR("overloaded"));
-        return true;
-    case '5':
-        whole(c, 500, "", ERROR("broken"));
-        return true;
-    case '1':
-        if (times == 1) {
-            whole(c, 503, "", ERROR("not now"));
-        }
-        return times == 1;
-    case 'c':
-        c->state = SENDING;
-        c->last = c->close_after = true;
-        return true;
-    case 'l':
-        half_answer(c);
-        return true;
-    case 'g':
-        two_lengths(c);
-        return true;
-    case 'h':
-        c->state = DEAF;
-        return true;
-    case 'e':
-        stream_without_content(c, "data: " ERROR("no content") "\n\n");
-        return true;
-    case 'm':
-        stream_without_content(c, "data: [DONE]\n\n");
-        return true;
-    case 'w':
-        c->state = WAITING;
-        c->due = now() + 0.15;
-        return true;
-    default:
-        return false;
-    }
-}
-
 /* A job may come twice to a target that closed on it, or that it is to be tried at again. */
 static unsigned allowed(const struct conn *c) {
     return c->job.fault == 'c' || c->job.fault == '1' || c->origin == OF_FLAP ? 2 : 1;
@@ -267,7 +116,7 @@ static void on_request(struct conn *c) {
     if (!job_of(c)) {
         wrong++;
         fprintf(stderr, "provider: a request is not what the client sent: %.300s\n", c->body);
-        whole(c, 400, "", "{\"error\":{\"message\":\"soak: another body than was sent\"}}");
+        play_whole(c, 400, "", "{\"error\":{\"message\":\"soak: another body than was sent\"}}");
         return;
     }
     unsigned times = times_seen(c);
@@ -276,72 +125,8 @@ static void on_request(struct conn *c) {
         fprintf(stderr, "provider: %016" PRIx64 " came %u times to %c, fault %c\n", c->job.nonce,
                 times, c->target, c->job.fault);
     }
-    if (!strchr("acr", c->target) || !misbehave(c, times)) {
-        begin_answer(c);
-    }
-}
-
-/* How a stream ends early. */
-static void break_stream(struct conn *c) {
-    char piece[PIECE_MAX];
-    size_t n = job_piece(&c->job, c->piece, piece);
-    c->last = true;
-    switch (c->job.broken) {
-    case 'c':
-        put_body(c, piece, n / 2);
-        c->close_after = true;
-        break;
-    case 'r':
-        c->close_after = c->reset_after = true;
-        break;
-    case 't':
-        c->state = DEAF;
-        break;
-    case 'x':
-        put_body(c, "data: " ERROR("in the middle") "\n\n",
-                 strlen("data: " ERROR("in the middle") "\n\n"));
-        put_text(c, "0\r\n\r\n");
-        break;
-    default:
-        put_text(c, "0\r\n\r\n");
-        break;
-    }
-}
-
-/* Plants what the client must find, in every so manieth answer that can have it: a byte twice, or a
- * chunk left out. */
-static size_t spoil(const struct conn *c, char *piece, size_t n) {
-    static long candidates;
-    if (c->piece != 1 || n < 2 || n + 1 >= PIECE_MAX || !c->chunked) {
-        return n;
-    }
-    candidates++;
-    if (double_each && candidates % double_each == 0) {
-        memmove(piece + n / 2 + 1, piece + n / 2, n - n / 2);
-        return n + 1;
-    }
-    return lose_each && candidates % lose_each == 0 ? 0 : n;
-}
-
-/* Fills the output with what is due. */
-static void produce(struct conn *c, double at) {
-    char piece[PIECE_MAX];
-    while (!c->last && c->n_out < OUT_MAX - 2 * PIECE_MAX && c->due <= at) {
-        if (c->job.broken != '-' && c->piece > c->job.keep) {
-            break_stream(c);
-            return;
-        }
-        size_t n = job_piece(&c->job, c->piece, piece);
-        if (n == 0) {
-            put_text(c, c->chunked ? "0\r\n\r\n" : "");
-            c->last = true;
-            return;
-        }
-        put_body(c, piece, spoil(c, piece, n));
-        c->piece++;
-        if (c->job.reply == 's' && c->job.gap && c->piece > 1) {
-            c->due = at + c->job.gap / 1000.0;
-        }
+    if (!strchr("acr", c->target) || !play_fault(c, times, now())) {
+        play_begin(c);
     }
 }
 
@@ -349,10 +134,10 @@ static void produce(struct conn *c, double at) {
 static bool go_on(struct conn *c) {
     double at = now();
     if (c->state == WAITING && c->due <= at) {
-        begin_answer(c);
+        play_begin(c);
     }
     while (c->state == SENDING || (c->state == DEAF && c->n_out)) {
-        produce(c, at);
+        play_on(c, at, &plant);
         while (c->sent < c->n_out) {
             ssize_t n = send(c->fd, c->out + c->sent, c->n_out - c->sent, MSG_NOSIGNAL);
             if (n < 0 && errno == EAGAIN) {
@@ -416,7 +201,7 @@ static void on_readable(struct conn *c) {
     if (c->body) {
         n = recv(c->fd, c->body + c->n_body, c->need - c->n_body, 0);
     } else {
-        n = recv(c->fd, c->head + c->n_head, HEAD_MAX - c->n_head, 0);
+        n = recv(c->fd, c->head + c->n_head, REQUEST_HEAD_MAX - c->n_head, 0);
     }
     if (n <= 0) {
         if (n == 0 || errno != EAGAIN) {
@@ -518,7 +303,8 @@ static void tick(double at) {
 
 int main(int argc, char **argv) {
     for (int i = 1; i + 1 < argc; i += 2) {
-        *(strcmp(argv[i], "--double") == 0 ? &double_each : &lose_each) = atol(argv[i + 1]);
+        *(strcmp(argv[i], "--double") == 0 ? &plant.double_each : &plant.lose_each) =
+            atol(argv[i + 1]);
     }
     int port = 0, dead_port = 0, listener = open_listener(&port);
     seen = calloc(SEEN_SLOTS, sizeof(*seen));

@@ -4,7 +4,7 @@
 make soak: mixed traffic, faults, reloads and admins' changes against the program as users run it, for half an hour.
 
 client.c asks and checks every byte of every answer, provider.c answers, misbehaves, and checks every byte of every request (content.h says what they
-consist of); this program starts them and the gateway, changes rules all the while, and samples the gateway: descriptors, memory, gauges of /metrics.
+consist of, mix.h what is asked); this program starts them and the gateway, changes rules all the while, and samples the gateway: descriptors, memory, gauges of /metrics.
 It fails when anything is wrong: a byte lost, doubled, out of order or another request's; a failure that the policy should have hidden; a cut stream that
 ends as if it were whole; a policy that fails or is stopped; an admin call that is not answered as it should; a sampled value that grows; anything left over once the traffic has stopped.
 
@@ -97,11 +97,12 @@ def config(port, flap, dead):
 
 def compile_tools(folder):
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("provider", "client"):
-        source, out = HERE / f"{name}.c", folder / name
-        if not out.exists() or out.stat().st_mtime < max(source.stat().st_mtime, (HERE / "content.h").stat().st_mtime):
-            fresh = out.with_suffix(f".{os.getpid()}")
-            subprocess.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-o", str(fresh), str(source)], check=True)
+    newest = max(path.stat().st_mtime for path in HERE.glob("*.[ch]"))
+    for name, sources in (("provider", ["provider.c", "play.c"]), ("client", ["client.c", "answer.c", "mix.c"])):
+        out = folder / name
+        if not out.exists() or out.stat().st_mtime < newest:
+            fresh = folder / f"{name}.{os.getpid()}"    # two soaks may begin at once
+            subprocess.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-o", str(fresh), *(str(HERE / s) for s in sources)], check=True)
             fresh.replace(out)
     return folder
 
