@@ -186,7 +186,8 @@ def instruction_rows(tools, binary, upstream, seconds):
                 with callgrind.counting(proxy.process.pid):
                     units = load(tools, proxy.port, kind, conns, seconds, int(RATE * seconds * 2) if kind == "stream" else 400)[unit]
                 values[proxy.name] = callgrind.Profile.of(path).total / max(1, units) / 1000
-        rows.append({**row_of(f"instructions per {name}, user space", "k", values), "ratio": values["moongate"] / values["haproxy"]})
+        rows.append({**row_of(f"instructions per {name}, user space", "k", values), "ratio": values["moongate"] / values["haproxy"],
+                     "steady": True})
     return rows
 
 

@@ -26,6 +26,13 @@ def test_a_slowdown_is_shown(now, slower):
     assert rows[0]["before"] == pytest.approx(1.9) and rows[0]["slower"] == slower     # the sixth before last, 9.0, counts no more
 
 
+def test_instructions_are_judged_by_themselves():
+    """Goal: a ratio that moved because the other proxy's figure did is no slowdown."""
+    earlier = [{"rows": [{"name": "I", "moongate": 10.2, "ratio": 2.0, "steady": True}]}]
+    assert history.compare([{"name": "I", "moongate": 10.4, "ratio": 2.5, "steady": True}], earlier) == []
+    assert history.compare([{"name": "I", "moongate": 11.0, "ratio": 1.9, "steady": True}], earlier) == ["I"]
+
+
 def test_a_first_run_is_compared_with_nothing(tmp_path):
     """Goal: no history, no verdict; what is kept is found again, and only on the same machine."""
     rows, path = results(2.0)[0]["rows"], tmp_path / "history.jsonl"

@@ -67,7 +67,8 @@ LEAKY = POLICY.replace("return {", "local kept = require \"moongate\".store(\"so
     "    return failover", "    kept:set(req.id, (\"x\"):rep(4096))\n    return failover")
 
 
-def config(port, flap, dead):
+def config(port, flap, dead, libcurl):
+    """libcurl: fields of a provider that is spoken to through libcurl; the others are by our own transport."""
     def provider(where, **more):
         return {"dialect": "openai", "base_url": f"http://127.0.0.1:{more.pop('port', port)}/{where}/v1", "api_key": "sk-soak", **more}
 
@@ -78,12 +79,13 @@ def config(port, flap, dead):
         "admin": ADMIN,
         "log": {"access": "/dev/null"},
         "providers": {
-            "a": provider("a", first_byte_timeout=0.5), "b": provider("b"), "c": provider("c", first_byte_timeout=0.5), "r": provider("r"), "s": provider("s"),
-            "q": provider("q", max_inflight=2, queue=1000, queue_timeout=40), "f": provider("f", port=flap), "d": provider("d", port=dead),
+            "a": provider("a", first_byte_timeout=0.5), "b": provider("b"), "l": provider("b", **libcurl), "c": provider("c", first_byte_timeout=0.5, **libcurl), "r": provider("r", **libcurl),
+            "s": provider("s"),
+            "q": provider("q", max_inflight=2, queue=1000, queue_timeout=40, **libcurl), "f": provider("f", port=flap), "d": provider("d", port=dead),
         },
         "routes": [
             route("plain", "stamped", "a", "b"),
-            route("careful", "failover", "c", "b", suspend=0.5, breaker={"failures": 5, "recovery": 1}),
+            route("careful", "failover", "c", "l", suspend=0.5, breaker={"failures": 5, "recovery": 1}),
             route("retry", "failover", "r", retries=2, backoff={"base": 0.01}, retry_after={"honour": False}),
             route("hedge", "hedged", "a", "b", delay=0.03, plain_delay=0.03, budget=1),
             route("flap", "failover", "f", "b", suspend=0.3),
@@ -93,6 +95,14 @@ def config(port, flap, dead):
             {"name": "upload", "path": "/v1/audio/transcriptions", "policy": "failover", "settings": {"targets": ["b/x"], "request_timeout": 40}},
         ],
     }
+
+
+def libcurl_fields(binary, folder):
+    """What asks for libcurl as a provider's transport; nothing where the program does not know it (it then chooses by itself)."""
+    fields = {"transport": "libcurl"}
+    probe = Gateway(pathlib.Path(folder) / "probe", config(1, 2, 3, fields), start=False, files={"policies/stamped.lua": POLICY, "lua/stamp.lua": storm.MODULE % 0})
+    done = subprocess.run([binary, "check", "-c", str(probe.folder / "gateway.lua")], capture_output=True, text=True, timeout=60)
+    return fields if done.returncode == 0 else {}
 
 
 def compile_tools(folder):
@@ -260,7 +270,8 @@ class Soak:
         plant = {"double": ["--double", "20"], "lose": ["--lose", "20"]}.get(self.options.plant, [])
         self.provider = Provider(tools, plant)
         with tempfile.TemporaryDirectory() as folder:
-            gateway = Gateway(folder, config(self.provider.port, self.provider.flap, self.provider.dead), start=False,
+            libcurl = libcurl_fields(self.options.binary, folder)
+            gateway = Gateway(folder, config(self.provider.port, self.provider.flap, self.provider.dead, libcurl), start=False,
                               files={"policies/stamped.lua": LEAKY if self.options.plant == "leak" else POLICY, "lua/stamp.lua": storm.MODULE % 0})
             gateway.binary = pathlib.Path(self.options.binary)
             gateway.start()
