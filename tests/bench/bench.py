@@ -51,13 +51,14 @@ def compile_tools(folder):
     for name in ("upstream", "load"):
         source, out = HERE / f"{name}.c", folder / name
         if not out.exists() or out.stat().st_mtime < source.stat().st_mtime:
-            subprocess.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-o", str(out), str(source)], check=True)
+            subprocess.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-o", str(out), str(source),
+                            *(["-lssl", "-lcrypto"] if name == "load" else [])], check=True)
     return folder
 
 
-def load(tools, port, kind, conns, seconds, amount):
+def load(tools, port, kind, conns, seconds, amount, *more):
     """One run of load.c; its figures."""
-    run = subprocess.run([str(tools / "load"), str(port), kind, str(conns), str(seconds), str(amount)],
+    run = subprocess.run([str(tools / "load"), str(port), kind, str(conns), str(seconds), str(amount), *more],
                          capture_output=True, text=True, timeout=seconds + 60)
     result = json.loads(run.stdout) if run.returncode == 0 else sys.exit(f"bench: load failed: {run.stderr}")
     if result["errors"]:
@@ -71,6 +72,9 @@ class Bench:
 
     def load(self, port, *words):
         return load(self.tools, port, *words)
+
+    def tls_load(self, port, *words):
+        return load(self.tools, port, *words, "tls")
 
     def per_unit(self, proxy, unit, *words):
         """CPU microseconds per answer or event."""
@@ -172,6 +176,21 @@ def measure(bench, there, options):
     return rows
 
 
+def tls_rows(tools, options):
+    """The same two loads with TLS between client and proxy: kept connections, no handshakes counted."""
+    with tempfile.TemporaryDirectory() as name, proxies.provider(tools, RATE) as upstream:
+        folder = pathlib.Path(name)
+        certificate = proxies.certificate(folder)
+        with proxies.running([proxies.haproxy(upstream, folder, certificate=certificate), proxies.nginx(upstream, folder, certificate),
+                              proxies.moongate(options.binary, upstream, folder, certificate=certificate)]) as there:
+            bench = Bench(tools, upstream, options)
+            bench.load = bench.tls_load
+            return [ratio_row("CPU per small JSON request, client's side TLS", "µs",
+                              bench.rounds(there, "answers", "plain", 16, options.seconds, 400), ""),
+                    ratio_row("CPU per streamed event, client's side TLS", "µs", bench.rounds(
+                        there, "events", "stream", options.streams, options.seconds + 5, int(RATE * options.seconds)), "")]
+
+
 def instruction_rows(tools, binary, upstream, seconds):
     """Instructions in user space of Moongate and HAProxy, under callgrind; none without valgrind."""
     if not shutil.which("valgrind"):
@@ -226,7 +245,7 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.add_argument("--quick", action="store_true", help="one short round of each: does it run at all?")
-    parser.add_argument("--only", choices=("proxies", "reloads", "instructions"), help="one part alone; not added to the history")
+    parser.add_argument("--only", choices=("proxies", "reloads", "instructions", "tls"), help="one part alone; not added to the history")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each round")
     parser.add_argument("--streams", type=int, default=300)
@@ -243,10 +262,12 @@ def main():
     if options.only == "instructions":
         with proxies.provider(tools, RATE) as upstream:
             rows += instruction_rows(tools, options.binary, upstream, 4)
+    if options.only == "tls":
+        rows += tls_rows(tools, options)
     if options.only in (None, "reloads"):
         with tempfile.TemporaryDirectory() as name:
             rows += reloads.measure(tools, options.binary, pathlib.Path(name), options.quick)
-    slower = history.compare(rows, history.load(options.history))
+    slower = [] if options.quick else history.compare(rows, history.load(options.history))
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout.strip()
     result = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "commit": commit, "rounds": options.rounds,
               "seconds": round(time.monotonic() - started, 1), "load": os.getloadavg()[0], "rows": rows}

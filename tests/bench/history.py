@@ -3,7 +3,7 @@
 What earlier runs of `make bench` found on this machine, and whether this one is slower.
 
 A figure (the ratio to HAProxy where there is one, otherwise, and for instructions, Moongate's own value) is slower when it is above the median of the last five runs by more than
-the greatest of: the range of those runs' figures, half the spread of this run's rounds, and 5 %.
+the greatest of: the range of those runs' figures, half the spread of this run's rounds, and 5 %. Three runs have to be there; one for instructions, which repeat.
 """
 import json
 import os
@@ -11,6 +11,7 @@ import platform
 import statistics
 
 LAST = 5
+FIRST = 3   # no verdict on fewer
 
 
 def machine():
@@ -39,6 +40,8 @@ def compare(rows, results):
         row["before"] = statistics.median(earlier)
         low, high = row.get("spread", (0, 0))
         margin = max(max(earlier) - min(earlier), (high - low) / 2, 0.05 * abs(row["before"]))
+        if len(earlier) < FIRST and not row.get("steady"):
+            continue
         row["slower"] = figure(row) > row["before"] + margin
         if row["slower"]:
             slower.append(row["name"])

@@ -29,7 +29,7 @@ defaults
     timeout server 60s
     http-reuse always
 frontend in
-    bind 127.0.0.1:{port}
+    bind 127.0.0.1:{port}{tls}
     default_backend out
 backend out
     server upstream 127.0.0.1:{upstream}
@@ -62,7 +62,7 @@ http {{
         keepalive_requests 1000000000;
     }}
     server {{
-        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{port}{tls}
         location / {{
             access_by_lua_block {{
                 ngx.req.read_body()
@@ -145,25 +145,38 @@ def find(name):
     return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 
 
-def moongate(binary, upstream, folder, prefix=(), env=None):
-    return Proxy("moongate", [*prefix, binary, "serve", "-c", str(HERE / "gateway.lua")], folder=folder,
+def certificate(folder):
+    """A self-signed certificate with its key: the folder's cert.pem, key.pem, and both.pem for HAProxy."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+                    "-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")], check=True, capture_output=True)
+    (folder / "both.pem").write_text((folder / "cert.pem").read_text() + (folder / "key.pem").read_text())
+    return folder
+
+
+def moongate(binary, upstream, folder, prefix=(), env=None, certificate=None):
+    config = HERE / "gateway.lua"
+    if certificate:
+        text, config = config.read_text(), certificate / "gateway.lua"
+        config.write_text(text.replace('env("LISTEN")', '{ { address = env("LISTEN"), tls = { cert = "cert.pem", key = "key.pem" } } }', 1))
+    return Proxy("moongate", [*prefix, binary, "serve", "-c", str(config)], folder=folder,
                  env={"LISTEN": "127.0.0.1:0", "UPSTREAM": f"http://127.0.0.1:{upstream}/v1", **(env or {})})
 
 
-def haproxy(upstream, folder, prefix=()):
+def haproxy(upstream, folder, prefix=(), certificate=None):
     """None where it is not installed."""
     binary, port, config = find("haproxy"), free_port(), folder / "haproxy.cfg"
-    config.write_text(HAPROXY.format(port=port, upstream=upstream))
+    config.write_text(HAPROXY.format(port=port, upstream=upstream, tls=f" ssl crt {certificate}/both.pem" if certificate else ""))
     return binary and Proxy("haproxy", [*prefix, binary, "-db", "-f", str(config)], port, folder=folder)
 
 
-def nginx(upstream, folder):
+def nginx(upstream, folder, certificate=None):
     """None where it, or its Lua module, is not installed."""
     binary, modules = find("nginx"), pathlib.Path("/usr/lib/nginx/modules")
     if not binary or not (modules / "ngx_http_lua_module.so").exists():
         return None
     port, config = free_port(), folder / "nginx.conf"
-    config.write_text(NGINX.format(port=port, upstream=upstream, folder=folder, modules=modules, user="user root;" if os.getuid() == 0 else ""))
+    tls = f" ssl; ssl_certificate {certificate}/cert.pem; ssl_certificate_key {certificate}/key.pem;" if certificate else ";"
+    config.write_text(NGINX.format(port=port, upstream=upstream, folder=folder, modules=modules, user="user root;" if os.getuid() == 0 else "", tls=tls))
     return Proxy("nginx", [binary, "-p", str(folder), "-c", str(config), "-e", "stderr"], port, folder=folder)
 
 

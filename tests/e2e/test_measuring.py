@@ -26,6 +26,12 @@ def test_a_slowdown_is_shown(now, slower):
     assert rows[0]["before"] == pytest.approx(1.9) and rows[0]["slower"] == slower     # the sixth before last, 9.0, counts no more
 
 
+def test_two_runs_are_no_history():
+    """Goal: of figures that drift nothing is said before there are three runs to tell the drift by."""
+    rows = results(3.0)[0]["rows"]
+    assert history.compare(rows, results(1.9, 1.9)) == [] and rows[0]["before"] == pytest.approx(1.9) and "slower" not in rows[0]
+
+
 def test_instructions_are_judged_by_themselves():
     """Goal: a ratio that moved because the other proxy's figure did is no slowdown."""
     earlier = [{"rows": [{"name": "I", "moongate": 10.2, "ratio": 2.0, "steady": True}]}]
