@@ -97,7 +97,7 @@ def part(file, function, source):
     name = os.path.basename(file)
     if "moongate" in name:
         folder = re.search(r"core/(?:(\w+)/)?\w+\.[ch]$", source)
-        return f"core/{folder[1]}" if folder and folder[1] else "core (top)"
+        return f"core/{folder[1]}" if folder and folder[1] else "moongate, calls into libraries"
     if MALLOC.match(function):
         return "malloc"
     for prefix, title in (("liblua", "Lua"), ("libevent", "libevent"), ("libcurl", "libcurl"), ("libssl", "OpenSSL"), ("libcrypto", "OpenSSL"), ("libc", "libc"),
