@@ -69,7 +69,7 @@ def test_drain_is_over(lab):
         answer = c.read()
     ended(gw)
     assert answer.status == 503 and [t[1] for t in answer.trail] == ["cancelled"]
-    assert [a["outcome"] for a in gw.log_entries(1)[0]["attempts"]] == ["cancelled"]
+    assert [a["outcome"] for a in gw.entry(answer)["attempts"]] == ["cancelled"]
 
 
 def test_state_survives_a_kill(lab):

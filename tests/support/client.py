@@ -10,6 +10,8 @@ import struct
 import time
 from dataclasses import dataclass, field
 
+from .waiting import PATIENCE
+
 EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 
 
@@ -166,7 +168,7 @@ class Response:
 class Client:
     """One connection to the gateway."""
 
-    def __init__(self, address, timeout=30.0, rcvbuf=None):
+    def __init__(self, address, timeout=PATIENCE, rcvbuf=None):
         host, port = address.rsplit(":", 1)
         self.host = address
         self.sock = socket.socket()

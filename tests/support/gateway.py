@@ -207,8 +207,20 @@ class Gateway:
             entries.append(entry)
         return entries
 
+    def entry(self, answer):
+        """The access log's entry of this answer, waited for: a thread of its own writes it, after the client has its last byte."""
+        return self.entry_of(answer.header("x-moongate-request-id"))
+
+    def entry_of(self, request):
+        """The access log's entry of the request with this id, waited for."""
+        assert request, "an answer without x-moongate-request-id"
+        return wait_until(lambda: next((e for e in self.access_log() if e["id"] == request), None), f"{request} in the access log")
+
     def log_entries(self, count=1):
-        """Waits until the access log has `count` entries."""
+        """
+        Waits until the access log has `count` entries, and no more: for requests that got no answer, and for how many there were. Which line is whose
+        tells `entry`: those of several workers come in any order.
+        """
         wait_until(lambda: len(self.access_log()) >= count, f"{count} lines in the access log")
         entries = self.access_log()
         assert len(entries) == count, entries
@@ -267,8 +279,8 @@ class Gateway:
     def fds(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
-    def reload(self, pattern=r"reload|generation"):
-        """SIGHUP; returns the line of the log that tells how it ended."""
+    def reload(self, pattern=r"\breload( refused)?: "):
+        """SIGHUP; returns the line of the log that tells how it ended. A policy's errors name generations, too: they are no such line."""
         after = len(self.stderr)
         self.signal(signal.SIGHUP)
         return self.wait_log(pattern, after=after)

@@ -21,7 +21,7 @@
 #include "scripted_transport.h"
 
 #define WORLD_CLIENTS 64
-#define WORLD_DEADLINE (20 * USEC_PER_SEC)
+#define WORLD_DEADLINE (90 * USEC_PER_SEC)
 
 /* Providers "a", "b" and "c"; the first of them with more fields. The one route runs
  * policies/own.lua over the targets a/m, b/m and c/m. */

@@ -19,7 +19,7 @@
 #include "net/listener.h"
 
 #define RIG_REQUESTS 600
-#define RIG_DEADLINE (20 * USEC_PER_SEC)
+#define RIG_DEADLINE (90 * USEC_PER_SEC)
 
 struct rig {
     struct event_base *base;

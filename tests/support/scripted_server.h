@@ -29,7 +29,7 @@
 #include "base/limits.h"
 #include "upstream/transport.h"
 
-#define DEADLINE (20 * USEC_PER_SEC)
+#define DEADLINE (90 * USEC_PER_SEC)
 #define CRLF "\r\n"
 #define OK_HEAD "HTTP/1.1 200 OK" CRLF
 

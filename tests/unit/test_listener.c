@@ -22,7 +22,7 @@
 #include "base/str.h"
 #include "net/listener.h"
 
-#define DEADLINE (20 * USEC_PER_SEC)
+#define DEADLINE (90 * USEC_PER_SEC)
 
 struct counter {
     struct event_base *base;
