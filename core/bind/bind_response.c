@@ -7,7 +7,8 @@
 #include "bind/bind_lua.h"
 
 #define CLASS "moongate.response"
-#define OUT_CLASS "moongate.out"
+
+static const char OUT_CLASS[] = "moongate.out";
 
 const char *const bind_respond_fields[] = {"status", "headers", "json", "body", "stream", NULL};
 
@@ -226,8 +227,12 @@ int bind_take_response(lua_State *L, int index, struct exchange *x, struct err *
 
 /* The `out` of a local stream. */
 static struct exchange *check_out(lua_State *L) {
-    struct req_box *box = luaL_checkudata(L, 1, OUT_CLASS);
-    if (!box->x) {
+    struct req_box *box = bind_test_box(L, 1, OUT_CLASS);
+    if (!box) {
+        luaL_checkudata(L, 1, OUT_CLASS); /* raises in Lua's own words */
+        return NULL;
+    }
+    if (!bind_is_live(L, box)) {
         luaL_error(L, "this stream is over: its handle must not be kept");
     }
     return box->x;
@@ -273,21 +278,12 @@ static int no_field(lua_State *L, int id) {
     return 1;
 }
 
-static int out_gc(lua_State *L) {
-    struct req_box *box = luaL_checkudata(L, 1, OUT_CLASS);
-    if (box->x) {
-        box->x->lua = NULL;
-        box->x = NULL;
-    }
-    return 0;
-}
-
 void bind_open_response(lua_State *L) {
     luaL_newmetatable(L, CLASS);
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
     lua_pop(L, 1);
-    bind_class(L, OUT_CLASS, OUT_METHODS, NULL, no_field, out_gc);
+    bind_class(L, OUT_CLASS, OUT_METHODS, NULL, no_field, NULL);
 }
 
 int bind_push_stream(lua_State *L, void *request) {
@@ -296,15 +292,7 @@ int bind_push_stream(lua_State *L, void *request) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, x->decision.stream_ref);
     luaL_unref(L, LUA_REGISTRYINDEX, x->decision.stream_ref);
     x->decision.stream_ref = 0;
-    struct req_box *box = lua_newuserdatauv(L, sizeof(*box), 0);
-    struct req_box *before = x->lua; /* the handler's request is over */
-    box->x = NULL;
-    luaL_setmetatable(L, OUT_CLASS);
-    if (before) {
-        before->x = NULL;
-    }
-    box->x = x;
-    x->lua = box;
+    bind_new_box(L, OUT_CLASS, sizeof(struct req_box), 0, x);
     return 1;
 }
 

@@ -24,10 +24,8 @@ enum exchange_end { END_COMPLETE, END_UPSTREAM_CUT, END_CLIENT_GONE, END_LIMIT, 
 
 /* The Lua face of a request, given by bind/ through moongate.c: gateway/ itself sees no Lua. */
 struct gateway_bindings {
-    struct run_entry handle;            /* handler(req, settings) */
-    struct run_entry stream;            /* the function of a local stream, with its `out` */
-    void (*detach)(struct exchange *x); /* the request is over for its policy: handles that Lua
-                                           still holds become invalid */
+    struct run_entry handle; /* handler(req, settings) */
+    struct run_entry stream; /* the function of a local stream, with its `out` */
 };
 
 struct gateway {
