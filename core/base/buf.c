@@ -68,7 +68,7 @@ int buf_reserve(struct buf *b, size_t more) {
     return BUF_OK;
 }
 
-int buf_add(struct buf *b, const void *data, size_t n) {
+int buf_add_growing(struct buf *b, const void *data, size_t n) {
     if (n == 0) {
         return BUF_OK;
     }
@@ -82,16 +82,14 @@ int buf_add(struct buf *b, const void *data, size_t n) {
     return BUF_OK;
 }
 
-int buf_add_str(struct buf *b, struct str s) {
-    return buf_add(b, s.p, s.n);
-}
-
-int buf_adds(struct buf *b, const char *cstr) {
-    return buf_add(b, cstr, strlen(cstr));
-}
-
-int buf_addc(struct buf *b, char c) {
-    return buf_add(b, &c, 1);
+int buf_addn(struct buf *b, unsigned long long n) {
+    char digits[20];
+    size_t at = sizeof(digits);
+    do {
+        digits[--at] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n);
+    return buf_add(b, digits + at, sizeof(digits) - at);
 }
 
 int buf_addf(struct buf *b, const char *fmt, ...) {

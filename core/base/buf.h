@@ -27,10 +27,33 @@ void buf_clear(struct buf *b);   /* len = 0, storage kept */
 void buf_reuse(struct buf *b, size_t keep);
 
 /* All or nothing: on BUF_FULL or BUF_NOMEM the contents are as before. */
-int buf_add(struct buf *b, const void *data, size_t n) __attribute__((warn_unused_result));
-int buf_add_str(struct buf *b, struct str s) __attribute__((warn_unused_result));
-int buf_adds(struct buf *b, const char *cstr) __attribute__((warn_unused_result));
-int buf_addc(struct buf *b, char c) __attribute__((warn_unused_result));
+int buf_add_growing(struct buf *b, const void *data, size_t n)
+    __attribute__((warn_unused_result)); /* buf_add when there is no room yet */
+static inline __attribute__((warn_unused_result)) int buf_add(struct buf *b, const void *data,
+                                                              size_t n) {
+    if (n == 0 || n > b->cap - b->len) {
+        return buf_add_growing(b, data, n);
+    }
+    memcpy(b->data + b->len, data, n);
+    b->len += n;
+    b->data[b->len] = '\0';
+    return BUF_OK;
+}
+
+static inline __attribute__((warn_unused_result)) int buf_add_str(struct buf *b, struct str s) {
+    return buf_add(b, s.p, s.n);
+}
+
+static inline __attribute__((warn_unused_result)) int buf_adds(struct buf *b, const char *cstr) {
+    return buf_add(b, cstr, strlen(cstr));
+}
+
+static inline __attribute__((warn_unused_result)) int buf_addc(struct buf *b, char c) {
+    return buf_add(b, &c, 1);
+}
+
+int buf_addn(struct buf *b, unsigned long long n)
+    __attribute__((warn_unused_result)); /* in decimal digits */
 int buf_addf(struct buf *b, const char *fmt, ...)
     __attribute__((format(printf, 2, 3), warn_unused_result));
 int buf_addv(struct buf *b, const char *fmt, va_list ap) __attribute__((warn_unused_result));

@@ -17,10 +17,13 @@ int answer_trail(const struct exchange *x, struct buf *out) {
             continue;
         }
         usec end = a->ended_at ? a->ended_at : clock_now();
-        int bad = buf_addf(out, "%s%s=%s:%d:%lldms", out->len ? "," : "", a->name,
-                           outcome_name(attempt_outcome(a)), a->status,
-                           (long long)(end - a->sent_at) / 1000);
+        size_t before = out->len;
+        int bad = (before ? buf_addc(out, ',') : 0) | buf_adds(out, a->name) | buf_addc(out, '=');
+        bad |= buf_adds(out, outcome_name(attempt_outcome(a))) | buf_addc(out, ':');
+        bad |= buf_addn(out, (unsigned)a->status) | buf_addc(out, ':');
+        bad |= buf_addn(out, (unsigned long long)(end - a->sent_at) / 1000) | buf_adds(out, "ms");
         if (bad) {
+            buf_truncate(out, before);
             break; /* cut at its maximum; the access log has them all */
         }
     }

@@ -43,6 +43,10 @@ void metrics_add(struct metrics *m, enum metric metric, const char *labels, doub
 /* Counts for a policy: the family is moongate_custom_NAME_total; name is of [a-z0-9_]. */
 void metrics_add_policy(struct metrics *m, struct str name, const char *labels, double by);
 
+/* An empty buf for labels, of which there is one: it is good until it is asked for again. Of the
+ * worker's own thread. */
+struct buf *metrics_labels(struct metrics *m);
+
 /* Appends `name="value"` (escaped, cut short when needed) to labels, a buf of at most MAX_LABELS.
  */
 void metrics_label(struct buf *labels, const char *name, struct str value);

@@ -7,9 +7,7 @@
 #include "net/conn_internal.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #define CHUNK_FRAME 20       /* 16 hex digits, CRLF, CRLF */
 #define OUTPUT_KEPT KIB(128) /* storage kept while an answer runs */
@@ -119,19 +117,6 @@ void conn_on_writable(evutil_socket_t fd, short what, void *arg) {
     conn_leave(c);
 }
 
-/* IMF-fixdate; strftime would ask the locale. */
-static struct str date_text(char *out, size_t size) {
-    static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-    static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-    time_t now = (time_t)(clock_wall() / USEC_PER_SEC);
-    struct tm tm;
-    gmtime_r(&now, &tm);
-    int n = snprintf(out, size, "%s, %02d %s %04d %02d:%02d:%02d GMT", days[tm.tm_wday], tm.tm_mday,
-                     months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
-    return str_make(out, n > 0 && (size_t)n < size ? (size_t)n : 0);
-}
-
 /* Fields that are the connection's own business. */
 static bool is_framing(struct str name) {
     static const char *const names[] = {
@@ -146,7 +131,8 @@ static bool is_framing(struct str name) {
 }
 
 static int write_fields(struct conn *c, int status, const struct headers *headers) {
-    char date[40];
+    char date[30];
+    clock_format_http(clock_wall(), date, sizeof(date));
     int r = http_write_status(&c->out, status);
     for (size_t i = 0; r == 0 && headers && i < headers->n; i++) {
         struct header f = headers_at(headers, i);
@@ -154,7 +140,7 @@ static int write_fields(struct conn *c, int status, const struct headers *header
             r = http_write_field(&c->out, f.name, f.value);
         }
     }
-    return r == 0 ? http_write_field(&c->out, STR("Date"), date_text(date, sizeof(date))) : r;
+    return r == 0 ? http_write_field(&c->out, STR("Date"), str_of(date)) : r;
 }
 
 static int write_framing(struct conn *c, bool with_length) {
@@ -162,7 +148,8 @@ static int write_framing(struct conn *c, bool with_length) {
     if (c->chunked) {
         r = buf_adds(&c->out, "Transfer-Encoding: chunked\r\n");
     } else if (with_length) {
-        r = buf_addf(&c->out, "Content-Length: %llu\r\n", (unsigned long long)c->answer_left);
+        r = buf_adds(&c->out, "Content-Length: ") | buf_addn(&c->out, c->answer_left) |
+            buf_add(&c->out, "\r\n", 2);
     }
     if (r == BUF_OK && !c->keep_alive) {
         r = buf_adds(&c->out, "Connection: close\r\n");
