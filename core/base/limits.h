@@ -37,6 +37,9 @@
 #define MAX_SPARE_TRANSFERS                                                                        \
     64 /* finished transfers a transport keeps for the next ones, about 25 KB each */
 #define TRANSFER_STORAGE_KEPT KIB(4) /* of a buffer of a finished transfer, for the next one */
+#define MEMORY_KEPT                                                                                \
+    MIB(4) /* of what a worker freed last, for its next large prompts: given back to the system it \
+            * would come back page by page, at a third of such a prompt's cost */
 #define MAX_JOINED_BODY                                                                            \
     KIB(16) /* request bodies up to this size are copied to leave in one write with their head */
 

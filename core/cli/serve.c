@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* moongate serve: runs until SIGTERM or SIGINT; SIGHUP reloads. */
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 
+#include "base/limits.h"
 #include "cli/cli.h"
 
 static const char HELP[] =
@@ -69,6 +71,13 @@ static void stop(struct serving *s) {
     }
 }
 
+/* Prompts of some hundred KB come and go: their storage stays with the process, up to a limit. That
+ * is the program's to say; a program that embeds the gateway has its own ways. */
+static void keep_memory(void) {
+    mallopt(M_TRIM_THRESHOLD, MEMORY_KEPT);
+    mallopt(M_MMAP_THRESHOLD, MEMORY_KEPT / 4);
+}
+
 int cli_serve(int argc, char **argv) {
     struct cli_config c;
     struct moongate_error error;
@@ -78,6 +87,7 @@ int cli_serve(int argc, char **argv) {
         fputs(bad ? "" : HELP, stdout);
         return bad;
     }
+    keep_memory();
     sigemptyset(&s.signals);
     sigaddset(&s.signals, SIGHUP);
     sigaddset(&s.signals, SIGINT);

@@ -11,7 +11,8 @@
 #include <sys/socket.h>
 
 #define READS_PER_TURN 4 /* then others have their turn */
-#define BODY_READ_SIZE KIB(64)
+#define BODY_READ_SIZE KIB(128)
+#define BODY_AHEAD KIB(256) /* of a body of known length that has room before it has come */
 #define REFUSAL_FIELDS 16
 #define REFUSAL_HEADER_BYTES KIB(4)
 #define REFUSAL_BODY KIB(16)
@@ -258,7 +259,8 @@ static size_t received(struct conn *c, ssize_t n) {
 static bool read_to_body(struct conn *c) {
     struct buf *body = &c->req->body;
     size_t want = c->body_left < BODY_READ_SIZE ? (size_t)c->body_left : BODY_READ_SIZE;
-    if (buf_reserve(body, want) != BUF_OK) {
+    size_t ahead = c->body_left < BODY_AHEAD ? (size_t)c->body_left : BODY_AHEAD;
+    if (body->cap - body->len < want && buf_reserve(body, ahead) != BUF_OK) {
         conn_refuse(c, 500, "memory is short");
         return false;
     }
@@ -272,6 +274,7 @@ static bool read_to_body(struct conn *c) {
     c->req->wire_bytes += n;
     if (c->body_left == 0) {
         deliver(c);
+        return false; /* what is pipelined behind it is told by the loop */
     }
     return n == want;
 }
