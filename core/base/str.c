@@ -17,7 +17,7 @@ static inline unsigned char lower(char c) {
 
 static bool case_same(const char *a, const char *b, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        if (lower(a[i]) != lower(b[i])) {
+        if (a[i] != b[i] && lower(a[i]) != lower(b[i])) {
             return false;
         }
     }

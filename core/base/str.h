@@ -35,7 +35,11 @@ static inline bool str_is(struct str a, const char *cstr) {
 
 /* The same in any case: bytes that are equal but for their case differ in 0x20 at most. */
 static inline bool str_case_is(struct str a, const char *cstr) {
-    return !(a.n && cstr && ((a.p[0] ^ cstr[0]) & ~0x20)) && str_case_eq(a, str_of(cstr));
+    if (a.n && cstr && ((a.p[0] ^ cstr[0]) & ~0x20)) {
+        return false;
+    }
+    struct str b = str_of(cstr);
+    return a.n == b.n && str_case_eq(a, b);
 }
 
 bool str_starts(struct str s, const char *prefix);

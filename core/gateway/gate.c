@@ -36,7 +36,11 @@ static enum gate_result judge(struct attempt *a) {
     if (a->verdict.outcome != OUTCOME_OK) {
         return GATE_FAILED;
     }
-    dialect_usage(a->dialect, buf_str(&a->held), &a->usage);
+    if (a->verdict.usage.seen) {
+        a->usage = a->verdict.usage;
+    } else {
+        dialect_usage(a->dialect, buf_str(&a->held), &a->usage);
+    }
     return GATE_GOOD;
 }
 
