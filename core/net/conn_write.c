@@ -9,8 +9,9 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-#define CHUNK_FRAME 20       /* 16 hex digits, CRLF, CRLF */
-#define OUTPUT_KEPT KIB(128) /* storage kept while an answer runs */
+#define CHUNK_FRAME 20         /* 16 hex digits, CRLF, CRLF */
+#define BODY_WITH_HEAD KIB(16) /* shorter answers get room together with their head */
+#define OUTPUT_KEPT KIB(128)   /* storage kept while an answer runs */
 
 /* Room for n bytes, by closing the gap of what was sent before growing. */
 static int make_room(struct conn *c, size_t n) {
@@ -172,7 +173,8 @@ static void output_head(struct conn *c, int status, const struct headers *header
             false; /* an HTTP/1.0 client takes the end of the connection for the end of the body */
     }
     size_t fields = headers ? headers->text.len + 4 * headers->n : 0;
-    if (make_room(c, fields + 256) != 0) {
+    size_t body = c->answer_left < BODY_WITH_HEAD && !c->no_body ? (size_t)c->answer_left : 0;
+    if (make_room(c, fields + 256 + body) != 0) {
         return;
     }
     if (write_fields(c, status, headers) != 0 ||
