@@ -128,7 +128,7 @@ static struct attempt *start(lua_State *L) {
     struct exchange *x = bind_check_req(L, 1);
     struct send_options o;
     struct err err;
-    memset(&o, 0, sizeof(o));
+    memset(&o, 0, offsetof(struct send_options, headers));
     o.target = bind_check_str(L, 2, MAX_TARGET_NAME);
     bind_read_options(L, 3, &o);
     luaL_checkstack(L, 8, "send");
