@@ -5,10 +5,11 @@ CC      ?= cc
 V       ?= 0
 WERROR  ?= 1
 
-PACKAGES := lua5.4 libcurl libevent_pthreads libcjson libcrypto zlib
+PACKAGES := lua5.4 libcurl libevent_pthreads libcjson libssl libcrypto zlib
+# libcurl is loaded when it is needed (core/upstream/curl_library.c): only its header is.
 CFLAGS_ALL = -std=gnu11 -D_GNU_SOURCE -Icore -fPIC -fvisibility=hidden -g $(OPT) $(WARN) \
   $(shell pkg-config --cflags $(PACKAGES)) -pthread $(CFLAGS)
-LIBS = $(shell pkg-config --libs $(PACKAGES)) -levent -lm -pthread
+LIBS = $(shell pkg-config --libs $(filter-out libcurl,$(PACKAGES))) -levent -lm -pthread
 OPT  = -O2 -fstack-protector-strong -D_FORTIFY_SOURCE=2
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wvla \
   -Wpointer-arith -Wno-format-truncation $(if $(filter 1,$(WERROR)),-Werror)
@@ -57,7 +58,7 @@ $(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libmoongate.a
 	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP $< $(BUILD)/libmoongate.a -lcmocka $(LIBS) -o $@
 
 # tests/support/failing_memory.h stands between our objects and the system's allocator.
-$(BUILD)/tests/test_memory $(BUILD)/tests/test_transport_memory: LIBS += $(patsubst %,-Wl$(comma)--wrap=%,malloc calloc realloc strdup strndup asprintf)
+$(filter %memory,$(UNIT)): LIBS += $(patsubst %,-Wl$(comma)--wrap=%,malloc calloc realloc strdup strndup asprintf)
 comma := ,
 
 unit-tests: $(UNIT)
@@ -85,6 +86,10 @@ test-clients: ## what comes from npm: JavaScript SDKs, a pretend provider, an ag
 lint: ## the rules of the house: includes, banned functions, file openings
 	@tests/support/lint.sh
 
+tsan: ## look for data races: threaded unit tests and multi-worker end-to-end tests under ThreadSanitizer
+	@tests/support/setup.sh test
+	@tests/support/tsan.sh
+
 reference: ## write the reference in policies/README.md anew, from lua/meta
 	@lua5.4 tests/support/reference.lua
 
@@ -92,6 +97,17 @@ bench: ## CPU and latency against HAProxy in the same run, reloads under load, t
 	@tests/support/setup.sh bench
 	@$(MAKE) --no-print-directory all
 	@tests/bench/run.sh
+
+soak: ## mixed traffic, faults and reloads, every byte checked (SOAK_MINUTES, default 30)
+	@tests/support/setup.sh test
+	@$(MAKE) --no-print-directory all
+	@tests/support/venv.sh
+	@build/venv/bin/python -B tests/soak/soak.py
+
+profile: ## where the time of a request and of a streamed event goes
+	@tests/support/setup.sh profile
+	@$(MAKE) --no-print-directory all
+	@python3 -B tests/bench/profiler.py
 
 fuzz: ## run each fuzz target for a while (FUZZ_SECONDS, default 60)
 	@tests/support/setup.sh fuzz
@@ -114,5 +130,5 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 FORCE:
-.PHONY: FORCE all unit-tests setup asan demo test test-clients lint reference bench fuzz install clean help
+.PHONY: FORCE all unit-tests setup asan demo test test-clients lint tsan reference bench soak profile fuzz install clean help
 -include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT:=.d)

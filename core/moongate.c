@@ -4,7 +4,10 @@
  */
 #include "moongate.h"
 
+#include <errno.h>
 #include <event2/event.h>
+#include <event2/event_struct.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -13,8 +16,11 @@
 #include "admin/admin.h"
 #include "bind/bind.h"
 #include "gateway/control.h"
+#include "gateway/handover.h"
+#include "gateway/listeners.h"
 #include "gateway/logfile.h"
 #include "gateway/reload.h"
+#include "gateway/takeover.h"
 #include "gateway/worker.h"
 #include "policy/policy.h"
 #include "sim/sim_gate.h"
@@ -32,6 +38,9 @@ struct moongate {
     struct loader loader;
     struct control control;
     struct admin *admin;
+    struct listeners listeners;
+    struct handover handover; /* to the process that comes after this one */
+    struct takeover takeover; /* from the one before; during the start only */
     struct bind_host host;
     struct host_function functions[MAX_FUNCTIONS];
     struct moongate_options options; /* its strings are the loader's copies */
@@ -81,12 +90,23 @@ static unsigned long log_dropped(void *ctx) {
     return logfile_dropped(gw->error_log) + logfile_dropped(gw->access_log);
 }
 
+static void access_trouble(void *ctx, const char *words) {
+    struct moongate *gw = ctx;
+    log_error(&gw->gateway.log, "the access log %s", words);
+}
+
+static void error_trouble(void *ctx, const char *words) {
+    struct moongate *gw = ctx;
+    log_error(&gw->gateway.log, "the error log %s", words);
+}
+
 static int open_logs(struct moongate *gw, const struct config *c, struct err *err) {
     if (!gw->options.log && strcmp(c->log.error, "off") != 0) {
         gw->error_log = logfile_open(c->log.error, err);
         if (!gw->error_log) {
             return -1;
         }
+        logfile_tell(gw->error_log, error_trouble, gw);
     }
     bool off = strcmp(c->log.access, "off") == 0;
     if (!gw->options.access && !off) {
@@ -94,6 +114,7 @@ static int open_logs(struct moongate *gw, const struct config *c, struct err *er
         if (!gw->access_log) {
             return -1;
         }
+        logfile_tell(gw->access_log, access_trouble, gw);
     }
     gw->gateway.access = gw->options.access || gw->access_log ? on_access : NULL;
     gw->gateway.access_ctx = gw;
@@ -120,6 +141,12 @@ static bool settle(void *ctx) {
     return true;
 }
 
+/* `curl`: its version, where it has to be known for that. */
+static void write_version(char *out, size_t size, const char *curl) {
+    snprintf(out, size, "moongate %s (%s, %s, libevent/%s)", MOONGATE_VERSION, policy_lua_version(),
+             curl, event_get_version());
+}
+
 struct moongate *moongate_new(const struct moongate_options *options,
                               struct moongate_error *error) {
     static const char *const installed[] = {MOONGATE_DATADIR, NULL};
@@ -135,7 +162,8 @@ struct moongate *moongate_new(const struct moongate_options *options,
     gw->host = (struct bind_host){.gateway = g, .functions = gw->functions};
     g->bindings = &bind_bindings;
     g->env = (struct policy_env){.modules = bind_modules, .host = &gw->host, .log = &g->log};
-    moongate_version(gw->version, sizeof(gw->version));
+    write_version(gw->version, sizeof(gw->version), "libcurl when needed");
+    pool_init(&g->memory, 0);
     int bad = state_init(&g->state) | loader_init(&gw->loader, g, options->config_file, library);
     gw->loader.published = on_published;
     gw->loader.published_ctx = gw;
@@ -235,28 +263,57 @@ int moongate_reload(struct moongate *gw, struct moongate_error *error) {
 
 /* On the control thread. */
 static void on_files_changed(void *ctx) {
-    moongate_reload_as(ctx, "file watch", NULL, NULL); /* what is wrong with it was logged */
+    struct moongate *gw = ctx;
+    struct load_cause cause = {"file watch", NULL};
+    struct diags diags;
+    diags_init(&diags);
+    if (!atomic_load(&gw->gateway.draining)) {
+        (void)loader_reload(&gw->loader, &cause, &diags); /* what is wrong with it was logged */
+    }
+    if (atomic_load(&gw->gateway.draining)) {
+        diags_release(&diags); /* at most that a gateway that stops loads nothing */
+        return;
+    }
+    (void)tell(gw, &diags, NULL);
 }
 
 /* ---- start ---- */
 
-static int bind_address(struct moongate *gw, const char *address, struct err *err) {
-    char bound[128];
-    snprintf(bound, sizeof(bound), "%s", address);
-    for (size_t i = 0; i < gw->gateway.n_workers; i++) {
-        int fd = listen_open(bound, true, err);
-        if (fd < 0) {
+static int bind_address(struct moongate *gw, const char *address, size_t i, struct err *err) {
+    struct gateway *g = &gw->gateway;
+    struct bind_plan plan = {.address = address,
+                             .index = i,
+                             .workers = g->workers,
+                             .n_workers = g->n_workers,
+                             .bound = gw->addresses[gw->n_addresses]};
+    if (listeners_bind(&gw->listeners, &plan, err) != 0) {
+        return -1;
+    }
+    gw->n_addresses++;
+    return 0;
+}
+
+/* The sockets that the program was given. */
+static int take_sockets(struct moongate *gw, struct err *err) {
+    for (size_t i = 0; i < gw->options.n_sockets; i++) {
+        const struct moongate_socket *s = &gw->options.sockets[i];
+        if (listen_adopt(s->fd, err) != 0) {
+            return -1; /* says the number that the program knows it by */
+        }
+        const char *name = s->name ? s->name : "";
+        struct given_socket given = {.fd = fcntl(s->fd, F_DUPFD_CLOEXEC, 0),
+                                     .role = strcmp(name, "admin") == 0    ? SOCKET_ADMIN
+                                             : strcmp(name, "listen") == 0 ? SOCKET_TRAFFIC
+                                                                           : SOCKET_ANY,
+                                     .kept = true,
+                                     .number = -1};
+        if (given.fd < 0) {
+            return err_set(err, "descriptor %d was passed, but: %s", s->fd, strerror(errno));
+        }
+        if (listeners_give(&gw->listeners, &given, err) != 0) {
             return -1;
         }
-        if (i == 0) {
-            listen_name(fd, bound,
-                        sizeof(bound)); /* port 0 became a number that all workers share */
-        }
-        if (worker_listen(gw->gateway.workers[i], fd) != 0) {
-            return err_set(err, "out of memory");
-        }
     }
-    snprintf(gw->addresses[gw->n_addresses++], sizeof(gw->addresses[0]), "%s", bound);
     return 0;
 }
 
@@ -283,7 +340,8 @@ static int make_admin(struct moongate *gw, const struct config *c, struct err *e
     if (!c->admin_listen) {
         return 0;
     }
-    int fd = listen_open(c->admin_listen, false, err);
+    bool kept;
+    int fd = listeners_admin(&gw->listeners, c->admin_listen, &kept, err);
     if (fd < 0) {
         return -1;
     }
@@ -296,7 +354,14 @@ static int make_admin(struct moongate *gw, const struct config *c, struct err *e
                             .log_dropped = log_dropped,
                             .log_ctx = gw};
     gw->admin = admin_new(gw->control.base, fd, &env);
-    return gw->admin ? 0 : err_set(err, "out of memory");
+    if (!gw->admin) {
+        return err_set(err, "out of memory");
+    }
+    if (kept) {
+        listener_keep(admin_listener(gw->admin));
+    }
+    listeners_note_admin(&gw->listeners, admin_listener(gw->admin));
+    return 0;
 }
 
 static int make_watch(struct moongate *gw, struct err *err) {
@@ -315,11 +380,12 @@ static int assemble(struct moongate *gw, struct generation *first, struct err *e
         return -1;
     }
     for (size_t i = 0; c->listen[i]; i++) {
-        if (bind_address(gw, c->listen[i], err) != 0) {
+        if (bind_address(gw, c->listen[i], i, err) != 0) {
             return -1;
         }
     }
-    return 0;
+    room_announce(&g->room, c, &g->log);
+    return listeners_check_all_used(&gw->listeners, err);
 }
 
 static int start_threads(struct moongate *gw, struct err *err) {
@@ -338,7 +404,9 @@ static int start_threads(struct moongate *gw, struct err *err) {
 /* Ends and frees all that start made, wherever it stopped. */
 static void take_down(struct moongate *gw) {
     struct gateway *g = &gw->gateway;
+    takeover_end(&gw->takeover);
     control_stop(&gw->control);
+    handover_release(&gw->handover);
     admin_free(gw->admin);
     gw->admin = NULL;
     for (size_t i = 0; i < g->n_workers; i++) {
@@ -348,6 +416,7 @@ static void take_down(struct moongate *gw) {
     free(g->workers);
     g->workers = NULL;
     g->n_workers = 0;
+    listeners_release(&gw->listeners);
     loader_finish(&gw->loader);
     control_release(&gw->control);
     logfile_close(gw->access_log);
@@ -368,27 +437,122 @@ static void announce(struct moongate *gw) {
              gw->gateway.n_workers, gw->gateway.n_workers == 1 ? "" : "s");
 }
 
+/* ---- one process after another ---- */
+
+/* On the control thread. */
+static void on_replaced(void *ctx) {
+    struct moongate *gw = ctx;
+    if (gw->admin) {
+        admin_leave(gw->admin, CONN_DRAIN_GRACE);
+    }
+    gw->options.replaced(gw->options.replaced_ctx);
+}
+
+/* What is wrong with it is logged: it is no reason not to serve. */
+static void allow_replacement(struct moongate *gw) {
+    struct err err;
+    struct handover_env env = {.control = &gw->control,
+                               .loader = &gw->loader,
+                               .listeners = &gw->listeners,
+                               .replaced = on_replaced,
+                               .ctx = gw};
+    const char *dir = gw->control.state_dir;
+    if (gw->options.replaced && dir && handover_open(&gw->handover, dir, &env, &err) != 0) {
+        log_warn(&gw->gateway.log, "nobody can take over from this process: %s", err.text);
+    }
+}
+
+/* Asks the gateway that runs on the state_dir for its place. Its settings stay as they are from
+ * then on, so what was staged before is staged again. NULL with error. */
+static struct generation *begin_takeover(struct moongate *gw, struct generation *first,
+                                         size_t lanes, struct moongate_error *error) {
+    const struct config *c = generation_config(first);
+    struct diags diags;
+    struct err err;
+    int found = c->state_dir
+                    ? takeover_begin(&gw->takeover, c->state_dir, &gw->listeners, &err)
+                    : err_set(&err, "taking over needs a state_dir in the configuration: it is how "
+                                    "the two find each other");
+    if (found == 0) {
+        return first;
+    }
+    loader_discard(first, lanes ? lanes : (size_t)c->workers);
+    if (found < 0) {
+        fail(error, err.text);
+        return NULL;
+    }
+    diags_init(&diags);
+    first = loader_stage(&gw->loader, lanes, &diags);
+    return tell(gw, &diags, error) == 0 ? first : NULL;
+}
+
+/* Serving already. -1: the other serves on, so this one must not. */
+static int end_takeover(struct moongate *gw, struct moongate_error *error) {
+    struct err err;
+    if (gw->takeover.fd < 0) {
+        return 0;
+    }
+    int result = takeover_done(&gw->takeover, &gw->listeners, &err);
+    if (result < 0) {
+        return fail(error, err.text);
+    }
+    if (result > 0) {
+        log_warn(&gw->gateway.log, "%s", err.text);
+    }
+    log_info(&gw->gateway.log, "took over from process %ld", gw->takeover.pid);
+    return 0;
+}
+
+/* ---- the whole start ---- */
+
+/* The first generation, checked; NULL with error. */
+static struct generation *stage_first(struct moongate *gw, struct moongate_error *error) {
+    size_t lanes = gw->attached ? 1 : 0;
+    struct diags diags;
+    diags_init(&diags);
+    struct generation *first = loader_stage(&gw->loader, lanes, &diags);
+    if (tell(gw, &diags, error) != 0) {
+        return NULL;
+    }
+    return gw->options.take_over ? begin_takeover(gw, first, lanes, error) : first;
+}
+
+static void prepare(struct moongate *gw, struct event_base *base) {
+    gw->attached = base;
+    gw->attached_thread = pthread_self();
+    gw->hurried = false;
+    gw->n_addresses = 0;
+    gw->takeover = (struct takeover){.fd = -1};
+    handover_init(&gw->handover);
+    listeners_init(&gw->listeners);
+    gw->gateway.started = clock_now();
+    atomic_store(&gw->gateway.draining, false);
+}
+
+/* Everything but the threads. */
+static int build(struct moongate *gw, struct generation *first, size_t n, struct err *err) {
+    gw->gateway.room = room_by_descriptors(n);
+    if (take_sockets(gw, err) != 0 || make_workers(gw, n, err) != 0 ||
+        takeover_claim(&gw->takeover, err) != 0) {
+        return -1;
+    }
+    return assemble(gw, first, err);
+}
+
 static int start(struct moongate *gw, struct event_base *base, struct moongate_error *error) {
     struct gateway *g = &gw->gateway;
-    struct diags diags;
     struct err err;
     if (gw->running) {
         return fail(error, "the gateway runs already");
     }
-    gw->attached = base;
-    gw->attached_thread = pthread_self();
-    gw->hurried = false;
-    diags_init(&diags);
-    struct generation *first = loader_stage(&gw->loader, gw->attached ? 1 : 0, &diags);
-    if (tell(gw, &diags, error) != 0) {
+    prepare(gw, base);
+    struct generation *first = stage_first(gw, error);
+    if (!first) {
+        take_down(gw);
         return -1;
     }
     size_t n = gw->attached ? 1 : (size_t)generation_config(first)->workers;
-    gw->n_addresses = 0;
-    g->started = clock_wall();
-    atomic_store(&g->draining, false);
-    int bad = make_workers(gw, n, &err);
-    if (bad || assemble(gw, first, &err) != 0) {
+    if (build(gw, first, n, &err) != 0) {
         loader_discard(first, n);
         take_down(gw);
         return fail(error, err.text);
@@ -402,6 +566,11 @@ static int start(struct moongate *gw, struct event_base *base, struct moongate_e
         moongate_stop(gw, 0);
         return fail(error, err.text);
     }
+    if (end_takeover(gw, error) != 0) {
+        moongate_stop(gw, -1);
+        return -1;
+    }
+    allow_replacement(gw);
     announce(gw);
     return 0;
 }
@@ -419,7 +588,7 @@ int moongate_attach(struct moongate *gw, struct event_base *base, struct moongat
 static bool join_until(struct worker *w, usec deadline) {
     usec left = deadline - clock_now();
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     left = left > 0 ? left : 0;
     until.tv_sec += left / USEC_PER_SEC;
     until.tv_nsec += (left % USEC_PER_SEC) * 1000;
@@ -427,7 +596,7 @@ static bool join_until(struct worker *w, usec deadline) {
         until.tv_sec++;
         until.tv_nsec -= 1000000000;
     }
-    if (w->thread_started && pthread_timedjoin_np(w->thread, NULL, &until) == 0) {
+    if (w->thread_started && pthread_clockjoin_np(w->thread, NULL, CLOCK_MONOTONIC, &until) == 0) {
         w->thread_started = false;
     }
     return !w->thread_started;
@@ -442,12 +611,15 @@ static void nothing(evutil_socket_t fd, short what, void *arg) {
 /* The embedder's loop, which nobody dispatches while we are asked to stop. */
 static bool run_until(struct worker *w, usec deadline) {
     int stuck = 0; /* called from inside a callback of that loop: it cannot be run again */
-    while (w->clients && !stuck && clock_now() < deadline) {
+    struct event nap;
+    event_assign(&nap, w->base, -1, 0, nothing, NULL);
+    while (!worker_done(w) && !stuck && clock_now() < deadline) {
         struct timeval soon = {0, 20000};
-        event_base_once(w->base, -1, EV_TIMEOUT, nothing, NULL, &soon);
+        event_add(&nap, &soon);
         stuck = event_base_loop(w->base, EVLOOP_ONCE) < 0;
     }
-    return !w->clients || stuck;
+    event_del(&nap);
+    return worker_done(w) || stuck;
 }
 
 static bool wait_slice(struct moongate *gw, usec deadline) {
@@ -480,11 +652,22 @@ static void post_all(struct moongate *gw, size_t mail_offset) {
     }
 }
 
+/* Within the drain time, so that who sends in the last moment can still be answered. Where another
+ * process serves already nobody waits for the end of this one. */
+static void set_grace(struct gateway *g, usec drain, bool replaced) {
+    usec grace = drain / 2 < CONN_DRAIN_GRACE || replaced ? drain / 2 : CONN_DRAIN_GRACE;
+    for (size_t i = 0; i < g->n_workers; i++) {
+        g->workers[i]->drain_grace = grace;
+    }
+}
+
 void moongate_stop(struct moongate *gw, double drain_seconds) {
     struct gateway *g = &gw->gateway;
     if (!gw->running) {
         return;
     }
+    atomic_store(&g->draining, true); /* readiness says so before anything is waited for */
+    bool replaced = handover_forbid(&gw->handover);
     loader_close(&gw->loader);
     struct generation *now = loader_current(&gw->loader);
     usec drain =
@@ -492,7 +675,7 @@ void moongate_stop(struct moongate *gw, double drain_seconds) {
     generation_unref(now);
     log_info(&g->log, "stopping: requests in flight may finish within %.1f s",
              usec_to_seconds(drain));
-    atomic_store(&g->draining, true);
+    set_grace(g, drain, replaced);
     post_all(gw, offsetof(struct worker, stop_mail));
     if (!wait_all(gw, clock_now() + drain, true)) {
         log_warn(&g->log, "drain time is over: requests still in flight are cut");
@@ -541,6 +724,5 @@ const char *moongate_admin_address(const struct moongate *gw) {
 }
 
 void moongate_version(char *out, size_t size) {
-    snprintf(out, size, "moongate %s (%s, %s, libevent/%s)", MOONGATE_VERSION, policy_lua_version(),
-             curl_transport_version(), event_get_version());
+    write_version(out, size, curl_transport_version());
 }

@@ -44,6 +44,13 @@ typedef void (*moongate_line_fn)(void *ctx, enum moongate_level level, const cha
 typedef void (*moongate_diagnostic_fn)(void *ctx, const char *file, int line, bool warning,
                                        const char *message);
 
+/* A listening TCP socket that is open already: a service manager's, or the program's own. */
+struct moongate_socket {
+    int fd; /* borrowed, made non-blocking and close-on-exec; never drained nor shut down */
+    const char *name; /* "admin": for admin.listen; "listen": for listen; else (or NULL): for
+                         whichever names its address */
+};
+
 struct moongate_options {
     const char *config_file; /* required; copied */
     const char *const
@@ -55,6 +62,18 @@ struct moongate_options {
     void *log_ctx;           /* for both */
     moongate_diagnostic_fn diagnostic; /* what a load finds; NULL = log only */
     void *diagnostic_ctx;
+    const struct moongate_socket *sockets; /* borrowed until moongate_free; each must be bound at an
+                                              address that listen or admin.listen names */
+    size_t n_sockets;
+    /* Starts in the place of the gateway that runs on the same state_dir, on its listening sockets
+     * and with its suspensions and settings; no connection is refused meanwhile. When there is none
+     * it is a start like any other. */
+    bool take_over;
+    /* Another process has taken over: call moongate_stop soon, from a thread that may. It lets
+     * requests under way finish and leaves the sockets to the other. On a thread of the gateway's.
+     * NULL: nobody can take over from this gateway. Needs a state_dir. */
+    void (*replaced)(void *ctx);
+    void *replaced_ctx;
 };
 
 /* Makes a gateway: nothing is read and no thread runs yet. NULL with err when memory is short. */

@@ -255,18 +255,38 @@ static void on_closed(void *ctx, struct conn *conn) {
     free(client);
 }
 
+static void on_tls_failed(void *ctx, const char *peer, const char *reason, const char *why) {
+    const struct admin_client *client = ctx;
+    (void)reason;
+    log_debug(&client->admin->env.gateway->log, "admin: TLS handshake with %s failed: %s", peer,
+              why);
+}
+
 static const struct conn_ops OPS = {.request = on_request,
                                     .head = on_head,
                                     .refuse = on_refuse,
+                                    .tls_failed = on_tls_failed,
                                     .gone = on_gone,
                                     .drained = on_gone,
                                     .closed = on_closed};
+
+/* With the certificate of the generation in force. */
+static void start_tls(struct admin_client *client) {
+    struct generation *now = loader_current(client->admin->env.loader);
+    struct tls_server *tls = now ? generation_config(now)->admin_tls : NULL;
+    bool failed = tls && conn_start_tls(client->conn, tls) != 0;
+    if (failed) {
+        conn_kill(client->conn);
+    }
+    generation_unref(now);
+}
 
 static void on_accept(void *ctx, int fd) {
     struct admin *a = ctx;
     struct admin_client *client =
         a->n_clients < MAX_ADMIN_CONNECTIONS ? calloc(1, sizeof(*client)) : NULL;
     if (!client) {
+        atomic_fetch_add(&a->env.gateway->admin_refused, 1);
         close(fd);
         return;
     }
@@ -280,7 +300,9 @@ static void on_accept(void *ctx, int fd) {
     client->conn = conn_new(a->base, fd, &OPS, client, &a->limits);
     if (!client->conn) {
         on_closed(client, NULL);
+        return;
     }
+    start_tls(client);
 }
 
 struct admin *admin_new(struct event_base *base, int fd, const struct admin_env *env) {
@@ -302,6 +324,23 @@ struct admin *admin_new(struct event_base *base, int fd, const struct admin_env 
         return NULL;
     }
     return a;
+}
+
+struct listener *admin_listener(const struct admin *a) {
+    return a->listener;
+}
+
+static void nothing_left(void *ctx) {
+    (void)ctx;
+}
+
+void admin_leave(struct admin *a, usec grace) {
+    struct admin_client *next;
+    for (struct admin_client *c = a->clients; c; c = next) {
+        next = c->next;
+        conn_drain(c->conn, grace);
+    }
+    listener_drain(a->listener, nothing_left);
 }
 
 void admin_free(struct admin *a) {

@@ -28,6 +28,10 @@ struct admin_env {
 
 /* Takes fd. NULL: memory. `env` is copied. */
 struct admin *admin_new(struct event_base *base, int fd, const struct admin_env *env);
+struct listener *admin_listener(const struct admin *a); /* borrowed */
+/* On its thread: another process answers at its address from now on. Stops accepting; clients that
+ * are there may send one more request each, within `grace`. */
+void admin_leave(struct admin *a, usec grace);
 void admin_free(struct admin *a); /* after the loop ended. NULL is a no-op */
 
 #endif

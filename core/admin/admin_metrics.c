@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Gauges and counters as Prometheus text. Needs no token and names no secret. */
 #include "admin/admin_internal.h"
+#include "base/count.h"
+#include "gateway/control.h"
+#include "gateway/reload.h"
 #include "gateway/worker.h"
 #include "upstream/transport.h"
 
@@ -10,17 +13,70 @@ static int gauge(struct buf *out, const char *name, const char *help, const char
                     value);
 }
 
+/* What is alive now, over all workers. Flat when nothing leaks: each is back where it was when the
+ * last request is over, idle connections apart. */
 struct totals {
-    double clients, exchanges;
+    size_t clients, exchanges, attempts, timers, transfers, connections, libcurl;
 };
 
+static void add_transport(struct totals *t, const struct transport *transport) {
+    struct transport_stats stats;
+    transport->ops->stats(transport, &stats);
+    t->transfers += stats.active;
+    t->connections += stats.connections;
+    t->libcurl += stats.libcurl;
+}
+
 static struct totals sum_workers(const struct gateway *g) {
-    struct totals t = {0, 0};
+    struct totals t = {0};
     for (size_t i = 0; i < g->n_workers; i++) {
-        t.clients += (double)atomic_load(&g->workers[i]->n_clients);
-        t.exchanges += (double)atomic_load(&g->workers[i]->n_exchanges);
+        const struct worker *w = g->workers[i];
+        t.clients += count_get(w->n_clients);
+        t.exchanges += count_get(w->n_exchanges);
+        t.attempts += count_get(w->n_attempts);
+        t.timers += count_get(w->timers.joined);
+        add_transport(&t, w->transport);
     }
     return t;
+}
+
+static int alive(const struct admin_env *env, struct buf *out) {
+    struct totals t = sum_workers(env->gateway);
+    struct history_totals live;
+    struct slots_stats slots;
+    slots_table_stats(env->gateway->state.slots, &slots);
+    loader_live(env->loader, &live);
+    add_transport(&t, env->control->transport); /* probes */
+    const struct {
+        const char *name, *help;
+        size_t value;
+    } gauges[] = {
+        {"moongate_connections", "Client connections open.", t.clients},
+        {"moongate_requests_inflight", "Requests under way.", t.exchanges},
+        {"moongate_attempts_open", "Attempts kept, those whose answer runs out included.",
+         t.attempts},
+        {"moongate_timers", "Timers of requests and attempts.", t.timers},
+        {"moongate_slots_inflight", "Admissions that providers' max_inflight counts.",
+         (size_t)slots.inflight},
+        {"moongate_slots_queued", "Attempts that wait for admission.", (size_t)slots.queued},
+        {"moongate_upstream_transfers", "Exchanges with providers under way, probes included.",
+         t.transfers},
+        {"moongate_upstream_connections", "Connections to providers open, idle ones included.",
+         t.connections},
+        {"moongate_upstream_connections_libcurl",
+         "Of these: libcurl's, which sees that a provider closed with its next use.", t.libcurl},
+        {"moongate_generations", "Generations in memory.", live.generations},
+        {"moongate_policy_runs", "Policy runs under way, in all generations.", live.runs},
+        {"moongate_policy_coroutines", "Coroutines held by policy runs under way.",
+         live.coroutines},
+        {"moongate_policy_coroutines_kept", "Coroutines kept to be used again.", live.kept},
+        {"moongate_policy_references", "Lua values held by requests under way.", live.references},
+    };
+    int bad = 0;
+    for (size_t i = 0; i < sizeof(gauges) / sizeof(*gauges); i++) {
+        bad |= gauge(out, gauges[i].name, gauges[i].help, "gauge", (double)gauges[i].value);
+    }
+    return bad;
 }
 
 static int per_worker(const struct gateway *g, struct buf *out) {
@@ -79,6 +135,47 @@ static int reload_counters(struct gateway *g, struct buf *out) {
                     atomic_load(&g->reloads_unchanged));
 }
 
+/* What clients take together, what it may be at most, and what found no room. */
+static int limits(const struct gateway *g, const struct config *now, struct buf *out) {
+    const struct pool *memory = &g->memory;
+    unsigned long pauses = 0;
+    for (size_t i = 0; i < g->n_workers; i++) {
+        for (size_t j = 0; j < g->workers[i]->n_listeners; j++) {
+            pauses += listener_pauses(g->workers[i]->listeners[j]);
+        }
+    }
+    int bad =
+        gauge(out, "moongate_connections_limit",
+              "Client connections there may be: limits.connections, or what descriptors allow.",
+              "gauge", (double)room_for(&g->room, now));
+    bad |= gauge(out, "moongate_accept_pauses_total",
+                 "Times that accepting paused because descriptors or memory ran out.", "counter",
+                 (double)pauses);
+    bad |= gauge(out, "moongate_admin_refused_total",
+                 "Connections to the admin listener beyond its maximum.", "counter",
+                 (double)atomic_load(&g->admin_refused));
+    bad |= gauge(out, "moongate_memory_bytes",
+                 "Held of bodies and answers, buffers above 16 KiB, all requests together.",
+                 "gauge", (double)pool_used(memory));
+    bad |=
+        gauge(out, "moongate_memory_limit_bytes", "limits.memory.", "gauge", (double)now->memory);
+    return bad | gauge(out, "moongate_memory_refused_total",
+                       "Bodies and answers that limits.memory left no room for.", "counter",
+                       (double)atomic_load(&memory->refused));
+}
+
+static int file_failures(const struct admin_env *env, struct buf *out) {
+    return buf_addf(
+        out,
+        "# HELP moongate_file_failures_total Writes of files in state_dir that failed.\n"
+        "# TYPE moongate_file_failures_total counter\n"
+        "moongate_file_failures_total{file=\"suspensions.json\"} %lu\n"
+        "moongate_file_failures_total{file=\"settings.json\"} %lu\n"
+        "moongate_file_failures_total{file=\"audit.log\"} %lu\n",
+        atomic_load(&env->control->save_failures), atomic_load(&env->loader->overlay_failures),
+        atomic_load(&env->loader->audit.failures));
+}
+
 static int write_metrics(const struct admin_env *env, struct generation *now, struct buf *out) {
     struct gateway *g = env->gateway;
     struct metrics *metrics[MAX_WORKERS];
@@ -88,16 +185,15 @@ static int write_metrics(const struct admin_env *env, struct generation *now, st
     for (size_t i = 0; i < g->n_workers; i++) {
         metrics[i] = g->workers[i]->metrics;
     }
-    struct totals t = sum_workers(g);
     store_stats(g->state.store, &store);
     probes_stats(env->probes, &probes);
     generation_stats(now, &lanes);
     int bad = metrics_collect(metrics, g->n_workers, out);
     bad |= per_worker(g, out) | target_gauges(g, out) | reload_counters(g, out);
-    bad |= gauge(out, "moongate_connections", "Client connections open.", "gauge", t.clients);
-    bad |= gauge(out, "moongate_requests_inflight", "Requests under way.", "gauge", t.exchanges);
+    bad |= alive(env, out);
     bad |=
         gauge(out, "moongate_generation", "The generation in force.", "gauge", generation_id(now));
+    bad |= limits(g, generation_config(now), out) | file_failures(env, out);
     bad |= metrics_policies(now, out);
     bad |= gauge(out, "moongate_policy_memory_bytes", "Lua memory of the generation in force.",
                  "gauge", (double)lanes.bytes);

@@ -63,7 +63,7 @@ int admin_status(struct admin_request *r, struct admin_answer *a) {
     struct gateway *g = r->env->gateway;
     a->json = json_object();
     json_add_str(a->json, "version", str_of(r->env->version));
-    json_add_num(a->json, "uptime", usec_to_seconds(clock_wall() - g->started));
+    json_add_num(a->json, "uptime", usec_to_seconds(clock_now() - g->started));
     json_add_num(a->json, "generation", generation_id(r->now));
     admin_add_hash(a->json, "hash", generation_hash(r->now));
     admin_add_time(a->json, "loaded_at", r->env->loader->loaded_at);

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/limits.h"
+
 enum { FIRST_CAP = 63 }; /* with its NUL one cache line */
 
 static const char nothing[1] = "";
@@ -22,13 +24,36 @@ void buf_init(struct buf *b, size_t max) {
     b->len = 0;
     b->cap = 0;
     b->max = max < SIZE_MAX - 1 ? max : SIZE_MAX - 1; /* room for the NUL */
+    b->pool = NULL;
+    b->claim = POOL_OUTPUT;
+}
+
+void buf_share(struct buf *b, struct pool *pool, enum pool_claim claim) {
+    b->pool = pool;
+    b->claim = claim;
+}
+
+static size_t counted(size_t cap) {
+    return cap > POOL_GRAIN ? cap : 0;
+}
+
+/* Without storage: it was freed, or is somebody else's now. */
+static void forget(struct buf *b) {
+    pool_give(b->pool, counted(b->cap));
+    b->data = no_storage();
+    b->len = b->cap = 0;
+}
+
+void buf_over(struct buf *b, char *storage, size_t size) {
+    *b = (struct buf){.data = storage, .cap = size, .max = size};
+    storage[0] = '\0';
 }
 
 void buf_release(struct buf *b) {
     if (b->cap) {
         free(b->data);
     }
-    buf_init(b, b->max);
+    forget(b);
 }
 
 void buf_clear(struct buf *b) {
@@ -58,8 +83,13 @@ int buf_reserve(struct buf *b, size_t more) {
     if (cap > b->max) {
         cap = b->max;
     }
+    size_t growth = counted(cap) - counted(b->cap);
+    if (!pool_take(b->pool, growth, b->claim)) {
+        return BUF_NOMEM;
+    }
     char *data = realloc(b->cap ? b->data : NULL, cap + 1);
     if (!data) {
+        pool_give(b->pool, growth);
         return BUF_NOMEM;
     }
     data[b->len] = '\0';
@@ -68,7 +98,7 @@ int buf_reserve(struct buf *b, size_t more) {
     return BUF_OK;
 }
 
-int buf_add(struct buf *b, const void *data, size_t n) {
+int buf_add_growing(struct buf *b, const void *data, size_t n) {
     if (n == 0) {
         return BUF_OK;
     }
@@ -82,16 +112,14 @@ int buf_add(struct buf *b, const void *data, size_t n) {
     return BUF_OK;
 }
 
-int buf_add_str(struct buf *b, struct str s) {
-    return buf_add(b, s.p, s.n);
-}
-
-int buf_adds(struct buf *b, const char *cstr) {
-    return buf_add(b, cstr, strlen(cstr));
-}
-
-int buf_addc(struct buf *b, char c) {
-    return buf_add(b, &c, 1);
+int buf_addn(struct buf *b, unsigned long long n) {
+    char digits[20];
+    size_t at = sizeof(digits);
+    do {
+        digits[--at] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n);
+    return buf_add(b, digits + at, sizeof(digits) - at);
 }
 
 int buf_addf(struct buf *b, const char *fmt, ...) {
@@ -145,7 +173,7 @@ void buf_truncate(struct buf *b, size_t len) {
 char *buf_take(struct buf *b) {
     char *data = b->cap ? b->data : calloc(1, 1);
     if (data) {
-        buf_init(b, b->max);
+        forget(b);
     }
     return data;
 }

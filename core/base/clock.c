@@ -102,6 +102,33 @@ void clock_format(usec wall, char *out, size_t size) {
              (int)(wall % USEC_PER_SEC / 1000));
 }
 
+static const char MONTHS[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                   "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+static const char WEEKDAYS[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+
+static void put_digits(char *out, int n, int64_t value) {
+    while (n-- > 0) {
+        out[n] = (char)('0' + value % 10);
+        value /= 10;
+    }
+}
+
+/* Without formatted printing: each answer has a date. */
+void clock_format_http(usec wall, char *out, size_t size) {
+    char text[] = "Thu, 01 Jan 1970 00:00:00 GMT";
+    int64_t seconds = wall > 0 ? wall / USEC_PER_SEC : 0, year = 0;
+    int month = 0, day = 0;
+    date_from_days(seconds / 86400, &year, &month, &day);
+    memcpy(text, WEEKDAYS[(seconds / 86400 + 4) % 7], 3);
+    put_digits(text + 5, 2, day);
+    memcpy(text + 8, MONTHS[month - 1], 3);
+    put_digits(text + 12, 4, year <= 9999 ? year : 9999);
+    put_digits(text + 17, 2, seconds / 3600 % 24);
+    put_digits(text + 20, 2, seconds / 60 % 60);
+    put_digits(text + 23, 2, seconds % 60);
+    str_copy(out, size, str_make(text, sizeof(text) - 1));
+}
+
 /* What is left of the date being read; each take_ returns false and the whole date is refused. */
 struct cursor {
     const char *p, *end;

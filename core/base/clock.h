@@ -38,6 +38,9 @@ struct timeval usec_to_timeval(usec t); /* negative becomes 0 */
 /* "2026-11-21T12:48:22.123Z"; size >= 25. */
 void clock_format(usec wall, char *out, size_t size);
 
+/* "Sun, 06 Nov 1994 08:49:37 GMT", what Date says; size >= 30. */
+void clock_format_http(usec wall, char *out, size_t size);
+
 /* Retry-After and Date: IMF-fixdate, RFC 850 and asctime forms. Wall microseconds, or -1. */
 usec clock_parse_http_date(const char *text, size_t n);
 

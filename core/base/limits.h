@@ -20,9 +20,23 @@
 #define DEFAULT_BODY_MAX MIB(32) /* limits.body: an image in base64 fits */
 #define MAX_BODY_MAX MIB(512)    /* what limits.body may be set to */
 #define MAX_BODY_OF_STRANGERS                                                                      \
-    KIB(64)                   /* read before the key is looked at; more needs a key first          \
-                               */
-#define MAX_CONNECTIONS 16384 /* client connections of one worker */
+    KIB(64) /* read before the key is looked at; more needs a key first                            \
+             */
+
+/* All clients together. */
+#define DEFAULT_CONNECTIONS 16384    /* limits.connections, where descriptors allow that many */
+#define MAX_CONNECTIONS 1000000      /* what it may be set to */
+#define CONNECTION_IDLE_BYTES KIB(2) /* a connection that says nothing, its socket apart */
+#define DESCRIPTORS_APART                                                                          \
+    320 /* not for clients and providers: MAX_ADMIN_CONNECTIONS, listeners, loops, logs, files */
+#define MAX_IDLE_UPSTREAM 512 /* connections to providers that a worker keeps for the next ones */
+#define EVICTION_LOOK 64      /* connections looked at for an idle one to give way to a new one */
+#define DEFAULT_MEMORY                                                                             \
+    MIB(512) /* limits.memory: a dozen of the largest bodies, or 500 of the largest answers held   \
+              */
+#define MIN_MEMORY MIB(1)
+#define MAX_MEMORY MIB(1024 * 1024) /* a typing mistake beyond */
+#define POOL_GRAIN KIB(16) /* smaller buffers do not count: a connection has a handful of them */
 
 /* Answers of providers. */
 #define MAX_ANSWER_HEAD KIB(64)  /* all header lines of an answer */
@@ -37,8 +51,22 @@
 #define MAX_SPARE_TRANSFERS                                                                        \
     64 /* finished transfers a transport keeps for the next ones, about 25 KB each */
 #define TRANSFER_STORAGE_KEPT KIB(4) /* of a buffer of a finished transfer, for the next one */
+#define MEMORY_KEPT                                                                                \
+    MIB(4) /* of what a worker freed last, for its next large prompts: given back to the system it \
+            * would come back page by page, at a third of such a prompt's cost */
 #define MAX_JOINED_BODY                                                                            \
     KIB(16) /* request bodies up to this size are copied to leave in one write with their head */
+
+/* Connections to providers. */
+#define MAX_HOST_NAME 253      /* RFC 1035: 255 octets on the wire */
+#define MAX_ADDRESSES 8        /* of one host; more are not tried */
+#define DIAL_HEAD_START 250000 /* microseconds before the next address is tried, too: RFC 8305 */
+#define MAX_KNOWN_NAMES 512    /* of providers, for one transport: twice MAX_PROVIDERS */
+#define MAX_LOOKUP_THREADS 4   /* of one transport: as many names that hang hold up the others */
+#define LOOKUP_THREAD_IDLE 10  /* seconds; then it ends */
+#define NAME_FRESH (60 * USEC_PER_SEC)  /* addresses are used so long without another look */
+#define NAME_STALE (600 * USEC_PER_SEC) /* and so long while another look is under way */
+#define NAME_FAILED USEC_PER_SEC        /* a failure is believed so long */
 
 /* Output towards a client: above HIGH the upstream transfer pauses, below LOW it goes on. */
 #define CLIENT_BUFFER_HIGH KIB(64)
@@ -50,10 +78,25 @@
 /* Times of a client connection, beside those that are configured. */
 #define CONN_LINGER_TIME                                                                           \
     2000000 /* input is read and dropped for so long after the FIN, lest a RST eats the answer */
-#define CONN_CLOSE_TIME 30000000 /* write stall of a closing connection when none is configured */
-#define CONN_BODY_GRACE 10000000 /* a request body may be slow for so long */
+#define CONN_DRAIN_GRACE                                                                           \
+    USEC_PER_SEC /* of a stop: a client that was told it may send again may have done so already   \
+                  */
+#define LISTEN_LINGER                                                                              \
+    500000 /* from the last SYN taken to the close: a handshake that is half done needs one more   \
+              round trip */
+#define LISTEN_LINGER_LOCAL 20000 /* the same on a loopback address, where it is never half done   \
+                                   */
+#define CONN_CLOSE_TIME 30000000  /* write stall of a closing connection when none is configured */
+#define CONN_BODY_GRACE 10000000  /* a request body may be slow for so long */
 #define CONN_BODY_RATE                                                                             \
     1024 /* then it must have come at this many bytes per second, the grace not counted */
+
+/* TLS. */
+#define MAX_PEM KIB(512)      /* one text: a bundle of all public authorities takes 220 KiB */
+#define MAX_TLS_CHAIN 16      /* certificates behind the first; clients accept ten at most */
+#define MAX_TLS_IDENTITIES 64 /* of one listener: each handshake may look at all their names */
+#define MAX_TLS_SESSIONS                                                                           \
+    16 /* that one client keeps to resume, about 3 KB each; a provider has one or two names */
 
 /* One request. */
 #define MAX_ATTEMPTS 32      /* also the cap on max_attempts in policies */
@@ -146,8 +189,10 @@
 
 /* Log and metrics. */
 #define MAX_LOG_WAITING MIB(4) /* lines not yet written; more are dropped and counted */
-#define MAX_SERIES 4096        /* series of one family and worker; more are counted as dropped */
-#define MAX_LABELS 512         /* label text of one series */
+#define LOG_TROUBLE_PERIOD                                                                         \
+    (10 * USEC_PER_SEC) /* a disk at its brink fails and works many times a second */
+#define MAX_SERIES 4096 /* series of one family and worker; more are counted as dropped */
+#define MAX_LABELS 512  /* label text of one series */
 
 /* Waits that nothing else bounds. */
 #define PLAN_TOTAL                                                                                 \

@@ -81,6 +81,11 @@ void *map_get(const struct map *m, struct str key) {
     return slot ? (*slot)->value : NULL;
 }
 
+struct str map_key(const struct map *m, struct str key) {
+    struct entry **slot = find(m, key, hash_quick(key));
+    return slot ? str_make((*slot)->key, (*slot)->n) : str_make(NULL, 0);
+}
+
 static void place(struct entry **slots, size_t n_slots, struct entry *e) {
     size_t i = e->hash & (n_slots - 1);
     while (slots[i]) {

@@ -18,6 +18,8 @@ void map_free(struct map *m);    /* values are not freed */
 size_t map_count(const struct map *m);
 
 void *map_get(const struct map *m, struct str key); /* NULL when absent */
+/* The map's own copy of the key, which lives as long as the entry; empty when absent. */
+struct str map_key(const struct map *m, struct str key);
 int map_set(struct map *m, struct str key, void *value)
     __attribute__((warn_unused_result));         /* 0, or -1: full or memory */
 void *map_remove(struct map *m, struct str key); /* the value, or NULL */

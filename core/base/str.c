@@ -17,7 +17,7 @@ static inline unsigned char lower(char c) {
 
 static bool case_same(const char *a, const char *b, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        if (lower(a[i]) != lower(b[i])) {
+        if (a[i] != b[i] && lower(a[i]) != lower(b[i])) {
             return false;
         }
     }
@@ -28,16 +28,8 @@ bool str_eq(struct str a, struct str b) {
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 
-bool str_is(struct str a, const char *cstr) {
-    return str_eq(a, str_of(cstr));
-}
-
 bool str_case_eq(struct str a, struct str b) {
     return a.n == b.n && case_same(a.p, b.p, a.n);
-}
-
-bool str_case_is(struct str a, const char *cstr) {
-    return str_case_eq(a, str_of(cstr));
 }
 
 bool str_starts(struct str s, const char *prefix) {

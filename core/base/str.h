@@ -26,9 +26,22 @@ static inline struct str str_make(const char *p, size_t n) {
 }
 
 bool str_eq(struct str a, struct str b);
-bool str_is(struct str a, const char *cstr);
 bool str_case_eq(struct str a, struct str b); /* ASCII case only, locale never matters */
-bool str_case_is(struct str a, const char *cstr);
+
+/* Most texts differ in their first byte from what they are held against. */
+static inline bool str_is(struct str a, const char *cstr) {
+    return !(a.n && cstr && a.p[0] != cstr[0]) && str_eq(a, str_of(cstr));
+}
+
+/* The same in any case: bytes that are equal but for their case differ in 0x20 at most. */
+static inline bool str_case_is(struct str a, const char *cstr) {
+    if (a.n && cstr && ((a.p[0] ^ cstr[0]) & ~0x20)) {
+        return false;
+    }
+    struct str b = str_of(cstr);
+    return a.n == b.n && str_case_eq(a, b);
+}
+
 bool str_starts(struct str s, const char *prefix);
 bool str_ends(struct str s, const char *suffix);
 bool str_has(struct str s, const char *needle);      /* contains, exact */

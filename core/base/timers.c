@@ -17,7 +17,7 @@ void timers_release(struct timers *t) {
 }
 
 int timer_join(struct timers *t, struct timer *timer, void (*fn)(void *ctx), void *ctx) {
-    if (t->joined == t->cap) {
+    if (count_get(t->joined) == t->cap) {
         size_t cap = t->cap ? t->cap * 2 : FIRST_ROOM;
         struct timer **heap = realloc(t->heap, cap * sizeof(*heap));
         if (!heap) {
@@ -26,7 +26,7 @@ int timer_join(struct timers *t, struct timer *timer, void (*fn)(void *ctx), voi
         t->heap = heap;
         t->cap = cap;
     }
-    t->joined++;
+    count_add(t->joined, 1);
     *timer = (struct timer){.at = USEC_NEVER, .fn = fn, .ctx = ctx};
     return 0;
 }
@@ -93,7 +93,7 @@ void timer_leave(struct timers *t, struct timer *timer) {
     if (timer->fn) {
         timer_clear(t, timer);
         timer->fn = NULL;
-        t->joined--;
+        count_add(t->joined, -1);
     }
 }
 

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/clock.h"
+#include "base/count.h"
 
 struct timer {
     usec at; /* when it is due; meaningful while it is set */
@@ -24,8 +25,9 @@ struct timer {
 
 struct timers {
     struct timer **heap; /* owned; the timers are their owners' */
-    size_t n, cap, joined;
-    uint64_t order; /* of the next one that is set */
+    size_t n, cap;
+    atomic_size_t joined; /* timers that have room; any thread may look */
+    uint64_t order;       /* of the next one that is set */
 };
 
 void timers_init(struct timers *t);

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* An attempt as its policy sees it. Uservalue 1 of its userdata: the request's userdata, which says
- * whether the attempt still exists. */
+/* An attempt as its policy sees it. The request's userdata keeps the handles: the first attempt's,
+ * which mostly is the only one, as its uservalue 2, those of all others in a table, its
+ * uservalue 3. */
 #include "bind/bind_lua.h"
 
-#define CLASS "moongate.attempt"
+static const char CLASS[] = "moongate.attempt";
+
+enum { FIRST = 2, OTHERS = 3 }; /* uservalues of the request's handle */
 
 struct attempt_box {
-    struct req_box *req; /* alive as long as this: uservalue 1 */
-    struct attempt *a;
+    struct req_box of;
+    struct attempt *a; /* exists as long as the request is under way */
 };
 
 enum {
@@ -42,33 +45,67 @@ static const struct bind_field FIELDS[] = {{"target", F_TARGET},
                                            {NULL, 0}};
 
 struct attempt *bind_to_attempt(lua_State *L, int arg) {
-    struct attempt_box *box = luaL_testudata(L, arg, CLASS);
-    return box && box->req->x ? box->a : NULL;
+    struct attempt_box *box = bind_test_box(L, arg, CLASS);
+    return box && bind_is_live(L, &box->of) ? box->a : NULL;
 }
 
 struct attempt *bind_check_attempt(lua_State *L, int arg) {
-    struct attempt_box *box = luaL_checkudata(L, arg, CLASS);
-    if (!box->req->x) {
+    struct attempt_box *box = bind_test_box(L, arg, CLASS);
+    if (!box) {
+        luaL_checkudata(L, arg, CLASS); /* raises in Lua's own words */
+        return NULL;
+    }
+    if (!bind_is_live(L, &box->of) || box->of.x->state == EXCHANGE_LOCAL) {
         luaL_error(L, "the request of this attempt is over: its handle must not be kept");
     }
     return box->a;
 }
 
-void bind_push_attempt(lua_State *L, int req, struct attempt *a) {
-    req = lua_absindex(L, req);
-    lua_getiuservalue(L, req, 1);
+static void push_new(lua_State *L, struct attempt *a) {
+    struct attempt_box *box = bind_new_box(L, CLASS, sizeof(*box), 0, a->x);
+    box->a = a;
+}
+
+static void push_first(lua_State *L, int req, struct attempt *a) {
+    if (lua_getiuservalue(L, req, FIRST) == LUA_TNIL) {
+        lua_pop(L, 1);
+        push_new(L, a);
+        lua_pushvalue(L, -1);
+        lua_setiuservalue(L, req, FIRST);
+    }
+}
+
+static void push_other(lua_State *L, int req, struct attempt *a) {
+    if (lua_getiuservalue(L, req, OTHERS) == LUA_TNIL) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+        lua_pushvalue(L, -1);
+        lua_setiuservalue(L, req, OTHERS);
+    }
     if (lua_rawgeti(L, -1, (lua_Integer)a->n) == LUA_TNIL) {
         lua_pop(L, 1);
-        struct attempt_box *box = lua_newuserdatauv(L, sizeof(*box), 1);
-        box->req = lua_touserdata(L, req);
-        box->a = a;
-        lua_pushvalue(L, req);
-        lua_setiuservalue(L, -2, 1);
-        luaL_setmetatable(L, CLASS);
+        push_new(L, a);
         lua_pushvalue(L, -1);
         lua_rawseti(L, -3, (lua_Integer)a->n);
     }
     lua_remove(L, -2);
+}
+
+void bind_push_attempt(lua_State *L, int req, struct attempt *a) {
+    if (a->n == 1) {
+        push_first(L, req, a);
+    } else {
+        push_other(L, req, a);
+    }
+}
+
+int bind_push_attempts(lua_State *L, const struct exchange *x) {
+    lua_createtable(L, (int)x->n_attempts, 0);
+    for (size_t i = 0; i < x->n_attempts; i++) {
+        bind_push_attempt(L, 1, x->attempts[i]);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    return 1;
 }
 
 static void set_time(lua_State *L, const char *name, usec from, usec to) {

@@ -7,26 +7,13 @@
 
 #define MAX_HOST_ARGS 16
 
-static int host_gc(lua_State *L) {
-    struct moongate_call *call = lua_touserdata(L, 1);
+static void free_results(struct moongate_call *call) {
     for (int i = 0; i < call->n_results; i++) {
         if (call->results[i].type == VALUE_STR) {
             free((char *)(size_t)call->results[i].text);
         }
     }
     call->n_results = 0;
-    return 0;
-}
-
-static struct moongate_call *push_call(lua_State *L) {
-    struct moongate_call *call = lua_newuserdatauv(L, sizeof(*call), 0);
-    memset(call, 0, sizeof(*call));
-    if (luaL_newmetatable(L, "moongate.host_call")) {
-        lua_pushcfunction(L, host_gc);
-        lua_setfield(L, -2, "__gc");
-    }
-    lua_setmetatable(L, -2);
-    return call;
 }
 
 static struct host_value read_arg(lua_State *L, int arg) {
@@ -68,27 +55,36 @@ static void push_result(lua_State *L, const struct host_value *v) {
     }
 }
 
-/* Upvalue 1: the struct host_function. */
-static int call_host(lua_State *L) {
-    const struct host_function *f = lua_touserdata(L, lua_upvalueindex(1));
-    struct host_value args[MAX_HOST_ARGS];
-    int n = lua_gettop(L);
-    luaL_argcheck(L, n <= MAX_HOST_ARGS, MAX_HOST_ARGS, "too many arguments");
-    for (int i = 0; i < n; i++) {
-        args[i] = read_arg(L, i + 1);
-    }
-    luaL_checkstack(L, HOST_RESULTS + 4, f->name);
-    struct moongate_call *call = push_call(L);
-    call->args = args;
-    call->n_args = n;
-    if (f->fn(call, f->ctx) != 0) {
-        return luaL_error(L, "%s: %s", f->name, call->error[0] ? call->error : "failed");
-    }
-    call->args = NULL;
+/* (struct moongate_call) -> its results */
+static int push_results(lua_State *L) {
+    const struct moongate_call *call = lua_touserdata(L, 1);
+    luaL_checkstack(L, HOST_RESULTS, "results");
     for (int i = 0; i < call->n_results; i++) {
         push_result(L, &call->results[i]);
     }
     return call->n_results;
+}
+
+/* Upvalue 1: the struct host_function. Nothing is raised while the results are alive. */
+static int call_host(lua_State *L) {
+    const struct host_function *f = lua_touserdata(L, lua_upvalueindex(1));
+    struct host_value args[MAX_HOST_ARGS];
+    struct moongate_call call = {.args = args, .n_args = lua_gettop(L)};
+    luaL_argcheck(L, call.n_args <= MAX_HOST_ARGS, MAX_HOST_ARGS, "too many arguments");
+    for (int i = 0; i < call.n_args; i++) {
+        args[i] = read_arg(L, i + 1);
+    }
+    luaL_checkstack(L, HOST_RESULTS + 4, f->name);
+    if (f->fn(&call, f->ctx) != 0) {
+        free_results(&call);
+        return luaL_error(L, "%s: %s", f->name, call.error[0] ? call.error : "failed");
+    }
+    int before = lua_gettop(L);
+    lua_pushcfunction(L, push_results);
+    lua_pushlightuserdata(L, &call);
+    int status = lua_pcall(L, 1, LUA_MULTRET, 0);
+    free_results(&call);
+    return status == LUA_OK ? lua_gettop(L) - before : lua_error(L);
 }
 
 int bind_open_host(lua_State *L) {

@@ -4,17 +4,23 @@
 
 #include "bind/bind_lua.h"
 
-static void must(lua_State *L, int result) {
-    if (result != BUF_OK) {
-        luaL_error(L, result == BUF_FULL ? "the JSON text is too long" : "not enough memory");
-    }
-}
+#define FIRST_TEXT 239 /* most values that policies write are shorter */
 
-static void encode(lua_State *L, int index, struct buf *out, int depth);
+/* Writes; grows the text when it is full. */
+#define PUT(L, out, write)                                                                         \
+    do {                                                                                           \
+        size_t before_ = (out)->buf.len;                                                           \
+        while ((write) != BUF_OK) {                                                                \
+            buf_truncate(&(out)->buf, before_);                                                    \
+            bind_text_grow(L, out, "the JSON text is too long");                                   \
+        }                                                                                          \
+    } while (0)
 
-static void encode_number(lua_State *L, int index, struct buf *out) {
+static void encode(lua_State *L, int index, struct bind_text *out, int depth);
+
+static void encode_number(lua_State *L, int index, struct bind_text *out) {
     if (lua_isinteger(L, index)) {
-        must(L, buf_addf(out, "%lld", (long long)lua_tointeger(L, index)));
+        PUT(L, out, buf_addf(&out->buf, "%lld", (long long)lua_tointeger(L, index)));
         return;
     }
     double n = lua_tonumber(L, index);
@@ -22,23 +28,23 @@ static void encode_number(lua_State *L, int index, struct buf *out) {
         luaL_error(L, "JSON has no NaN and no infinity");
     }
     bool whole = n == floor(n) && fabs(n) < 1e15;
-    must(L, whole ? buf_addf(out, "%.0f", n) : buf_addf(out, "%.17g", n));
+    PUT(L, out, whole ? buf_addf(&out->buf, "%.0f", n) : buf_addf(&out->buf, "%.17g", n));
 }
 
-static void encode_array(lua_State *L, int table, lua_Integer n, struct buf *out, int depth) {
-    must(L, buf_addc(out, '['));
+static void encode_array(lua_State *L, int table, lua_Integer n, struct bind_text *out, int depth) {
+    PUT(L, out, buf_addc(&out->buf, '['));
     for (lua_Integer i = 1; i <= n; i++) {
-        must(L, i > 1 ? buf_addc(out, ',') : BUF_OK);
+        PUT(L, out, i > 1 ? buf_addc(&out->buf, ',') : BUF_OK);
         lua_rawgeti(L, table, i);
         encode(L, lua_gettop(L), out, depth);
         lua_pop(L, 1);
     }
-    must(L, buf_addc(out, ']'));
+    PUT(L, out, buf_addc(&out->buf, ']'));
 }
 
-static void encode_object(lua_State *L, int table, struct buf *out, int depth) {
+static void encode_object(lua_State *L, int table, struct bind_text *out, int depth) {
     bool first = true;
-    must(L, buf_addc(out, '{'));
+    PUT(L, out, buf_addc(&out->buf, '{'));
     lua_pushnil(L);
     while (lua_next(L, table)) {
         struct str key;
@@ -46,17 +52,17 @@ static void encode_object(lua_State *L, int table, struct buf *out, int depth) {
             luaL_error(L, "a JSON object has names, not a %s, as keys", luaL_typename(L, -2));
         }
         key.p = lua_tolstring(L, -2, &key.n);
-        must(L, first ? BUF_OK : buf_addc(out, ','));
-        must(L, json_write_string(out, key));
-        must(L, buf_addc(out, ':'));
+        PUT(L, out, first ? BUF_OK : buf_addc(&out->buf, ','));
+        PUT(L, out, json_write_string(&out->buf, key));
+        PUT(L, out, buf_addc(&out->buf, ':'));
         encode(L, lua_gettop(L), out, depth);
         lua_pop(L, 1);
         first = false;
     }
-    must(L, buf_addc(out, '}'));
+    PUT(L, out, buf_addc(&out->buf, '}'));
 }
 
-static void encode_table(lua_State *L, int index, struct buf *out, int depth) {
+static void encode_table(lua_State *L, int index, struct bind_text *out, int depth) {
     luaL_checkstack(L, 8, "JSON is nested too deeply");
     bind_push_table(L, index, "JSON");
     int table = lua_gettop(L);
@@ -70,22 +76,22 @@ static void encode_table(lua_State *L, int index, struct buf *out, int depth) {
     lua_settop(L, table - 1);
 }
 
-static void encode(lua_State *L, int index, struct buf *out, int depth) {
+static void encode(lua_State *L, int index, struct bind_text *out, int depth) {
     struct str s;
     switch (lua_type(L, index)) {
     case LUA_TNIL:
     case LUA_TLIGHTUSERDATA: /* moongate.null */
-        must(L, buf_adds(out, "null"));
+        PUT(L, out, buf_adds(&out->buf, "null"));
         break;
     case LUA_TBOOLEAN:
-        must(L, buf_adds(out, lua_toboolean(L, index) ? "true" : "false"));
+        PUT(L, out, buf_adds(&out->buf, lua_toboolean(L, index) ? "true" : "false"));
         break;
     case LUA_TNUMBER:
         encode_number(L, index, out);
         break;
     case LUA_TSTRING:
         s.p = lua_tolstring(L, index, &s.n);
-        must(L, json_write_string(out, s));
+        PUT(L, out, json_write_string(&out->buf, s));
         break;
     case LUA_TTABLE:
         if (depth >= MAX_VALUE_DEPTH) {
@@ -99,8 +105,13 @@ static void encode(lua_State *L, int index, struct buf *out, int depth) {
     }
 }
 
-void bind_encode(lua_State *L, int index, struct buf *out) {
-    encode(L, lua_absindex(L, index), out, 0);
+void bind_push_json(lua_State *L, int index, size_t max) {
+    struct bind_text out;
+    index = lua_absindex(L, index);
+    bind_text_push(L, &out, FIRST_TEXT, max);
+    encode(L, index, &out, 0);
+    lua_pushlstring(L, out.buf.data, out.buf.len);
+    lua_replace(L, out.index);
 }
 
 static void decode(lua_State *L, struct str text, const struct jvalue *v, struct buf *scratch,
@@ -109,7 +120,9 @@ static void decode(lua_State *L, struct str text, const struct jvalue *v, struct
 static void decode_string(lua_State *L, struct str text, const struct jvalue *v,
                           struct buf *scratch) {
     buf_clear(scratch);
-    must(L, jscan_string(text, v, scratch));
+    if (jscan_string(text, v, scratch) != 0) {
+        luaL_error(L, "a JSON text is damaged"); /* it was checked, and has room */
+    }
     lua_pushlstring(L, scratch->data, scratch->len);
 }
 
@@ -165,10 +178,10 @@ static void decode(lua_State *L, struct str text, const struct jvalue *v, struct
 }
 
 void bind_decode(lua_State *L, struct str text, const struct jvalue *value) {
-    struct buf *scratch = bind_push_buf(L, text.n + 4);
-    decode(L, text, value, scratch, 0);
-    buf_release(scratch);
-    lua_remove(L, -2);
+    struct bind_text scratch;
+    bind_text_push(L, &scratch, value->len + 4, 0); /* a text is no longer than it is written */
+    decode(L, text, value, &scratch.buf, 0);
+    lua_replace(L, scratch.index);
 }
 
 void bind_push_path(lua_State *L, struct str text, const char *path) {

@@ -10,12 +10,29 @@
 #include "gateway/exchange.h"
 #include "policy/policy_lua.h"
 
-/* A buffer that Lua frees: what an error would leak otherwise. Pushes it. */
+/* Gives the userdata on top the finalizer; `name` is for it alone in the registry. */
+void bind_set_gc(lua_State *L, const char *name, lua_CFunction gc);
+/*
+ * A buffer in Lua's own memory, for what may raise halfway: the collector frees it, the state's cap
+ * counts it, and nothing has to be called for that (a finalizer comes late, and never when there is
+ * no memory to call it). Push it with room for `first` bytes; when a write finds it full, grow it,
+ * which raises `too_long` at `max`, and write again.
+ */
+struct bind_text {
+    struct buf buf;
+    size_t max;
+    int index; /* of the userdata that holds it */
+};
+void bind_text_push(lua_State *L, struct bind_text *t, size_t first, size_t max);
+void bind_text_grow(lua_State *L, struct bind_text *t, const char *too_long);
+
+/* A buffer that Lua frees when an error is raised. Pushes it. Who has used it releases it at once.
+ */
 struct buf *bind_push_buf(lua_State *L, size_t max);
 
-/* Appends the value as JSON. Read-only tables are seen through; functions, cycles, NaN and infinity
- * raise. Sequences are arrays, an empty table is an object. */
-void bind_encode(lua_State *L, int index, struct buf *out);
+/* Pushes the value as JSON text of at most `max` bytes. Read-only tables are seen through;
+ * functions, cycles, NaN and infinity raise. Sequences are arrays, an empty table is an object. */
+void bind_push_json(lua_State *L, int index, size_t max);
 /* Pushes the JSON value as Lua; null is nil (inside tables: absent). */
 void bind_decode(lua_State *L, struct str text, const struct jvalue *value);
 /* Pushes what stands at `path` in the text, or nil. */
@@ -36,7 +53,7 @@ void bind_push_str(lua_State *L, struct str s);                     /* nil when 
 size_t bind_sorted_names(lua_State *L, const char *what, const char **names, size_t max);
 int bind_json_text(lua_State *L); /* moongate.json(value) */
 
-/* Method and field lookup of a userdata: methods by name, fields by number through `field`. Leaves
+/* Method and field lookup of a userdata: methods by name, fields by number through `get`. Leaves
  * the metatable registered under `name`. */
 struct bind_field {
     const char *name;
@@ -46,10 +63,28 @@ typedef int (*bind_getter)(lua_State *L, int id); /* pushes one value; argument 
 void bind_class(lua_State *L, const char *name, const luaL_Reg *methods,
                 const struct bind_field *fields, bind_getter get, lua_CFunction gc);
 
-/* The request's handle. */
+/*
+ * A handle on the request under way, or on something of it. It is good in that request's own runs,
+ * and in no other: what a policy keeps beyond them is told by the number, which no other request
+ * has. So nothing has to be undone when a request ends, and no handle needs a finalizer.
+ *
+ * It begins with its class, by its address, which is quicker to look at than its metatable. No
+ * userdata of another kind can begin with such an address: theirs begin with a length, or with the
+ * address of something that was allocated.
+ */
 struct req_box {
-    struct exchange *x; /* NULL once the request is over for its policy */
+    const char *class;
+    struct exchange *x; /* looked into only while it is the request under way */
+    uint64_t number;
 };
+/* Pushes an empty handle with `uservalues`. size: of a struct that begins with a req_box. */
+void *bind_new_box(lua_State *L, const char *class, size_t size, int uservalues,
+                   struct exchange *x);
+/* The handle of that class at index, NULL when there is none; does not raise. */
+void *bind_test_box(lua_State *L, int index, const char *class);
+bool bind_is_live(lua_State *L, const struct req_box *box); /* does not raise */
+
+/* The request's handle: good until a local stream begins. */
 void bind_open_req(lua_State *L);
 void bind_push_req(lua_State *L, struct exchange *x);
 struct exchange *bind_check_req(lua_State *L, int arg);
@@ -58,13 +93,14 @@ struct exchange *bind_check_req(lua_State *L, int arg);
 void bind_open_attempt(lua_State *L);
 void bind_push_attempt(lua_State *L, int req,
                        struct attempt *a); /* req: index of the request's userdata */
+/* A list of the handles of the request's attempts; its userdata is argument 1. */
+int bind_push_attempts(lua_State *L, const struct exchange *x);
 struct attempt *bind_check_attempt(lua_State *L, int arg);
 struct attempt *
 bind_to_attempt(lua_State *L,
                 int arg); /* NULL when it is none, or its request is over; does not raise */
 
-/* Reads a table of send options at index into *o; strings are anchored in a table that is pushed.
- */
+/* Reads a table of send options at index into *o. Pushes one value: it keeps what *o borrows. */
 void bind_read_options(lua_State *L, int index, struct send_options *o);
 extern const char *const bind_send_options[]; /* their names; ends with NULL */
 

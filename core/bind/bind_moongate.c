@@ -79,25 +79,25 @@ static void add_labels(lua_State *L, int arg, struct buf *labels) {
 /* moongate.metric(name[, by[, labels]]) */
 static int m_metric(lua_State *L) {
     struct exchange *x = policy_request(L);
+    char storage[MAX_LABELS + 1];
+    struct buf labels;
     lua_settop(L, 3);
     struct str name = bind_check_str(L, 1, 64);
     double by = bind_opt_number(L, 2, 1);
     check_name(L, 1, name);
     luaL_argcheck(L, by >= 0 && !isinf(by), 2, "a counter only grows");
-    struct buf *labels = bind_push_buf(L, MAX_LABELS);
-    metrics_label(labels, "route", str_of(x->route->name));
+    buf_over(&labels, storage, MAX_LABELS);
+    metrics_label(&labels, "route", str_of(x->route->name));
     if (!lua_isnoneornil(L, 3)) {
-        add_labels(L, 3, labels);
+        add_labels(L, 3, &labels);
     }
-    metrics_add_policy(x->worker->metrics, name, labels->data, by);
+    metrics_add_policy(x->worker->metrics, name, labels.data, by);
     return 0;
 }
 
 int bind_json_text(lua_State *L) {
     luaL_checkany(L, 1);
-    struct buf *out = bind_push_buf(L, LUA_BODY_MAX);
-    bind_encode(L, 1, out);
-    lua_pushlstring(L, out->data, out->len);
+    bind_push_json(L, 1, LUA_BODY_MAX);
     return 1;
 }
 

@@ -6,8 +6,17 @@ const char *const bind_send_options[] = {
     "model", "key",       "connect",     "first_byte", "first_token", "idle",  "total", "force",
     "fresh", "max_bytes", "max_seconds", "headers",    "set",         "unset", NULL};
 
-/* The string at the top, kept in the anchor table (at `anchor`), so that it lives as long as the
- * options. Pops it. */
+/* Keeps the value at the top in the table at `anchor`, so that it lives as long as the options.
+ * Most options are numbers: the table is made when there is something to keep. Pops it. */
+static void keep(lua_State *L, int anchor) {
+    if (!lua_istable(L, anchor)) {
+        lua_newtable(L);
+        lua_replace(L, anchor);
+    }
+    luaL_ref(L, anchor);
+}
+
+/* The string at the top, kept. Pops it. */
 static struct str keep_string(lua_State *L, int anchor, const char *what, size_t max) {
     struct str s;
     if (lua_type(L, -1) != LUA_TSTRING) {
@@ -17,7 +26,7 @@ static struct str keep_string(lua_State *L, int anchor, const char *what, size_t
     if (s.n > max) {
         luaL_error(L, "send: %s: %d bytes, at most %d may be given", what, (int)s.n, (int)max);
     }
-    luaL_ref(L, anchor);
+    keep(L, anchor);
     return s;
 }
 
@@ -57,10 +66,9 @@ static void read_set(lua_State *L, int anchor, struct send_options *o) {
     lua_pushnil(L);
     while (lua_next(L, table)) {
         struct jedit *e = new_edit(L, o);
-        struct buf *json = bind_push_buf(L, LUA_STRING_MAX);
-        bind_encode(L, -2, json);
-        e->raw = buf_str(json);
-        luaL_ref(L, anchor); /* the buffer */
+        bind_push_json(L, -1, LUA_STRING_MAX);
+        e->raw.p = lua_tolstring(L, -1, &e->raw.n);
+        keep(L, anchor); /* the text */
         lua_pop(L, 1);
         lua_pushvalue(L, -1);
         e->name = keep_string(L, anchor, "a name in set", 256);
@@ -127,7 +135,7 @@ static void read_option(lua_State *L, const char *name, int anchor, struct send_
 }
 
 void bind_read_options(lua_State *L, int index, struct send_options *o) {
-    lua_newtable(L);
+    lua_pushnil(L);
     int anchor = lua_gettop(L);
     if (lua_isnoneornil(L, index)) {
         return;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* The request as its policy sees it. Uservalue 1 of its userdata: its attempts' handles; 2: ctx. */
+/* The request as its policy sees it. Uservalue 1 of its userdata: ctx; 2 and 3: its attempts'
+ * handles, see bind_attempt.c. */
 #include <math.h>
 
 #include "bind/bind_lua.h"
 
-#define CLASS "moongate.request"
+static const char CLASS[] = "moongate.request";
 
 enum {
     F_ID,
@@ -38,30 +39,23 @@ static const struct bind_field FIELDS[] = {{"id", F_ID},
                                            {NULL, 0}};
 
 struct exchange *bind_check_req(lua_State *L, int arg) {
-    struct req_box *box = luaL_checkudata(L, arg, CLASS);
-    if (!box->x) {
+    struct req_box *box = bind_test_box(L, arg, CLASS);
+    if (!box) {
+        luaL_checkudata(L, arg, CLASS); /* raises in Lua's own words */
+        return NULL;
+    }
+    if (!bind_is_live(L, box) || box->x->state == EXCHANGE_LOCAL) {
         luaL_error(L, "this request is over: its handle must not be kept");
     }
     return box->x;
 }
 
-static int push_attempts(lua_State *L, const struct exchange *x) {
-    lua_createtable(L, (int)x->n_attempts, 0);
-    lua_getiuservalue(L, 1, 1);
-    for (size_t i = 0; i < x->n_attempts; i++) {
-        lua_rawgeti(L, -1, (lua_Integer)i + 1);
-        lua_rawseti(L, -3, (lua_Integer)i + 1);
-    }
-    lua_pop(L, 1);
-    return 1;
-}
-
 static int push_ctx(lua_State *L) {
-    if (lua_getiuservalue(L, 1, 2) != LUA_TTABLE) {
+    if (lua_getiuservalue(L, 1, 1) != LUA_TTABLE) {
         lua_pop(L, 1);
         lua_newtable(L);
         lua_pushvalue(L, -1);
-        lua_setiuservalue(L, 1, 2);
+        lua_setiuservalue(L, 1, 1);
     }
     return 1;
 }
@@ -100,7 +94,7 @@ static int get_field(lua_State *L, int id) {
         lua_pushnumber(L, x->deadline_set ? usec_to_seconds(exchange_remaining(x)) : HUGE_VAL);
         break;
     case F_ATTEMPTS:
-        return push_attempts(L, x);
+        return bind_push_attempts(L, x);
     case F_CTX:
         return push_ctx(L);
     case F_EXPLAINING:
@@ -134,7 +128,7 @@ static struct attempt *start(lua_State *L) {
     struct exchange *x = bind_check_req(L, 1);
     struct send_options o;
     struct err err;
-    memset(&o, 0, sizeof(o));
+    memset(&o, 0, offsetof(struct send_options, headers));
     o.target = bind_check_str(L, 2, MAX_TARGET_NAME);
     bind_read_options(L, 3, &o);
     luaL_checkstack(L, 8, "send");
@@ -276,27 +270,12 @@ static const luaL_Reg METHODS[] = {{"header", req_header},
                                    {"unavailable", bind_unavailable},
                                    {NULL, NULL}};
 
-static int req_gc(lua_State *L) {
-    struct req_box *box = luaL_checkudata(L, 1, CLASS);
-    if (box->x) {
-        box->x->lua = NULL;
-        box->x = NULL;
-    }
-    return 0;
-}
-
 void bind_open_req(lua_State *L) {
-    bind_class(L, CLASS, METHODS, FIELDS, get_field, req_gc);
+    bind_class(L, CLASS, METHODS, FIELDS, get_field, NULL);
 }
 
 void bind_push_req(lua_State *L, struct exchange *x) {
-    struct req_box *box = lua_newuserdatauv(L, sizeof(*box), 2);
-    box->x = NULL;
-    luaL_setmetatable(L, CLASS);
-    lua_createtable(L, 2, 0);
-    lua_setiuservalue(L, -2, 1);
-    box->x = x;
-    x->lua = box;
+    bind_new_box(L, CLASS, sizeof(struct req_box), 3, x);
 }
 
 /* Handlers: what a run for a request consists of. */
@@ -330,16 +309,7 @@ static int take_handle(lua_State *L, int n, void *request, struct err *err) {
                    n ? luaL_typename(L, first) : "nothing");
 }
 
-static void detach(struct exchange *x) {
-    struct req_box *box = x->lua;
-    if (box) {
-        box->x = NULL;
-        x->lua = NULL;
-    }
-}
-
 const struct gateway_bindings bind_bindings = {
     .handle = {push_handle, take_handle},
     .stream = {bind_push_stream, bind_take_stream},
-    .detach = detach,
 };

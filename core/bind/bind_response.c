@@ -7,7 +7,8 @@
 #include "bind/bind_lua.h"
 
 #define CLASS "moongate.response"
-#define OUT_CLASS "moongate.out"
+
+static const char OUT_CLASS[] = "moongate.out";
 
 const char *const bind_respond_fields[] = {"status", "headers", "json", "body", "stream", NULL};
 
@@ -76,9 +77,7 @@ static void copy_headers(lua_State *L, int table, int response) {
 
 static void copy_body(lua_State *L, int table, int response) {
     if (lua_getfield(L, table, "json") != LUA_TNIL) {
-        struct buf *json = bind_push_buf(L, LUA_BODY_MAX);
-        bind_encode(L, -2, json);
-        lua_pushlstring(L, json->data, json->len);
+        bind_push_json(L, -1, LUA_BODY_MAX);
         lua_setfield(L, response, "body");
         lua_pushboolean(L, 1);
         lua_setfield(L, response, "json");
@@ -219,15 +218,19 @@ int bind_take_response(lua_State *L, int index, struct exchange *x, struct err *
             bad |= headers_set(&d->headers, STR("content-type"), STR("text/event-stream"));
         }
         d->stream = true;
-        d->stream_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+        d->stream_ref = policy_ref(L);
     }
     return bad ? err_set(err, "the response is too large") : d->stream;
 }
 
 /* The `out` of a local stream. */
 static struct exchange *check_out(lua_State *L) {
-    struct req_box *box = luaL_checkudata(L, 1, OUT_CLASS);
-    if (!box->x) {
+    struct req_box *box = bind_test_box(L, 1, OUT_CLASS);
+    if (!box) {
+        luaL_checkudata(L, 1, OUT_CLASS); /* raises in Lua's own words */
+        return NULL;
+    }
+    if (!bind_is_live(L, box)) {
         luaL_error(L, "this stream is over: its handle must not be kept");
     }
     return box->x;
@@ -273,38 +276,21 @@ static int no_field(lua_State *L, int id) {
     return 1;
 }
 
-static int out_gc(lua_State *L) {
-    struct req_box *box = luaL_checkudata(L, 1, OUT_CLASS);
-    if (box->x) {
-        box->x->lua = NULL;
-        box->x = NULL;
-    }
-    return 0;
-}
-
 void bind_open_response(lua_State *L) {
     luaL_newmetatable(L, CLASS);
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
     lua_pop(L, 1);
-    bind_class(L, OUT_CLASS, OUT_METHODS, NULL, no_field, out_gc);
+    bind_class(L, OUT_CLASS, OUT_METHODS, NULL, no_field, NULL);
 }
 
 int bind_push_stream(lua_State *L, void *request) {
     struct exchange *x = request;
     policy_about(L, x->route_index);
     lua_rawgeti(L, LUA_REGISTRYINDEX, x->decision.stream_ref);
-    luaL_unref(L, LUA_REGISTRYINDEX, x->decision.stream_ref);
+    policy_unref(L, x->decision.stream_ref);
     x->decision.stream_ref = 0;
-    struct req_box *box = lua_newuserdatauv(L, sizeof(*box), 0);
-    struct req_box *before = x->lua; /* the handler's request is over */
-    box->x = NULL;
-    luaL_setmetatable(L, OUT_CLASS);
-    if (before) {
-        before->x = NULL;
-    }
-    box->x = x;
-    x->lua = box;
+    bind_new_box(L, OUT_CLASS, sizeof(struct req_box), 0, x);
     return 1;
 }
 

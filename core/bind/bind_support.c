@@ -9,18 +9,46 @@
 #define BUF_CLASS "moongate.buf"
 
 static int buf_gc(lua_State *L) {
-    buf_release(luaL_checkudata(L, 1, BUF_CLASS));
+    buf_release(lua_touserdata(L, 1)); /* looking its class up would ask for memory */
     return 0;
+}
+
+/* The metatable is registered when it is whole: memory may run out on the way. */
+void bind_set_gc(lua_State *L, const char *name, lua_CFunction gc) {
+    if (luaL_getmetatable(L, name) == LUA_TNIL) {
+        lua_pop(L, 1);
+        lua_createtable(L, 0, 1);
+        lua_pushcfunction(L, gc);
+        lua_setfield(L, -2, "__gc");
+        lua_pushvalue(L, -1);
+        lua_setfield(L, LUA_REGISTRYINDEX, name);
+    }
+    lua_setmetatable(L, -2);
+}
+
+void bind_text_push(lua_State *L, struct bind_text *t, size_t first, size_t max) {
+    t->max = max;
+    buf_over(&t->buf, lua_newuserdatauv(L, first + 1, 0), first);
+    t->index = lua_gettop(L);
+}
+
+void bind_text_grow(lua_State *L, struct bind_text *t, const char *too_long) {
+    size_t size = t->buf.max;
+    if (size >= t->max) {
+        luaL_error(L, "%s", too_long);
+    }
+    size = size * 4 < t->max ? size * 4 : t->max;
+    struct buf larger;
+    buf_over(&larger, lua_newuserdatauv(L, size + 1, 0), size);
+    (void)!buf_add_str(&larger, buf_str(&t->buf)); /* it has room */
+    t->buf = larger;
+    lua_replace(L, t->index);
 }
 
 struct buf *bind_push_buf(lua_State *L, size_t max) {
     struct buf *b = lua_newuserdatauv(L, sizeof(*b), 0);
     buf_init(b, max);
-    if (luaL_newmetatable(L, BUF_CLASS)) {
-        lua_pushcfunction(L, buf_gc);
-        lua_setfield(L, -2, "__gc");
-    }
-    lua_setmetatable(L, -2);
+    bind_set_gc(L, BUF_CLASS, buf_gc);
     return b;
 }
 
@@ -104,20 +132,41 @@ void bind_push_str(lua_State *L, struct str s) {
     }
 }
 
-/* __index: upvalue 1 = methods, 2 = field ids, 3 = the getter. */
+void *bind_new_box(lua_State *L, const char *class, size_t size, int uservalues,
+                   struct exchange *x) {
+    struct req_box *box = lua_newuserdatauv(L, size, uservalues);
+    *box = (struct req_box){class, x, x->number};
+    lua_rawgetp(L, LUA_REGISTRYINDEX, class);
+    lua_setmetatable(L, -2);
+    return box;
+}
+
+void *bind_test_box(lua_State *L, int index, const char *class) {
+    struct req_box *box = lua_touserdata(L, index); /* the only light one is moongate.null */
+    return box && box->class == class ? box : NULL;
+}
+
+bool bind_is_live(lua_State *L, const struct req_box *box) {
+    const struct exchange *x = policy_request_or_null(L);
+    return x && x == box->x && x->number == box->number;
+}
+
+/* __index: upvalue 1 = what each name stands for, a method or a field's id, 2 = the getter, 3 = the
+ * class's name. */
 static int class_index(lua_State *L) {
     lua_settop(L, 2);
     lua_pushvalue(L, 2);
-    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) {
+    switch (lua_rawget(L, lua_upvalueindex(1))) {
+    case LUA_TFUNCTION:
         return 1;
+    case LUA_TNUMBER: {
+        bind_getter *get = lua_touserdata(L, lua_upvalueindex(2));
+        return (*get)(L, (int)lua_tointeger(L, -1));
     }
-    lua_pushvalue(L, 2);
-    if (lua_rawget(L, lua_upvalueindex(2)) != LUA_TNUMBER) {
+    default:
         return luaL_error(L, "%s has no field or method \"%s\"",
-                          lua_tostring(L, lua_upvalueindex(4)), luaL_tolstring(L, 2, NULL));
+                          lua_tostring(L, lua_upvalueindex(3)), luaL_tolstring(L, 2, NULL));
     }
-    bind_getter *get = lua_touserdata(L, lua_upvalueindex(3));
-    return (*get)(L, (int)lua_tointeger(L, -1));
 }
 
 static int class_newindex(lua_State *L) {
@@ -128,9 +177,10 @@ static int class_newindex(lua_State *L) {
 void bind_class(lua_State *L, const char *name, const luaL_Reg *methods,
                 const struct bind_field *fields, bind_getter get, lua_CFunction gc) {
     luaL_newmetatable(L, name);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, name);
     lua_newtable(L);
     luaL_setfuncs(L, methods, 0);
-    lua_newtable(L);
     for (; fields && fields->name; fields++) {
         lua_pushinteger(L, fields->id);
         lua_setfield(L, -2, fields->name);
@@ -138,7 +188,7 @@ void bind_class(lua_State *L, const char *name, const luaL_Reg *methods,
     bind_getter *held = lua_newuserdatauv(L, sizeof(held), 0);
     *held = get;
     lua_pushstring(L, name);
-    lua_pushcclosure(L, class_index, 4);
+    lua_pushcclosure(L, class_index, 3);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, class_newindex);
     lua_setfield(L, -2, "__newindex");

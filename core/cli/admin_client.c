@@ -224,6 +224,7 @@ static int exchange(struct admin_client *c, const struct admin_call *call, struc
                                         .url = url.data,
                                         .headers = &fields,
                                         .body = call->body,
+                                        .ca = str_of(c->ca),
                                         .has_body = changes || call->body.n > 0};
         bad = fetch(&request, &c->answer, err);
     }

@@ -32,6 +32,7 @@ struct admin_client {
     char url[MAX_ADMIN_URL];     /* without a slash at its end */
     char token[MAX_ADMIN_TOKEN]; /* SECRET; "" = none */
     const char *token_from;      /* the variable or file it came from */
+    char *ca;                    /* PEM: authorities for https; owned; NULL = the system's */
     bool json;                   /* --json */
     bool group;                  /* --group */
     const char *why, *reason;    /* NULL = not given; borrowed from argv */

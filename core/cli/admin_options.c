@@ -9,12 +9,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "cli/admin_client.h"
 #include "cli/term.h"
 
 static const char OPTIONS[] =
     "  --admin URL        the gateway's admin address (default: MOONGATE_ADMIN, else\n"
     "                     http://127.0.0.1:9090)\n"
+    "  --cacert FILE      PEM certificates to trust for https (default: MOONGATE_ADMIN_CACERT,\n"
+    "                     else the system's)\n"
     "  --token-file FILE  holds the admin token (default: the variable MOONGATE_ADMIN_TOKEN)\n"
     "  --json             print the API's answer as it is\n"
     "  -h, --help         this text\n\n"
@@ -112,12 +115,35 @@ static int find_token(struct admin_client *c, const char *file) {
     return variable && *variable ? set_token(c, str_of(variable), "MOONGATE_ADMIN_TOKEN") : CLI_OK;
 }
 
+/* ---- Whom to trust ---- */
+
+static int find_ca(struct admin_client *c, const char *option) {
+    const char *file = option ? option : getenv("MOONGATE_ADMIN_CACERT");
+    struct buf text;
+    struct err err;
+    if (!file || !*file) {
+        return CLI_OK;
+    }
+    buf_init(&text, MAX_PEM);
+    int found = file_read(file, &text, &err);
+    if (found == 1 && text.len > 0) {
+        c->ca = buf_take(&text);
+    } else {
+        fprintf(stderr, "moongate: %s: %s\n", file,
+                found < 0    ? err.text
+                : found == 0 ? "there is no such file"
+                             : "holds no certificates");
+    }
+    buf_release(&text);
+    return c->ca ? CLI_OK : CLI_FAILED;
+}
+
 /* ---- All of it ---- */
 
-enum { OPT_ADMIN = 256, OPT_TOKEN_FILE, OPT_JSON, OPT_WHY, OPT_REASON, OPT_GROUP };
+enum { OPT_ADMIN = 256, OPT_CACERT, OPT_TOKEN_FILE, OPT_JSON, OPT_WHY, OPT_REASON, OPT_GROUP };
 
 struct given {
-    const char *admin, *token_file;
+    const char *admin, *cacert, *token_file;
     bool help;
 };
 
@@ -131,6 +157,9 @@ static void take(struct admin_client *c, struct given *given, int opt) {
     switch (opt) {
     case OPT_ADMIN:
         given->admin = optarg;
+        break;
+    case OPT_CACERT:
+        given->cacert = optarg;
         break;
     case OPT_TOKEN_FILE:
         given->token_file = optarg;
@@ -176,6 +205,7 @@ static bool all_whole(const struct option *options, char **argv) {
 static int read_options(struct admin_client *c, const struct admin_command *command,
                         struct given *given, int argc, char **argv) {
     static const struct option options[] = {{"admin", required_argument, NULL, OPT_ADMIN},
+                                            {"cacert", required_argument, NULL, OPT_CACERT},
                                             {"token-file", required_argument, NULL, OPT_TOKEN_FILE},
                                             {"json", no_argument, NULL, OPT_JSON},
                                             {"why", required_argument, NULL, OPT_WHY},
@@ -236,6 +266,7 @@ bool admin_open(struct admin_client *c, const struct admin_command *command, int
     }
     *status = *status ? *status : check_words(c, command, argv[0]);
     *status = *status ? *status : find_address(c, given.admin);
+    *status = *status ? *status : find_ca(c, given.cacert);
     *status = *status ? *status : find_token(c, given.token_file);
     fetch_answer_init(&c->answer);
     return *status == CLI_OK;
@@ -243,6 +274,7 @@ bool admin_open(struct admin_client *c, const struct admin_command *command, int
 
 void admin_close(struct admin_client *c) {
     explicit_bzero(c->token, sizeof(c->token));
+    free(c->ca);
     json_free(c->body);
     c->body = NULL;
     fetch_answer_release(&c->answer);

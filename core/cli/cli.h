@@ -45,6 +45,7 @@ int cli_resume(int argc, char **argv);
 struct cli_config {
     const char *file; /* -c, --config */
     bool help;
+    bool take_over;        /* serve only: --take-over */
     char folders[4][4096]; /* the library's folders, found beside the program or where it was
                               installed */
     const char *library[5];
@@ -52,7 +53,8 @@ struct cli_config {
 
 /* The default file, and the library's folders. */
 void cli_init_config(struct cli_config *c);
-/* Reads -c FILE and --help. 0, or CLI_USAGE after a message on stderr. Fills the library's folders.
+/* Reads -c FILE, --help and, for serve, --take-over. 0, or CLI_USAGE after a message on stderr.
+ * Fills the library's folders.
  */
 int cli_read_config_options(struct cli_config *c, int argc, char **argv);
 

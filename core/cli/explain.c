@@ -32,6 +32,8 @@ static const char HELP[] =
     "                           opened breakers for\n"
     "      --admin URL          its admin address (default: $MOONGATE_ADMIN, else\n"
     "                           http://127.0.0.1:9090); implies --live\n"
+    "      --cacert FILE        PEM certificates to trust for https (default:\n"
+    "                           $MOONGATE_ADMIN_CACERT, else the system's)\n"
     "      --token-file FILE    holds its admin token (default: $MOONGATE_ADMIN_TOKEN)\n"
     "      --json               steps for programs\n"
     "  -h, --help               this text\n\n"
@@ -56,6 +58,7 @@ static const struct option OPTIONS[] = {{"config", required_argument, NULL, 'c'}
                                         {"outcome", required_argument, NULL, OPT_TEXT},
                                         {"live", no_argument, NULL, OPT_LIVE},
                                         {"admin", required_argument, NULL, OPT_ADMIN},
+                                        {"cacert", required_argument, NULL, OPT_ADMIN},
                                         {"token-file", required_argument, NULL, OPT_ADMIN},
                                         {NULL, 0, NULL, 0}};
 

@@ -50,6 +50,7 @@ void cli_init_config(struct cli_config *c) {
 int cli_read_config_options(struct cli_config *c, int argc, char **argv) {
     static const struct option options[] = {{"config", required_argument, NULL, 'c'},
                                             {"help", no_argument, NULL, 'h'},
+                                            {"take-over", no_argument, NULL, 't'},
                                             {NULL, 0, NULL, 0}};
     cli_init_config(c);
     optind = 1;
@@ -59,6 +60,8 @@ int cli_read_config_options(struct cli_config *c, int argc, char **argv) {
             c->file = optarg;
         } else if (opt == 'h') {
             c->help = true;
+        } else if (opt == 't' && strcmp(argv[0], "serve") == 0) {
+            c->take_over = true;
         } else {
             fprintf(stderr, "moongate %s --help tells the options.\n", argv[0]);
             return CLI_USAGE;

@@ -12,6 +12,7 @@
 
 #include "base/limits.h"
 #include "config/config_load.h"
+#include "net/tls.h"
 
 enum { MIN_MASKED = 6, MAX_TOLD = 1600 };
 
@@ -99,6 +100,8 @@ static void provider_release(struct config_provider *p) {
     free(p->auth_name);
     free_secret(p->api_key);
     free(p->quota_group);
+    free_secret(p->proxy);
+    tls_client_unref(p->tls);
     value_release(&p->headers);
     free(p->health.method);
     free(p->health.path);
@@ -147,6 +150,11 @@ void config_free(struct config *c) {
     free(c->file);
     free(c->dir);
     free(c->state_dir);
+    for (size_t i = 0; c->listen_tls && i < MAX_LISTENERS; i++) {
+        tls_server_unref(c->listen_tls[i]);
+    }
+    free(c->listen_tls);
+    tls_server_unref(c->admin_tls);
     free_texts(c->listen);
     free(c->admin_listen);
     free_secret(c->admin_token);

@@ -21,7 +21,13 @@
 struct snapshot;
 struct lua_State;
 
+struct tls_client;
+struct tls_server;
+
 enum config_auth { AUTH_NONE, AUTH_BEARER, AUTH_HEADER, AUTH_QUERY, AUTH_PASSTHROUGH };
+
+/* How a provider is reached: our own transport where it can, or always libcurl. */
+enum config_transport { TRANSPORT_AUTO, TRANSPORT_LIBCURL };
 
 struct config_health {
     bool enabled;
@@ -49,6 +55,9 @@ struct config_provider {
     char *quota_group;    /* NULL when none */
     struct value headers; /* table of strings added to each request, or NIL */
     struct config_health health;
+    struct tls_client *tls; /* NULL: the system's authorities, no certificate of ours */
+    char *proxy;            /* "http://[user:password@]host:port"; NULL: none. SECRET */
+    int transport;          /* enum config_transport */
 };
 
 struct config_key {
@@ -90,8 +99,10 @@ struct config {
     char *dir;                       /* its folder */
     char *state_dir;                 /* resolved, NULL when none is configured */
     char **listen;                   /* NULL-terminated addresses */
+    struct tls_server **listen_tls;  /* of each of them, NULL: plain; MAX_LISTENERS places */
     int workers;                     /* >= 1; "auto" is resolved */
     char *admin_listen;              /* NULL: no admin listener */
+    struct tls_server *admin_tls;    /* NULL: plain */
     char *admin_token;               /* NULL: none. SECRET */
     char *admin_read_token;          /* may only look; NULL: none. SECRET */
     bool reload_watch, reload_tests; /* load when files change; run the policies' tests first */
@@ -99,7 +110,8 @@ struct config {
     char **input_files;              /* NULL-terminated: what file() read, for watching */
     char *overlay_file; /* where the overlay is kept, for messages; NULL: not yet kept */
     struct config_log log;
-    size_t body_max;
+    size_t body_max, memory; /* of one request; of all requests and answers held together */
+    int connections;         /* of clients, all workers together */
     usec header_time, body_time, idle_time, write_time, drain_time; /* 10, 60, 75, 60, 30 s */
     struct config_provider *providers;
     size_t n_providers;

@@ -124,6 +124,7 @@ static int fill_field(const struct field *f, const struct value *given, void *re
     case FIELD_LISTEN:
     case FIELD_WORKERS:
     case FIELD_HEALTH:
+    case FIELD_IDENTITIES:
         break;
     }
     return 0;
@@ -296,7 +297,8 @@ static int build_listen(struct config *c, const struct value *v) {
     bool list = v && v->type == VALUE_TABLE && v->as.t.n_fields == 0;
     size_t n = list ? v->as.t.n_items : 1;
     c->listen = calloc(n + 1, sizeof(*c->listen));
-    if (!c->listen) {
+    c->listen_tls = calloc(MAX_LISTENERS, sizeof(*c->listen_tls));
+    if (!c->listen || !c->listen_tls) {
         return -1;
     }
     for (size_t i = 0; i < n; i++) {
@@ -388,10 +390,47 @@ static int add_header_secrets(struct secrets *s, const struct value *headers) {
     return 0;
 }
 
+static int hex_digit(char c) {
+    return c >= '0' && c <= '9'                 ? c - '0'
+           : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
+                                                : -1;
+}
+
+/* "%2F" is a byte of a password as libcurl sends it. */
+static int add_decoded(struct secrets *s, struct str text) {
+    struct buf plain;
+    int rc = 0;
+    buf_init(&plain, text.n);
+    for (size_t i = 0; i < text.n && !rc; i++) {
+        bool coded = text.p[i] == '%' && i + 2 < text.n && hex_digit(text.p[i + 1]) >= 0 &&
+                     hex_digit(text.p[i + 2]) >= 0;
+        rc = buf_addc(&plain, coded
+                                  ? (char)(hex_digit(text.p[i + 1]) * 16 + hex_digit(text.p[i + 2]))
+                                  : text.p[i]);
+        i += coded ? 2 : 0;
+    }
+    rc = rc || str_eq(text, buf_str(&plain)) ? rc : add_secret(s, buf_str(&plain));
+    buf_release(&plain);
+    return rc;
+}
+
+/* The password in "http://user:password@host:port". */
+static int add_proxy_secret(struct secrets *s, const char *proxy) {
+    struct str text = str_of(proxy);
+    const char *at = text.n ? memrchr(text.p, '@', text.n) : NULL;
+    const char *colon = at ? memchr(text.p + 7, ':', (size_t)(at - text.p - 7)) : NULL;
+    if (!colon) {
+        return 0;
+    }
+    struct str password = str_make(colon + 1, (size_t)(at - colon - 1));
+    return add_secret(s, password) || add_decoded(s, password) ? -1 : 0;
+}
+
 static int gather_secrets(struct secrets *s, const struct config *c, const struct value *keys) {
     for (size_t i = 0; i < c->n_providers; i++) {
         if (add_secret(s, str_of(c->providers[i].api_key)) ||
-            add_header_secrets(s, &c->providers[i].headers)) {
+            add_header_secrets(s, &c->providers[i].headers) ||
+            add_proxy_secret(s, c->providers[i].proxy)) {
             return -1;
         }
     }
@@ -445,6 +484,7 @@ static int build(struct load *l, struct config *c, const struct value *root) {
         build_routes(l, c, value_field(root, "routes"))) {
         return -1;
     }
+    config_tls(l, root, c); /* its files are inputs */
     return build_inputs(c, l->snapshot) || build_secrets(c, root) ? -1 : 0;
 }
 

@@ -255,10 +255,23 @@ static void check_listener(struct load *l, const struct field *f, const struct v
         return;
     }
     config_check(l, f->of, v, at);
-    if (value_field(v, "tls")) {
-        size_t before = path_field(at, "tls");
-        load_error(l, at,
-                   "TLS listeners are not available in this version; put a TLS proxy in front");
+}
+
+/* One record, or a list of them. */
+static void check_identities(struct load *l, const struct field *f, const struct value *v,
+                             struct path *at) {
+    bool list = v->type == VALUE_TABLE && v->as.t.n_items > 0 && v->as.t.n_fields == 0;
+    if (!list) {
+        config_check(l, f->of, v, at);
+        return;
+    }
+    if (v->as.t.n_items > MAX_TLS_IDENTITIES) {
+        load_error(l, at, "expected at most %d certificates, found %zu", MAX_TLS_IDENTITIES,
+                   v->as.t.n_items);
+    }
+    for (size_t i = 0; i < v->as.t.n_items && i < MAX_TLS_IDENTITIES; i++) {
+        size_t before = path_item(at, i + 1);
+        config_check(l, f->of, &v->as.t.items[i], at);
         path_cut(at, before);
     }
 }
@@ -334,6 +347,9 @@ static void check_field(struct load *l, const struct field *f, const struct valu
         return;
     case FIELD_WORKERS:
         check_workers(l, f, v, at);
+        return;
+    case FIELD_IDENTITIES:
+        check_identities(l, f, v, at);
         return;
     }
 }

@@ -5,17 +5,14 @@
  * so that the rest of the file is still looked at. Nothing allocated here is alive while Lua may
  * raise.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <lauxlib.h>
 #include <limits.h>
 #include <lua.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/limits.h"
+#include "config/config_input.h"
 #include "config/config_load.h"
 #include "config/locate.h"
 #include "config/luavalue.h"
@@ -107,22 +104,13 @@ static const char *caller(lua_State *L, struct load *l, int *line) {
     return source_file(l, str_of(ar.short_src));
 }
 
-/* Makes the generation's hash depend on the input. */
-static void mix_input(struct load *l, char kind, struct str name, struct str content) {
-    unsigned char input[1 + 2 * HASH_SIZE];
-    input[0] = (unsigned char)kind;
-    hash_sha256(name, input + 1);
-    hash_sha256(content, input + 1 + HASH_SIZE);
-    snapshot_mix(l->snapshot, str_make((const char *)input, sizeof(input)));
-}
-
 /* env(name[, default]). An empty variable counts as not set. */
 static int lua_env(lua_State *L) {
     struct load *l = load_of(L);
     const char *name = luaL_checkstring(L, 1);
     const char *value = getenv(name);
     bool given = value && *value;
-    mix_input(l, 'e', str_of(name), given ? str_of(value) : STR(""));
+    input_mix(l, 'e', str_of(name), given ? str_of(value) : STR(""));
     if (given) {
         lua_pushstring(L, value);
         return 1;
@@ -138,30 +126,6 @@ static int lua_env(lua_State *L) {
                 value ? "set but empty" : "not set", name);
     lua_pushstring(L, UNKNOWN_VALUE);
     return 1;
-}
-
-/* Reads up to `size` bytes; the count, or -1 with errno. Raises nothing. */
-static ssize_t read_some(const char *path, char *out, size_t size) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    size_t n = 0;
-    if (fd < 0) {
-        return -1;
-    }
-    while (n < size) {
-        ssize_t got = read(fd, out + n, size - n);
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
-        if (got <= 0) {
-            int saved = errno;
-            close(fd);
-            errno = saved;
-            return got < 0 ? -1 : (ssize_t)n;
-        }
-        n += (size_t)got;
-    }
-    close(fd);
-    return (ssize_t)n;
 }
 
 static int no_file(lua_State *L, struct load *l, const char *path, const char *why) {
@@ -180,33 +144,20 @@ static int lua_file(lua_State *L) {
     char path[PATH_MAX];
     size_t length = 0;
     const char *name = luaL_checklstring(L, 1, &length);
-    const char *dir = name[0] == '/' ? "" : snapshot_dir(l->snapshot);
-    int len = snprintf(path, sizeof(path), "%s%s%s", dir, *dir ? "/" : "", name);
-    if (len < 0 || (size_t)len >= sizeof(path) || strlen(name) != length || length == 0) {
-        return no_file(L, l, name, "no path that a file can have");
+    const char *wrong = input_find(l, str_make(name, length), path, &st);
+    if (wrong) {
+        return no_file(L, l, name, wrong);
     }
-    if (snapshot_note_input(l->snapshot, path)) {
-        return no_file(L, l, name, "memory is short");
+    char *text = lua_newuserdatauv(L, (size_t)st.st_size + 1, 0);
+    wrong = input_read(path, &st, text);
+    if (wrong) {
+        return no_file(L, l, name, wrong);
     }
-    if (stat(path, &st)) {
-        return no_file(L, l, name, strerror(errno));
-    }
-    if (!S_ISREG(st.st_mode)) {
-        return no_file(L, l, name, "is no regular file");
-    }
-    if (st.st_size > (off_t)MAX_CONFIG_FILE) {
-        return no_file(L, l, name, "is larger than the 1 MiB that are allowed");
-    }
-    size_t size = (size_t)st.st_size + 1; /* one more than expected tells that it grew */
-    char *text = lua_newuserdatauv(L, size, 0);
-    ssize_t got = read_some(path, text, size);
-    if (got < 0 || (size_t)got == size) {
-        return no_file(L, l, name, got < 0 ? strerror(errno) : "changed while it was read");
-    }
-    size_t n = (size_t)got;
-    mix_input(l, 'f', str_of(name), str_make(text, n));
+    size_t n = (size_t)st.st_size;
+    size_t all = n;
+    input_mix(l, 'f', str_of(name), str_make(text, n));
     n -= n && text[n - 1] == '\n';
-    n -= n && (size_t)got != n && text[n - 1] == '\r';
+    n -= n && n != all && text[n - 1] == '\r';
     lua_pushlstring(L, text, n);
     return 1;
 }

@@ -39,8 +39,13 @@ void config_check(struct load *l, const struct schema *schema, const struct valu
                   struct path *at);
 /* What concerns more than one value. Bears with wrong types: they were told already. */
 void config_rules(struct load *l, const struct value *root);
-/* What the tree says, with defaults where it says nothing or something wrong. NULL: memory. */
+/* What the tree says, with defaults where it says nothing or something wrong; certificates and keys
+ * that are wrong are told. NULL: memory. */
 struct config *config_build(struct load *l, const struct value *root);
+
+/* Of config_build: reads the certificates and keys that the tree names into c, and tells what is
+ * wrong with them. */
+void config_tls(struct load *l, const struct value *root, struct config *c);
 
 void config_free(struct config *c); /* whatever of it is built; NULL is a no-op */
 

@@ -315,6 +315,30 @@ static void check_reach(struct load *l, const struct value *routes) {
     }
 }
 
+static double number_or(const struct value *limits, const char *name, size_t otherwise) {
+    double n = (double)otherwise;
+    (void)value_number(value_field(limits, name), &n);
+    return n;
+}
+
+/* A body takes up to three quarters of the memory (base/pool.h), and its buffer its whole size. */
+static void check_memory(struct load *l, const struct value *limits) {
+    double memory = number_or(limits, "memory", DEFAULT_MEMORY);
+    double body = number_or(limits, "body", DEFAULT_BODY_MAX);
+    struct path at;
+    if (body <= memory * 3 / 4) {
+        return;
+    }
+    path_init(&at);
+    path_field(&at, "limits");
+    path_field(&at, value_field(limits, "memory") ? "memory" : "body");
+    load_error(
+        l, &at,
+        "a request of limits.body (%.0f bytes) would never fit: limits.memory (%.0f) must be "
+        "at least %.0f",
+        body, memory, body * 4 / 3 + 1);
+}
+
 void config_rules(struct load *l, const struct value *root) {
     const struct value *routes = value_field(root, "routes");
     check_providers(l, value_field(root, "providers"));
@@ -324,6 +348,7 @@ void config_rules(struct load *l, const struct value *root) {
     check_keys(l, value_field(root, "keys"));
     check_listen_rules(l, root);
     check_admin(l, value_field(root, "admin"));
+    check_memory(l, value_field(root, "limits"));
     check_policies(l, routes);
     check_reach(l, routes);
     if (!routes) {

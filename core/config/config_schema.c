@@ -19,9 +19,28 @@ static const char *const levels[] = {"debug", "info", "warn", "error", NULL}; /*
 static const char *const dialects[] = {"openai", NULL};
 static const char *const on_error[] = {"default_plan", "deny", NULL}; /* enum config_on_error */
 
+static const char *const transports[] = {"auto", "libcurl", NULL}; /* enum config_transport */
+
+static const struct field identity_fields[] = {
+    {.name = "cert", .type = FIELD_TEXT, .flags = FIELD_REQUIRED | FIELD_SECRET, .rule = text_file},
+    {.name = "key", .type = FIELD_TEXT, .flags = FIELD_REQUIRED | FIELD_SECRET, .rule = text_file},
+    {.name = NULL}, /* end */
+};
+const struct schema identity_schema = {identity_fields};
+
+/* How a provider is spoken to. */
+static const struct field client_fields[] = {
+    {.name = "ca", .type = FIELD_TEXT, .flags = FIELD_SECRET, .rule = text_file},
+    {.name = "cert", .type = FIELD_TEXT, .flags = FIELD_SECRET, .rule = text_file},
+    {.name = "key", .type = FIELD_TEXT, .flags = FIELD_SECRET, .rule = text_file},
+    {.name = "verify", .type = FIELD_BOOL},
+    {.name = NULL}, /* end */
+};
+static const struct schema client_schema = {client_fields};
+
 static const struct field listen_fields[] = {
     {.name = "address", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .rule = text_address},
-    {.name = "tls", .type = FIELD_VALUE},
+    {.name = "tls", .type = FIELD_IDENTITIES, .of = &identity_schema},
     {.name = NULL}, /* end */
 };
 const struct schema listen_schema = {listen_fields};
@@ -32,6 +51,7 @@ static const struct field admin_fields[] = {
      .flags = FIELD_REQUIRED,
      .rule = text_address,
      .offset = offsetof(struct config, admin_listen)},
+    {.name = "tls", .type = FIELD_IDENTITIES, .of = &identity_schema},
     {.name = "token",
      .type = FIELD_TEXT,
      .flags = FIELD_SECRET,
@@ -90,6 +110,18 @@ static const struct field limits_fields[] = {
      .max = MAX_BODY_MAX,
      .def = DEFAULT_BODY_MAX,
      .offset = offsetof(struct config, body_max)},
+    {.name = "memory",
+     .type = FIELD_BYTES,
+     .min = (double)MIN_MEMORY,
+     .max = (double)MAX_MEMORY,
+     .def = (double)DEFAULT_MEMORY,
+     .offset = offsetof(struct config, memory)},
+    {.name = "connections",
+     .type = FIELD_INT,
+     .min = 1,
+     .max = MAX_CONNECTIONS,
+     .def = DEFAULT_CONNECTIONS,
+     .offset = offsetof(struct config, connections)},
     SECONDS(struct config, header_time, 0.001, 10),
     SECONDS(struct config, body_time, 0.001, 60),
     SECONDS(struct config, idle_time, 0.001, 75),
@@ -186,6 +218,17 @@ static const struct field provider_fields[] = {
      .name_rule = text_header_name,
      .offset = offsetof(struct config_provider, headers)},
     {.name = "health", .type = FIELD_HEALTH, .of = &health_schema},
+    {.name = "tls", .type = FIELD_RECORD, .flags = FIELD_BY_HAND, .of = &client_schema},
+    {.name = "proxy",
+     .type = FIELD_TEXT,
+     .flags = FIELD_SECRET,
+     .rule = text_proxy,
+     .offset = offsetof(struct config_provider, proxy)},
+    {.name = "transport",
+     .type = FIELD_CHOICE,
+     .words = transports,
+     .def = TRANSPORT_AUTO,
+     .offset = offsetof(struct config_provider, transport)},
     {.name = NULL}, /* end */
 };
 const struct schema provider_schema = {provider_fields};

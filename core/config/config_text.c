@@ -159,6 +159,40 @@ int text_base_url(struct str s, struct err *err) {
     return 0;
 }
 
+/* Nothing of it is repeated: it may hold a password. */
+int text_proxy(struct str s, struct err *err) {
+    static const char what[] =
+        "expected the URL of a proxy such as \"http://proxy.example.com:3128\" "
+        "or \"http://user:password@10.0.0.1:3128\", found one";
+    struct str host;
+    struct str port;
+    if (!str_starts(s, "http://")) {
+        return err_set(err, "%s that does not start with http://", what);
+    }
+    struct str rest = str_make(s.p + 7, s.n - 7);
+    const char *at = rest.n ? memrchr(rest.p, '@', rest.n) : NULL;
+    size_t skip = at ? (size_t)(at - rest.p) + 1 : 0;
+    struct str authority = str_make(rest.p + skip, rest.n - skip);
+    authority.n -= str_ends(authority, "/") ? 1 : 0;
+    if (!all(s, is_visible) || memchr(s.p, '\\', s.n) || memchr(s.p, '"', s.n)) {
+        return err_set(err, "%s with characters that do not belong into a URL", what);
+    }
+    bool good = split_host(authority, &host, &port) && host.n && port.p && good_port(port) &&
+                !str_is(port, "0");
+    if (!good || (authority.p[0] != '[' && !all(host, is_name_char))) {
+        return err_set(err, "%s without a host and a port", what);
+    }
+    return 0;
+}
+
+int text_file(struct str s, struct err *err) {
+    if (str_has(s, "-----BEGIN")) {
+        return err_set(err, "expected the path of a PEM file, found what stands in one: leave "
+                            "out file()");
+    }
+    return text_not_empty(s, err);
+}
+
 int text_address(struct str s, struct err *err) {
     struct str host;
     struct str port;

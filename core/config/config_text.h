@@ -19,6 +19,8 @@ text_rule text_policy;    /* a name, folders allowed */
 text_rule text_not_empty; /* and without control characters */
 text_rule text_secret;    /* goes into a header: visible characters */
 text_rule text_base_url;
+text_rule text_proxy; /* "http://[user:password@]host:port"; never repeated */
+text_rule text_file;  /* a path, and not what stands in the file; never repeated */
 text_rule text_auth;
 text_rule text_route_path;
 text_rule text_url_path; /* starts with '/' */

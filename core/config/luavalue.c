@@ -72,7 +72,9 @@ static int read_field(struct reader *r, struct value *table) {
     size_t n = 0;
     const char *name = lua_tolstring(r->L, -2, &n);
     if (memchr(name, 0, n)) {
-        return no_data(r, &field, "a key contains a zero byte; expected a name");
+        int rc = no_data(r, &field, "a key contains a zero byte; expected a name");
+        value_release(&field); /* nothing stands for it: it has no name to stand under */
+        return rc;
     }
     if (table->as.t.n_fields >= MAX_VALUE_FIELDS) {
         return give_up(r, "more named fields than one table may have");

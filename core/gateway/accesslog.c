@@ -30,7 +30,7 @@ static int number(struct buf *line, const char *name, double value) {
         return bad | buf_adds(line, "null");
     }
     if (value < 1e9 && value == (int)value) { /* most are whole: several times as fast */
-        return bad | buf_addf(line, "%d", (int)value);
+        return bad | buf_addn(line, (unsigned)value);
     }
     return bad | buf_addf(line, "%.10g", value);
 }
@@ -67,8 +67,11 @@ static int attempts(struct buf *line, const struct exchange *x) {
 
 static int policy_fields(struct buf *line, const struct exchange *x) {
     struct policy_usage used = exchange_usage(x);
-    return buf_addf(line, ",\"policy_used\":{\"cpu_us\":%lld,\"steps\":%llu,\"bytes\":%llu}",
-                    (long long)used.cpu, used.steps, used.bytes);
+    int bad = buf_adds(line, ",\"policy_used\":{\"cpu_us\":");
+    bad |= buf_addn(line, used.cpu > 0 ? (unsigned long long)used.cpu : 0);
+    bad |= buf_adds(line, ",\"steps\":") | buf_addn(line, used.steps);
+    bad |= buf_adds(line, ",\"bytes\":") | buf_addn(line, used.bytes);
+    return bad | buf_addc(line, '}');
 }
 
 static int usage_fields(struct buf *line, const struct usage *u) {
@@ -83,8 +86,8 @@ static int usage_fields(struct buf *line, const struct usage *u) {
     bool first = true;
     for (size_t i = 0; i < 4; i++) {
         if (fields[i].value >= 0) {
-            bad |=
-                buf_addf(line, "%s\"%s\":%lld", first ? "" : ",", fields[i].name, fields[i].value);
+            bad |= buf_adds(line, first ? "\"" : ",\"") | buf_adds(line, fields[i].name);
+            bad |= buf_adds(line, "\":") | buf_addn(line, (unsigned long long)fields[i].value);
             first = false;
         }
     }
@@ -116,8 +119,9 @@ static const struct attempt *last_begun(const struct exchange *x) {
     return last;
 }
 
-static void write_line(struct buf *line, const struct exchange *x, enum exchange_end end,
-                       size_t sent, usec now) {
+/* -1: it is longer than a line may be, or memory is short. */
+static int write_line(struct buf *line, const struct exchange *x, enum exchange_end end,
+                      size_t sent, usec now) {
     const struct http_request *r = x->request;
     const struct attempt *a = x->relayed || end != END_CLIENT_GONE ? x->relayed : last_begun(x);
     int bad = buf_addc(line, '{');
@@ -136,12 +140,16 @@ static void write_line(struct buf *line, const struct exchange *x, enum exchange
     bad |= number(line, "request_bytes", (double)r->body.len);
     bad |= number(line, "response_bytes", (double)sent);
     bad |= a && a->usage.seen ? usage_fields(line, &a->usage) : 0;
-    bad |= buf_addc(line, '}');
-    if (bad) { /* longer than a line may be: says so with what identifies it */
-        buf_clear(line);
-        bad = buf_addf(line, "{\"id\":\"%s\",\"status\":%d,\"end\":\"%s\",\"truncated\":true}",
-                       x->id, x->status, end_name(end));
-    }
+    return bad | buf_addc(line, '}');
+}
+
+/* In place of a line that cannot be written: what identifies it, without asking for memory. */
+static void write_short(struct gateway *g, const struct exchange *x, enum exchange_end end) {
+    char line[192];
+    int n = snprintf(line, sizeof(line),
+                     "{\"id\":\"%s\",\"status\":%d,\"end\":\"%s\",\"truncated\":true}", x->id,
+                     x->status, end_name(end));
+    g->access(g->access_ctx, line, (size_t)n);
 }
 
 /* What the request's policy cost, by policy. */
@@ -158,43 +166,39 @@ static void count_policy(const struct exchange *x, struct buf *labels) {
 
 static void count(const struct exchange *x, enum exchange_end end, usec now) {
     struct metrics *m = x->worker->metrics;
-    struct buf labels;
-    char status[16];
-    buf_init(&labels, MAX_LABELS);
-    snprintf(status, sizeof(status), "%d", x->status);
+    struct buf *labels = metrics_labels(m);
+    char status[] = {(char)('0' + x->status / 100 % 10), (char)('0' + x->status / 10 % 10),
+                     (char)('0' + x->status % 10), '\0'};
     if (!x->route && end != END_REFUSED) {
-        buf_release(&labels);
         return; /* the list of models, a HEAD / */
     }
     if (!x->route) {
-        metrics_label(&labels, "status", str_of(status));
-        metrics_add(m, METRIC_REFUSED, labels.data, 1);
-        buf_release(&labels);
+        metrics_label(labels, "status", str_of(status));
+        metrics_add(m, METRIC_REFUSED, labels->data, 1);
         return;
     }
-    metrics_label(&labels, "route", str_of(x->route->name));
-    metrics_label(&labels, "status", str_of(status));
-    metrics_label(&labels, "end", str_of(end_name(end)));
-    metrics_add(m, METRIC_REQUESTS, labels.data, 1);
-    count_policy(x, &labels);
+    metrics_label(labels, "route", str_of(x->route->name));
+    metrics_label(labels, "status", x->status ? str_of(status) : STR("0"));
+    metrics_label(labels, "end", str_of(end_name(end)));
+    metrics_add(m, METRIC_REQUESTS, labels->data, 1);
+    count_policy(x, labels);
     const struct attempt *a = x->relayed;
     if (a) {
-        buf_clear(&labels);
-        attempt_labels(a, &labels);
-        metrics_add(m, METRIC_OPERATION, labels.data, usec_to_seconds(now - x->request->started));
-        size_t common = labels.len;
+        buf_clear(labels);
+        attempt_labels(a, labels);
+        metrics_add(m, METRIC_OPERATION, labels->data, usec_to_seconds(now - x->request->started));
+        size_t common = labels->len;
         const struct usage *u = &a->usage;
         struct {
             const char *type;
             long long n;
         } tokens[] = {{"input", u->input}, {"output", u->output}};
         for (size_t i = 0; i < 2 && u->seen; i++) {
-            buf_truncate(&labels, common);
-            metrics_label(&labels, "gen_ai_token_type", str_of(tokens[i].type));
-            metrics_add(m, METRIC_TOKENS, labels.data, tokens[i].n > 0 ? (double)tokens[i].n : 0);
+            buf_truncate(labels, common);
+            metrics_label(labels, "gen_ai_token_type", str_of(tokens[i].type));
+            metrics_add(m, METRIC_TOKENS, labels->data, tokens[i].n > 0 ? (double)tokens[i].n : 0);
         }
     }
-    buf_release(&labels);
 }
 
 void accesslog_write(struct exchange *x, enum exchange_end end) {
@@ -208,8 +212,11 @@ void accesslog_write(struct exchange *x, enum exchange_end end) {
     if (g->access) {
         struct buf line;
         buf_init(&line, MAX_LINE);
-        write_line(&line, x, end, sent, now);
-        g->access(g->access_ctx, line.data, line.len);
+        if (write_line(&line, x, end, sent, now) == 0) {
+            g->access(g->access_ctx, line.data, line.len);
+        } else {
+            write_short(g, x, end);
+        }
         buf_release(&line);
     }
 }

@@ -17,10 +17,13 @@ int answer_trail(const struct exchange *x, struct buf *out) {
             continue;
         }
         usec end = a->ended_at ? a->ended_at : clock_now();
-        int bad = buf_addf(out, "%s%s=%s:%d:%lldms", out->len ? "," : "", a->name,
-                           outcome_name(attempt_outcome(a)), a->status,
-                           (long long)(end - a->sent_at) / 1000);
+        size_t before = out->len;
+        int bad = (before ? buf_addc(out, ',') : 0) | buf_adds(out, a->name) | buf_addc(out, '=');
+        bad |= buf_adds(out, outcome_name(attempt_outcome(a))) | buf_addc(out, ':');
+        bad |= buf_addn(out, (unsigned)a->status) | buf_addc(out, ':');
+        bad |= buf_addn(out, (unsigned long long)(end - a->sent_at) / 1000) | buf_adds(out, "ms");
         if (bad) {
+            buf_truncate(out, before);
             break; /* cut at its maximum; the access log has them all */
         }
     }
@@ -244,6 +247,8 @@ static const char *refusal_code(int status) {
         return "not_implemented";
     case 505:
         return "http_version_not_supported";
+    case 503:
+        return "overloaded";
     default:
         return "bad_request";
     }
@@ -251,9 +256,11 @@ static const char *refusal_code(int status) {
 
 void answer_refusal(int status, const char *message, struct headers *headers, struct buf *body) {
     const struct dialect *openai = dialect_find(STR("openai"));
-    if (dialect_write_error(openai, body, status, "invalid_request_error", refusal_code(status),
-                            message) != 0 ||
-        headers_set(headers, STR("content-type"), STR("application/json")) != 0) {
+    if (dialect_write_error(openai, body, status,
+                            status < 500 ? "invalid_request_error" : "gateway_error",
+                            refusal_code(status), message) != 0 ||
+        headers_set(headers, STR("content-type"), STR("application/json")) != 0 ||
+        (status == 503 && headers_set(headers, STR("retry-after"), STR("1")) != 0)) {
         buf_clear(body);
     }
 }

@@ -194,6 +194,9 @@ static void start_transfer(struct attempt *a) {
         .n_body = a->body.n,
         .has_body = a->body.n > 0 || str_is(a->x->request->method, "POST"),
         .fresh = a->fresh,
+        .tls = a->provider->tls,
+        .proxy = a->provider->proxy,
+        .libcurl = a->provider->transport == TRANSPORT_LIBCURL,
     };
     a->holds_slot = true;
     a->state = ATTEMPT_SENDING;

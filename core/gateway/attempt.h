@@ -47,11 +47,11 @@ struct send_options {
     usec connect, first_byte, first_token, idle, total;
     unsigned long long max_bytes; /* of the answer's body; 0 = no limit */
     usec max_seconds;             /* of the whole answer, relayed part included; 0 = no limit */
-    struct header headers[MAX_EXTRA_HEADERS];
-    size_t n_headers;
-    struct jedit edits[MAX_SET_FIELDS];
-    size_t n_edits;
     bool force, fresh;
+    size_t n_headers, n_edits;
+    /* The lists, of which only what is counted has a meaning: 4 KB that most sends leave alone. */
+    struct header headers[MAX_EXTRA_HEADERS];
+    struct jedit edits[MAX_SET_FIELDS];
 };
 
 struct attempt {

@@ -34,22 +34,20 @@ void attempt_labels(const struct attempt *a, struct buf *labels) {
 static void count(struct attempt *a, usec now) {
     struct metrics *m = a->worker->metrics;
     enum outcome o = a->verdict.outcome;
-    struct buf labels;
-    buf_init(&labels, MAX_LABELS);
-    metrics_label(&labels, "target", str_of(a->name));
-    metrics_label(&labels, "outcome", str_of(outcome_name(o)));
-    metrics_label(&labels, "class", str_of(class_name(outcome_class(o))));
-    metrics_add(m, METRIC_ATTEMPTS, labels.data, 1);
-    buf_clear(&labels);
-    attempt_labels(a, &labels);
+    struct buf *labels = metrics_labels(m);
+    metrics_label(labels, "target", str_of(a->name));
+    metrics_label(labels, "outcome", str_of(outcome_name(o)));
+    metrics_label(labels, "class", str_of(class_name(outcome_class(o))));
+    metrics_add(m, METRIC_ATTEMPTS, labels->data, 1);
+    buf_clear(labels);
+    attempt_labels(a, labels);
     if (a->content_at && o == OUTCOME_OK) {
-        metrics_add(m, METRIC_FIRST_TOKEN, labels.data, seconds(a->sent_at, a->content_at));
+        metrics_add(m, METRIC_FIRST_TOKEN, labels->data, seconds(a->sent_at, a->content_at));
     }
     if (o != OUTCOME_OK) {
-        metrics_label(&labels, "error_type", str_of(outcome_name(o)));
+        metrics_label(labels, "error_type", str_of(outcome_name(o)));
     }
-    metrics_add(m, METRIC_DURATION, labels.data, seconds(a->sent_at, now));
-    buf_release(&labels);
+    metrics_add(m, METRIC_DURATION, labels->data, seconds(a->sent_at, now));
 }
 
 void attempt_account(struct attempt *a) {
@@ -63,14 +61,16 @@ void attempt_account(struct attempt *a) {
     usec now = clock_now();
     a->ended_at = now;
     enum outcome o = attempt_outcome(a);
-    char error[64];
-    snprintf(error, sizeof(error), a->status ? "%s %d" : "%s", outcome_name(o), a->status);
+    char error[64] = "";
+    if (outcome_blames_target(o)) {
+        snprintf(error, sizeof(error), a->status ? "%s %d" : "%s", outcome_name(o), a->status);
+    }
     struct target_end end = {
         .succeeded = o == OUTCOME_OK,
-        .failed = outcome_blames_target(o),
+        .failed = error[0] != '\0',
         .first_token = o == OUTCOME_OK ? seconds(a->admitted_at, a->content_at) : 0,
         .total = o == OUTCOME_OK ? seconds(a->admitted_at + a->paused_for, now) : 0,
-        .error = outcome_blames_target(o) ? error : NULL,
+        .error = error[0] ? error : NULL,
     };
     target_done(a->facts, &end);
     count(a, now);

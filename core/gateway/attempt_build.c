@@ -116,11 +116,13 @@ struct attempt *attempt_build(struct exchange *x, const struct send_options *o, 
     }
     a->x = x;
     a->worker = x->worker;
+    count_add(x->worker->n_attempts, 1);
     a->sent_at = clock_now();
     a->fresh = o->fresh;
     a->usage = (struct usage){false, -1, -1, -1, -1};
     buf_init(&a->url, KIB(16));
     buf_init(&a->held, MAX_PLAIN_BODY + HELD_HEADROOM);
+    buf_share(&a->held, &x->worker->gateway->memory, POOL_WORK);
     headers_init(&a->out, MAX_HEADERS * 2, MAX_HEADER_BYTES * 2);
     headers_init(&a->headers, MAX_HEADERS, MAX_ANSWER_HEAD);
     jpieces_init(&a->body);
@@ -155,6 +157,7 @@ void attempt_release(struct attempt *a) {
     headers_release(&a->headers);
     jpieces_release(&a->body);
     sse_release(&a->sse);
+    count_add(a->worker->n_attempts, -1);
     free(a);
 }
 

@@ -133,6 +133,9 @@ static int append(const char *path, struct str line) {
     ssize_t n = write(fd, line.p, line.n);
     int failed = n < 0 ? errno : ENOSPC;
     bool whole = n == (ssize_t)line.n && fdatasync(fd) == 0;
+    if (n > 0 && n < (ssize_t)line.n) { /* lest the next entry stands behind half of this one */
+        (void)!ftruncate(fd, lseek(fd, 0, SEEK_END) - n);
+    }
     close(fd);
     errno = failed;
     return whole ? 0 : -1;
@@ -149,6 +152,7 @@ static void put(struct audit *a, struct buf *line, bool logged) {
         a->failed = false;
         return;
     }
+    atomic_fetch_add(&a->failures, a->path != NULL);
     if (a->path && !a->failed) {
         a->failed = true;
         log_error(a->log, "%s: cannot be written: %s; entries go here", a->path, strerror(errno));

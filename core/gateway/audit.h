@@ -9,6 +9,7 @@
 #define GATEWAY_AUDIT_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/err.h"
 #include "base/log.h"
@@ -17,8 +18,9 @@
 struct audit {
     pthread_mutex_t lock; /* one writer at a time */
     const struct log *log;
-    char *path;  /* owned; NULL: to the log */
-    bool failed; /* the file cannot be written: logged once until it works again */
+    char *path;            /* owned; NULL: to the log */
+    bool failed;           /* the file cannot be written: logged once until it works again */
+    atomic_ulong failures; /* entries that the file did not take */
 };
 
 /* All texts are borrowed for the call; NULL is written as null. */

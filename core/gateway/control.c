@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/thread.h"
+#include "state/lock.h"
 
 #define SAVE_SECONDS 1 /* how soon after a change suspensions are on disk */
 #define PROBE_CONNECTIONS 64
@@ -15,16 +16,39 @@ int control_save(struct control *c) {
     if (!c->state_dir || serial == c->saved_serial) {
         return c->state_dir ? 0 : -1;
     }
-    if (state_save(&c->gateway->state, c->state_dir, &err) == 0) {
+    if (c->yielded) {
+        return -1;
+    }
+    if (c->state_lock < 0) {
+        c->state_lock = state_lock(c->state_dir, &err);
+    }
+    if (c->state_lock >= 0 && state_save(&c->gateway->state, c->state_dir, &err) == 0) {
         c->saved_serial = serial;
-        c->save_failed = false;
+        if (c->save_failed) {
+            c->save_failed = false;
+            log_info(&c->gateway->log, "suspensions are saved again");
+        }
         return 0;
     }
+    atomic_fetch_add(&c->save_failures, 1);
     if (!c->save_failed) {
         c->save_failed = true; /* tried again each second, told once */
         log_error(&c->gateway->log, "suspensions cannot be saved: %s", err.text);
     }
     return -1;
+}
+
+void control_yield(struct control *c) {
+    control_save(c);
+    c->yielded = true;
+    state_unlock(c->state_lock);
+    c->state_lock = STATE_LOCK_FAILED;
+}
+
+void control_reclaim(struct control *c) {
+    c->yielded = false;
+    c->saved_serial = 0; /* the other may have written */
+    control_save(c);
 }
 
 static void on_save_timer(evutil_socket_t fd, short what, void *arg) {
@@ -58,6 +82,7 @@ int control_init(struct control *c, struct gateway *g, const struct config *conf
     memset(c, 0, sizeof(*c));
     c->gateway = g;
     c->mailbox.fd = -1;
+    c->state_lock = STATE_LOCK_FAILED;
     c->configure_mail.deliver = on_configure;
     c->quit_mail.deliver = on_quit;
     pthread_mutex_init(&c->lock, NULL);
@@ -74,6 +99,12 @@ int control_init(struct control *c, struct gateway *g, const struct config *conf
     c->state_dir = config->state_dir ? strdup(config->state_dir) : NULL;
     if (!c->save_timer || !c->probes || (config->state_dir && !c->state_dir)) {
         return err_set(err, "control thread: out of memory");
+    }
+    if (c->state_dir) {
+        c->state_lock = state_lock(c->state_dir, err);
+        if (c->state_lock == STATE_LOCK_HELD) {
+            return -1;
+        }
     }
     if (c->state_dir && state_load(&g->state, c->state_dir, err) != 0) {
         log_warn(&g->log, "suspensions of the last run are lost: %s", err->text);
@@ -127,6 +158,7 @@ void control_release(struct control *c) {
         event_base_free(c->base);
     }
     config_unref(c->next_config);
+    state_unlock(c->state_lock);
     free(c->state_dir);
     pthread_mutex_destroy(&c->lock);
     c->gateway = NULL;

@@ -8,6 +8,7 @@
 #define GATEWAY_CONTROL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "gateway/gateway.h"
 #include "gateway/mailbox.h"
@@ -25,8 +26,11 @@ struct control {
     struct watch *watch; /* NULL: none was asked for */
     struct event *save_timer;
     char *state_dir; /* owned; NULL: suspensions are not kept */
+    int state_lock;  /* the right to write there; negative: another gateway has it, or it failed */
+    bool yielded;    /* it was given away on purpose */
     unsigned long saved_serial;
     bool save_failed; /* logged once until it works again */
+    atomic_ulong save_failures;
     pthread_t thread;
     bool running;
     struct mail configure_mail, quit_mail;
@@ -34,8 +38,9 @@ struct control {
     struct config *next_config; /* a reference, for the probes to adopt */
 };
 
-/* On -1 control_release still frees what was made. Loads the state file when the configuration
- * names a state_dir. */
+/* On -1 control_release still frees what was made. When the configuration names a state_dir, locks
+ * it
+ * (-1 when another gateway has it) and loads the state file. */
 int control_init(struct control *c, struct gateway *g, const struct config *config, struct err *err)
     __attribute__((warn_unused_result));
 /* Before the start: adds a file watch, which each configuration switches on or off. -1: memory */
@@ -49,6 +54,10 @@ void control_release(struct control *c);
  * returns 0. -1: there is no state_dir, or it failed, which is logged and tried again each second.
  * Blocks on the disk. */
 int control_save(struct control *c);
+/* On the control thread: saves the state and lets another process write in state_dir from now on;
+ * takes that right back (as soon as the other has let go). */
+void control_yield(struct control *c);
+void control_reclaim(struct control *c);
 /* Any thread: probes and file watch adopt the configuration. */
 void control_configure(struct control *c, struct config *config);
 

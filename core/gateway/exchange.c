@@ -50,9 +50,9 @@ struct exchange *exchange_new(struct worker *w, struct conn *conn, struct http_r
     x->dialect = dialect_find(STR("openai"));
     headers_init(&x->decision.headers, MAX_EXTRA_HEADERS + 8, MAX_HEADER_BYTES);
     buf_init(&x->decision.body, LUA_BODY_MAX);
-    uint64_t number = rng_next(&w->rng);
+    x->number = rng_next(&w->rng);
     memcpy(x->id, "mg-", 3);
-    hash_hex((const unsigned char *)&number, sizeof(number), x->id + 3);
+    hash_hex((const unsigned char *)&x->number, sizeof(x->number), x->id + 3);
     x->next = w->exchanges;
     if (x->next) {
         x->next->prev = x;
@@ -119,7 +119,6 @@ void exchange_release_policy(struct exchange *x) {
         lane_drop_ref(x->lane, x->decision.stream_ref);
         x->decision.stream_ref = 0;
     }
-    x->worker->gateway->bindings->detach(x);
     exchange_end_run(x, x->run);
     x->run = NULL;
     x->lane = NULL;

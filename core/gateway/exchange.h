@@ -66,6 +66,7 @@ struct exchange {
     const struct config_key *key;  /* NULL when no keys are configured */
     const struct dialect *dialect; /* the client's */
     char id[24];
+    uint64_t number;        /* the same: no other exchange has it */
     char *model;            /* decoded, NULL when the request names none; owned */
     struct jvalue model_at; /* where it stands in the body */
     bool json;              /* the body is a JSON object that was scanned */
@@ -73,7 +74,6 @@ struct exchange {
     enum exchange_state state;
     struct run *run;
     struct policy_usage used; /* by its runs before this one */
-    void *lua; /* the bindings' handle on this exchange; see gateway_bindings.detach */
     struct wait wait;
     struct decision decision;
     struct attempt *attempts[MAX_ATTEMPTS];

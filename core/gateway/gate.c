@@ -36,7 +36,11 @@ static enum gate_result judge(struct attempt *a) {
     if (a->verdict.outcome != OUTCOME_OK) {
         return GATE_FAILED;
     }
-    dialect_usage(a->dialect, buf_str(&a->held), &a->usage);
+    if (a->verdict.usage.seen) {
+        a->usage = a->verdict.usage;
+    } else {
+        dialect_usage(a->dialect, buf_str(&a->held), &a->usage);
+    }
     return GATE_GOOD;
 }
 
@@ -111,19 +115,28 @@ static enum gate_result scan_stream(struct attempt *a) {
     return a->held.len >= MAX_HELD_STREAM ? good(a) : GATE_WAIT;
 }
 
+/* Like a queue that is full: the gateway's own limit, for which no target is blamed. */
+static enum gate_result no_memory(struct attempt *a) {
+    return fail(a, OUTCOME_QUEUE_FULL, "the gateway has no memory to hold the answer");
+}
+
 enum gate_result gate_data(struct attempt *a, struct str data) {
     bool failing = !is_success(a);
     size_t limit = failing ? MAX_ERROR_BODY : a->event_stream ? a->held.max : MAX_PLAIN_BODY;
     if (failing && a->held.len + data.n > limit) {
         data.n = limit - a->held.len;
         if (buf_add_str(&a->held, data) != BUF_OK) {
-            return fail(a, OUTCOME_LIMIT_EXCEEDED, "out of memory for the answer");
+            return no_memory(a);
         }
         a->body_cut = true;
         return judge(a); /* the rest of an over-long error page interests nobody */
     }
-    if (buf_add_str(&a->held, data) != BUF_OK) {
+    int added = buf_add_str(&a->held, data);
+    if (added == BUF_FULL) {
         return fail(a, OUTCOME_LIMIT_EXCEEDED, "the answer came faster than it can be held");
+    }
+    if (added != BUF_OK) {
+        return no_memory(a);
     }
     if (a->event_stream) {
         return scan_stream(a);

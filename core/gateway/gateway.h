@@ -12,7 +12,9 @@
 #include <stddef.h>
 
 #include "base/log.h"
+#include "base/pool.h"
 #include "config/config.h"
+#include "gateway/room.h"
 #include "policy/policy.h"
 #include "state/state.h"
 
@@ -24,10 +26,8 @@ enum exchange_end { END_COMPLETE, END_UPSTREAM_CUT, END_CLIENT_GONE, END_LIMIT, 
 
 /* The Lua face of a request, given by bind/ through moongate.c: gateway/ itself sees no Lua. */
 struct gateway_bindings {
-    struct run_entry handle;            /* handler(req, settings) */
-    struct run_entry stream;            /* the function of a local stream, with its `out` */
-    void (*detach)(struct exchange *x); /* the request is over for its policy: handles that Lua
-                                           still holds become invalid */
+    struct run_entry handle; /* handler(req, settings) */
+    struct run_entry stream; /* the function of a local stream, with its `out` */
 };
 
 struct gateway {
@@ -46,7 +46,11 @@ struct gateway {
         current; /* what new requests use; written by the control thread only */
     struct worker **workers;
     size_t n_workers;
-    usec started; /* wall clock */
+    usec started; /* monotonic */
+    struct room room;
+    struct pool memory;      /* of bodies, answers held and output, of all workers: limits.memory */
+    atomic_size_t n_clients; /* of all workers */
+    atomic_ulong admin_refused; /* connections to the admin listener beyond its maximum */
     atomic_bool draining;
     atomic_ulong reloads_applied, reloads_refused, reloads_unchanged;
     atomic_bool reload_refused; /* the last of them */

@@ -167,6 +167,20 @@ size_t history_live_count(const struct history *h) {
     return n;
 }
 
+void history_live_totals(const struct history *h, struct history_totals *out) {
+    *out = (struct history_totals){.generations = history_live_count(h)};
+    for (const struct history_entry *e = h->list; e; e = e->next) {
+        for (const struct history_live *live = e->live; live; live = live->next) {
+            struct lane_stats stats;
+            generation_stats(live->generation, &stats);
+            out->runs += stats.runs;
+            out->coroutines += stats.coroutines;
+            out->kept += stats.kept;
+            out->references += stats.references;
+        }
+    }
+}
+
 void history_record(const struct history_entry *e, unsigned active, struct generation_record *out) {
     *out = e->record;
     for (const struct history_live *live = e->live; live; live = live->next) {

@@ -67,6 +67,11 @@ void history_sweep(struct history *h, unsigned active);
 /* NULL when it is not known (any more). */
 struct history_entry *history_find(struct history *h, unsigned id);
 size_t history_live_count(const struct history *h); /* generations that somebody still uses */
+/* What these hold, their lanes added up; see lane_stats. */
+struct history_totals {
+    size_t generations, runs, coroutines, kept, references;
+};
+void history_live_totals(const struct history *h, struct history_totals *out);
 /* Fills the view of one entry. */
 void history_record(const struct history_entry *e, unsigned active, struct generation_record *out);
 

@@ -12,13 +12,22 @@ static void refuse(struct exchange *x, int status, const char *code, const char 
     answer_error(x, status, "invalid_request_error", code, message, END_REFUSED);
 }
 
+/* RFC 9110 section 8.3: without a Content-Type the data may be looked at. */
+static bool looks_like_object(struct str body) {
+    size_t i = 0;
+    while (i < body.n && strchr(" \t\r\n", body.p[i]) && body.p[i]) {
+        i++;
+    }
+    return i == body.n || body.p[i] == '{';
+}
+
 static bool is_json(const struct http_request *r) {
     struct str type, media;
     if (!r->body.len) {
         return false;
     }
     if (!headers_get(&r->headers, "content-type", &type)) {
-        return true;
+        return looks_like_object(buf_str(&r->body));
     }
     str_split(&type, ';', &media);
     media = str_trim(media);

@@ -89,6 +89,13 @@ void loader_each_generation(struct loader *l,
     pthread_mutex_unlock(&l->lock);
 }
 
+void loader_live(struct loader *l, struct history_totals *out) {
+    pthread_mutex_lock(&l->lock);
+    history_sweep(&l->history, load_active_id(l));
+    history_live_totals(&l->history, out);
+    pthread_mutex_unlock(&l->lock);
+}
+
 bool loader_last_refused(struct loader *l,
                          void (*fn)(void *ctx, const struct refused_load *refused), void *ctx) {
     pthread_mutex_lock(&l->lock);
@@ -138,6 +145,12 @@ struct generation *loader_current(struct loader *l) {
 void loader_close(struct loader *l) {
     publish_lock(l);
     l->closed = true;
+    publish_unlock(l);
+}
+
+void loader_open(struct loader *l) {
+    publish_lock(l);
+    l->closed = false;
     publish_unlock(l);
 }
 

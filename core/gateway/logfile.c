@@ -7,11 +7,13 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/thread.h"
 
 #define SLICE 4096             /* PIPE_BUF */
@@ -27,6 +29,13 @@ struct logfile {
     struct buf waiting; /* lines not yet taken by the thread */
     struct buf writing; /* the thread's own */
     atomic_ulong dropped;
+    logfile_trouble told; /* with ctx; NULL: nobody is */
+    void *ctx;
+    /* The thread's own. */
+    bool torn;               /* the last byte on the file is not the end of a line */
+    bool failing;            /* and it was told */
+    unsigned long told_lost; /* dropped, as it was told last */
+    usec quiet_until;
 };
 
 static unsigned long count_lines(const char *data, size_t n) {
@@ -53,22 +62,69 @@ static bool may_go_on(struct logfile *f) {
     }
 }
 
-static void write_all(struct logfile *f) {
+/* Writes what it can; the bytes that are on the file. Fewer than n: errno says why, 0 = nobody
+ * reads. */
+static size_t put(struct logfile *f, const char *data, size_t n) {
     size_t done = 0;
-    while (done < f->writing.len) {
+    while (done < n) {
         /* A pipe that poll calls writable takes this much at once, whatever its mode. */
-        size_t left = f->writing.len - done;
         bool room = may_go_on(f);
-        ssize_t put = room ? write(f->fd, f->writing.data + done, left < SLICE ? left : SLICE) : -1;
-        if (put > 0) {
-            done += (size_t)put;
+        ssize_t some = room ? write(f->fd, data + done, n - done < SLICE ? n - done : SLICE) : -1;
+        if (some > 0) {
+            done += (size_t)some;
         } else if (!room || (errno != EAGAIN && errno != EINTR)) {
-            unsigned long lost = count_lines(f->writing.data + done, f->writing.len - done);
-            atomic_fetch_add(&f->dropped, lost);
+            errno = room ? errno : 0;
             break;
         }
     }
-    buf_clear(&f->writing);
+    return done;
+}
+
+static void tell(struct logfile *f, const char *words) {
+    f->quiet_until = clock_now() + LOG_TROUBLE_PERIOD;
+    if (f->told) {
+        f->told(f->ctx, words);
+    }
+}
+
+static void tell_failing(struct logfile *f, int why) {
+    char words[128];
+    if (!f->failing && clock_now() >= f->quiet_until) {
+        f->failing = true;
+        snprintf(words, sizeof(words), "cannot be written: %s; lines are dropped and counted",
+                 why ? strerror(why) : "nobody reads it");
+        tell(f, words);
+    }
+}
+
+static void tell_losses(struct logfile *f) {
+    unsigned long dropped = atomic_load(&f->dropped), lost = dropped - f->told_lost;
+    char words[128];
+    if (lost && (f->failing || clock_now() >= f->quiet_until)) {
+        f->failing = false;
+        f->told_lost = dropped;
+        snprintf(words, sizeof(words), "is written again; %lu line%s lost", lost,
+                 lost == 1 ? " was" : "s were");
+        tell(f, words);
+    }
+}
+
+static void write_all(struct logfile *f) {
+    struct buf *b = &f->writing;
+    size_t done = 0;
+    if (!f->torn || put(f, "\n", 1) == 1) {
+        f->torn = false;
+        done = put(f, b->data, b->len);
+    }
+    int why = errno;
+    f->torn = f->torn || (done > 0 && b->data[done - 1] != '\n');
+    if (done < b->len) {
+        atomic_fetch_add(&f->dropped, count_lines(b->data + done, b->len - done));
+        tell_failing(f, why);
+    } else {
+        tell_losses(f);
+    }
+    buf_clear(b);
 }
 
 static void *writer(void *arg) {
@@ -128,6 +184,11 @@ struct logfile *logfile_open(const char *where, struct err *err) {
         return NULL;
     }
     return f;
+}
+
+void logfile_tell(struct logfile *f, logfile_trouble told, void *ctx) {
+    f->told = told;
+    f->ctx = ctx;
 }
 
 void logfile_close(struct logfile *f) {

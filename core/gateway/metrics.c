@@ -7,6 +7,7 @@
 #include "base/map.h"
 
 #define MAX_BOUNDS 14
+#define LATEST 4
 
 static const double SECONDS[] = {0.01, 0.02, 0.04, 0.08,  0.16,  0.32,  0.64,
                                  1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92};
@@ -31,9 +32,13 @@ static const struct family FAMILIES[METRIC_COUNT] = {
                              "Lua instructions and library steps that policies took.", NULL},
     [METRIC_DEFAULT_PLANS] = {"moongate_default_plans_total",
                               "Requests that the default plan answered.", NULL},
+    [METRIC_TLS_FAILED] = {"moongate_tls_handshakes_failed_total",
+                           "TLS handshakes of clients that failed, by reason.", NULL},
     [METRIC_REFUSED] = {"moongate_refused_total", "Requests refused before a route was found.",
                         NULL},
     [METRIC_CONNECTIONS] = {"moongate_connections_total", "Client connections accepted.", NULL},
+    [METRIC_EVICTED] = {"moongate_connections_evicted_total",
+                        "Idle client connections closed to make room for new ones.", NULL},
     [METRIC_POLICY] = {"moongate_custom", "Counted by a policy.", NULL},
     [METRIC_DURATION] = {"gen_ai_server_request_duration_seconds",
                          "Time one attempt at a provider took.", SECONDS},
@@ -45,7 +50,8 @@ static const struct family FAMILIES[METRIC_COUNT] = {
 };
 
 struct series {
-    double value; /* of a counter; the sum of a histogram */
+    struct str labels; /* the map's own copy; series are never taken away */
+    double value;      /* of a counter; the sum of a histogram */
     unsigned long count;
     unsigned long buckets[MAX_BOUNDS];
 };
@@ -53,7 +59,11 @@ struct series {
 struct metrics {
     pthread_mutex_t lock;
     struct map *series[METRIC_COUNT];
+    /* Series that were counted lately: a request's are mostly those of the one before, and
+     * comparing a text is quicker than hashing it. */
+    struct series *latest[METRIC_COUNT][LATEST];
     unsigned long dropped;
+    struct buf labels; /* of the worker's own thread */
 };
 
 struct metrics *metrics_new(void) {
@@ -62,6 +72,7 @@ struct metrics *metrics_new(void) {
         return NULL;
     }
     pthread_mutex_init(&m->lock, NULL);
+    buf_init(&m->labels, MAX_LABELS);
     for (int i = 0; i < METRIC_COUNT; i++) {
         m->series[i] = map_new(MAX_SERIES);
         if (!m->series[i]) {
@@ -89,8 +100,14 @@ void metrics_free(struct metrics *m) {
     for (int i = 0; i < METRIC_COUNT; i++) {
         free_series(m->series[i]);
     }
+    buf_release(&m->labels);
     pthread_mutex_destroy(&m->lock);
     free(m);
+}
+
+struct buf *metrics_labels(struct metrics *m) {
+    buf_clear(&m->labels);
+    return &m->labels;
 }
 
 static struct series *series_get(struct map *map, struct str labels) {
@@ -103,7 +120,18 @@ static struct series *series_get(struct map *map, struct str labels) {
         free(s);
         s = NULL;
     }
+    if (s) {
+        s->labels = map_key(map, labels);
+    }
     return s;
+}
+
+static struct series *latest_get(struct metrics *m, enum metric metric, struct str labels) {
+    struct series **latest = &m->latest[metric][labels.n % LATEST];
+    if (!*latest || !str_eq((*latest)->labels, labels)) {
+        *latest = series_get(m->series[metric], labels);
+    }
+    return *latest;
 }
 
 static void observe(struct series *s, const double *bounds, double value) {
@@ -116,7 +144,7 @@ static void observe(struct series *s, const double *bounds, double value) {
 
 void metrics_add(struct metrics *m, enum metric metric, const char *labels, double by) {
     pthread_mutex_lock(&m->lock);
-    struct series *s = series_get(m->series[metric], str_of(labels));
+    struct series *s = latest_get(m, metric, str_of(labels));
     if (s) {
         observe(s, FAMILIES[metric].bounds, by);
     } else {
@@ -137,19 +165,38 @@ void metrics_add_policy(struct metrics *m, struct str name, const char *labels, 
 
 #define MAX_LABEL_VALUE 128
 
+static bool is_plain(struct str value) {
+    bool special = false;
+    for (size_t i = 0; i < value.n; i++) {
+        unsigned char c = (unsigned char)value.p[i];
+        special |= c < 0x20 || c == 0x7f || c == '"' || c == '\\';
+    }
+    return !special;
+}
+
+/* `out` has room for twice the value. */
+static size_t escape(struct str value, char *out) {
+    size_t n = 0;
+    for (size_t i = 0; i < value.n; i++) {
+        unsigned char c = (unsigned char)value.p[i];
+        if (c == '"' || c == '\\') {
+            out[n++] = '\\';
+        }
+        out[n++] = c < 0x20 || c == 0x7f ? '?' : (char)c;
+    }
+    return n;
+}
+
 /* No formatted printing here: it runs a dozen times a request. */
 void metrics_label(struct buf *labels, const char *name, struct str value) {
     char text[2 * MAX_LABEL_VALUE];
-    size_t before = labels->len, n = 0;
-    for (size_t i = 0; i < value.n && i < MAX_LABEL_VALUE; i++) {
-        unsigned char c = (unsigned char)value.p[i];
-        if (c == '"' || c == '\\') {
-            text[n++] = '\\';
-        }
-        text[n++] = c < 0x20 || c == 0x7f ? '?' : (char)c;
+    size_t before = labels->len, n = value.n < MAX_LABEL_VALUE ? value.n : MAX_LABEL_VALUE;
+    struct str shown = str_make(value.p, n);
+    if (!is_plain(shown)) {
+        shown = str_make(text, escape(shown, text));
     }
     if ((before && buf_addc(labels, ',')) || buf_adds(labels, name) || buf_adds(labels, "=\"") ||
-        buf_add(labels, text, n) || buf_addc(labels, '"')) {
+        buf_add_str(labels, shown) || buf_addc(labels, '"')) {
         buf_truncate(labels, before);
     }
 }

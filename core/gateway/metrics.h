@@ -21,6 +21,8 @@ enum metric {
     METRIC_DEFAULT_PLANS,   /* moongate_default_plans_total{route} */
     METRIC_REFUSED,         /* moongate_refused_total{status}: before a route was found */
     METRIC_CONNECTIONS,     /* moongate_connections_total{} */
+    METRIC_EVICTED,         /* moongate_connections_evicted_total{} */
+    METRIC_TLS_FAILED,      /* moongate_tls_handshakes_failed_total{reason} */
     METRIC_POLICY, /* moongate_custom_NAME_total{…}: what policies count; see metrics_add_policy */
     METRIC_DURATION,    /* gen_ai_server_request_duration_seconds{…} histogram: one attempt */
     METRIC_FIRST_TOKEN, /* gen_ai_server_time_to_first_token_seconds{…} histogram */
@@ -42,6 +44,10 @@ void metrics_add(struct metrics *m, enum metric metric, const char *labels, doub
 
 /* Counts for a policy: the family is moongate_custom_NAME_total; name is of [a-z0-9_]. */
 void metrics_add_policy(struct metrics *m, struct str name, const char *labels, double by);
+
+/* An empty buf for labels, of which there is one: it is good until it is asked for again. Of the
+ * worker's own thread. */
+struct buf *metrics_labels(struct metrics *m);
 
 /* Appends `name="value"` (escaped, cut short when needed) to labels, a buf of at most MAX_LABELS.
  */

@@ -249,7 +249,7 @@ void relay_begin(struct exchange *x, struct attempt *a) {
         }
     } else {
         conn_body(x->conn, a->held.data, a->held.len);
-        buf_clear(&a->held);
+        buf_release(&a->held); /* up to MAX_PLAIN_BODY, and nothing is held any more */
     }
     if (!a->transfer) {
         struct transfer_result result = {.outcome = a->done ? a->done_outcome : OUTCOME_OK};

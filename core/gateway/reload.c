@@ -150,7 +150,7 @@ static void check_next(struct loader *l, const struct load_job *job, struct gene
 }
 
 /* Writes what is to be kept, and copies it for the loader. On -1 nothing has changed. */
-static int keep_overlay(const struct load_job *job, const struct config *config,
+static int keep_overlay(struct loader *l, const struct load_job *job, const struct config *config,
                         struct overlay *overlay) {
     struct err err;
     if (!job->overlay) {
@@ -161,6 +161,7 @@ static int keep_overlay(const struct load_job *job, const struct config *config,
     } else if (!config->state_dir || overlay_write(overlay, config->state_dir, &err) == 0) {
         return 0;
     } else {
+        atomic_fetch_add(&l->overlay_failures, 1);
         overlay_release(overlay);
     }
     diags_error(job->diags, config->state_dir ? config->state_dir : config->file, 0,
@@ -195,7 +196,7 @@ static enum load_result go(struct loader *l, struct load_job *job, struct genera
         loader_discard(next, workers);
         return LOAD_REFUSED;
     }
-    if (keep_overlay(job, generation_config(next), &overlay)) {
+    if (keep_overlay(l, job, generation_config(next), &overlay)) {
         history_abandon(&note);
         loader_discard(next, workers);
         return LOAD_FAILED;
@@ -239,7 +240,7 @@ bool load_is_open(struct loader *l, struct diags *diags) {
     if (!l->closed && atomic_load(&l->gateway->current)) {
         return true;
     }
-    diags_error(diags, l->config_file, 0, "the gateway is being stopped");
+    diags_error(diags, l->config_file, 0, "the gateway is being stopped or replaced");
     return false;
 }
 

@@ -59,7 +59,7 @@ struct loader {
      * there was such a worker. NULL: workers have threads of their own. */
     bool (*settle)(void *ctx);
     void *settle_ctx;
-    bool closed;          /* under `one`: the gateway stops, nothing is loaded any more */
+    bool closed;          /* under `one`: the gateway stops or is handed over, nothing is loaded */
     pthread_mutex_t one;  /* held for a load */
     pthread_mutex_t lock; /* what follows */
     pthread_cond_t let_go;
@@ -70,7 +70,8 @@ struct loader {
     struct history history;
     struct refused_load refused; /* at 0: none since the last load that was applied */
     struct audit audit;
-    _Atomic usec loaded_at; /* wall time of the last load that was applied */
+    atomic_ulong overlay_failures; /* settings that could not be kept on the disk */
+    _Atomic usec loaded_at;        /* wall time of the last load that was applied */
 };
 
 int loader_init(struct loader *l, struct gateway *g, const char *config_file,
@@ -108,6 +109,8 @@ int loader_check(struct loader *l, struct diags *diags);
 void loader_each_generation(struct loader *l,
                             void (*fn)(void *ctx, const struct generation_record *record),
                             void *ctx);
+/* What is in memory of all generations, after letting go of those that nobody uses. */
+void loader_live(struct loader *l, struct history_totals *out);
 /* Calls fn once and returns true when a load was refused since the last one that was applied. Under
  * a lock, like above. */
 bool loader_last_refused(struct loader *l,
@@ -123,6 +126,8 @@ void loader_audit(struct loader *l, const struct audit_entry *entry);
 struct generation *loader_current(struct loader *l);
 /* Waits for a load that is under way; later ones are refused, until the next first publishing. */
 void loader_close(struct loader *l);
+/* Loads are allowed again. */
+void loader_open(struct loader *l);
 /* Workers that run elsewhere must have let go: at the end. Frees the current generation's last
  * reference and forgets all others. */
 void loader_finish(struct loader *l);

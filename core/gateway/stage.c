@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "gateway/reload_parts.h"
+#include "upstream/transport.h"
 
 static struct snapshot *read_files(struct loader *l, struct diags *diags) {
     struct err err;
@@ -75,6 +76,25 @@ static int put_overlay(struct loader *l, const struct stage_plan *plan, struct s
     return 0;
 }
 
+/* Whoever needs libcurl gets it loaded now, and not while requests wait. */
+static void load_libcurl(const struct config *config, struct snapshot *snapshot,
+                         struct diags *diags) {
+    char path[PATH_MAX];
+    struct err err;
+    for (size_t i = 0; i < config->n_providers; i++) {
+        const struct config_provider *p = &config->providers[i];
+        bool own =
+            !p->proxy && p->transport == TRANSPORT_AUTO && native_transport_speaks(p->base_url);
+        if (!own && curl_transport_check(&err) != 0) {
+            snprintf(path, sizeof(path), "providers.%s", p->name);
+            diags_error(
+                diags, config->file, config_line(snapshot, path),
+                "%s: this provider can only be reached through libcurl, which is missing: %s", path,
+                err.text);
+        }
+    }
+}
+
 static void run_tests(struct loader *l, struct snapshot *snapshot, const struct config *config,
                       struct diags *diags) {
     if (!l->run_tests) {
@@ -97,6 +117,7 @@ static struct generation *stage_config(struct loader *l, const struct stage_plan
     if (config->reload_tests) {
         snapshot_mix_tests(snapshot); /* an edited test is a change */
     }
+    load_libcurl(config, snapshot, diags);
     if (put_overlay(l, plan, snapshot, config, diags)) {
         return NULL;
     }

@@ -2,6 +2,7 @@
 #include "gateway/worker.h"
 
 #include <event2/event.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -12,16 +13,18 @@
 #include "gateway/route.h"
 #include "upstream/outbound.h"
 
-#define IDLE_UPSTREAM_CONNECTIONS 512 /* kept per worker */
-
 struct client {
     struct worker *worker;
     struct conn *conn;
     struct client *next, *prev;
 };
 
+bool worker_done(const struct worker *w) {
+    return w->stopping && !w->clients && !w->n_draining;
+}
+
 static void end_if_empty(struct worker *w) {
-    if (!w->stopping || w->clients) {
+    if (!worker_done(w)) {
         return;
     }
     if (!w->attached) {
@@ -58,10 +61,9 @@ static void on_closed(void *ctx, struct conn *conn) {
     struct worker *w = client->worker;
     (void)conn;
     *(client->prev ? &client->prev->next : &w->clients) = client->next;
-    if (client->next) {
-        client->next->prev = client->prev;
-    }
+    *(client->next ? &client->next->prev : &w->oldest) = client->prev;
     atomic_fetch_sub(&w->n_clients, 1);
+    atomic_fetch_sub(&w->gateway->n_clients, 1);
     free(client);
     end_if_empty(w);
 }
@@ -83,35 +85,78 @@ static int on_head(void *ctx, const struct http_head *head, const struct headers
     return worker_judge_head(client->worker, head, headers);
 }
 
+static void on_tls_failed(void *ctx, const char *peer, const char *reason, const char *why) {
+    const struct client *client = ctx;
+    struct worker *w = client->worker;
+    char labels[48];
+    snprintf(labels, sizeof(labels), "reason=\"%s\"", reason);
+    metrics_add(w->metrics, METRIC_TLS_FAILED, labels, 1);
+    log_debug(&w->gateway->log, "TLS handshake with %s failed: %s", peer, why);
+}
+
 static const struct conn_ops CONN_OPS = {.request = on_request,
                                          .head = on_head,
                                          .refuse = on_refuse,
+                                         .tls_failed = on_tls_failed,
                                          .gone = worker_client_gone,
                                          .drained = worker_client_drained,
                                          .closed = on_closed};
 
+/* Of the connections that are here longest, one that waits for a request gives way. */
+static bool evict_idle(struct worker *w) {
+    struct client *c = w->oldest;
+    for (int i = 0; c && i < EVICTION_LOOK; i++, c = c->prev) {
+        if (conn_idle(c->conn)) {
+            metrics_add(w->metrics, METRIC_EVICTED, "", 1);
+            conn_kill(c->conn);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Workers that look at the same time may let in one more each. */
+static bool has_room(struct worker *w) {
+    return atomic_load(&w->gateway->n_clients) < w->max_clients || evict_idle(w);
+}
+
+static void list_client(struct worker *w, struct client *client) {
+    client->worker = w;
+    client->next = w->clients;
+    *(client->next ? &client->next->prev : &w->oldest) = client;
+    w->clients = client;
+    atomic_fetch_add(&w->n_clients, 1);
+    atomic_fetch_add(&w->gateway->n_clients, 1);
+}
+
+/* Certificates are the current generation's, whatever the listener began with. */
+static void open_conn(struct client *client, const struct worker_door *door, int fd) {
+    struct worker *w = client->worker;
+    const struct config *c = generation_config(worker_generation(w));
+    struct tls_server *tls = c->listen_tls[door->address];
+    client->conn = conn_new(w->base, fd, &CONN_OPS, client, &w->limits);
+    if (!client->conn) {
+        on_closed(client, NULL);
+    } else if (tls && conn_start_tls(client->conn, tls) != 0) {
+        conn_kill(client->conn);
+    } else if (w->stopping) {
+        conn_drain(client->conn, w->drain_grace);
+    }
+}
+
 static void on_accept(void *ctx, int fd) {
-    struct worker *w = ctx;
-    bool room = atomic_load(&w->n_clients) < MAX_CONNECTIONS && !atomic_load(&w->gateway->draining);
-    struct client *client = room ? calloc(1, sizeof(*client)) : NULL;
+    const struct worker_door *door = ctx;
+    struct worker *w = door->worker;
+    worker_generation(w); /* limits as they are now */
+    struct client *client = has_room(w) ? calloc(1, sizeof(*client)) : NULL;
     if (!client) {
         metrics_add(w->metrics, METRIC_REFUSED, "status=\"connection\"", 1);
         close(fd);
         return;
     }
-    client->worker = w;
-    client->next = w->clients;
-    if (client->next) {
-        client->next->prev = client;
-    }
-    w->clients = client;
-    atomic_fetch_add(&w->n_clients, 1);
+    list_client(w, client);
     metrics_add(w->metrics, METRIC_CONNECTIONS, "", 1);
-    worker_generation(w); /* limits as they are now */
-    client->conn = conn_new(w->base, fd, &CONN_OPS, client, &w->limits);
-    if (!client->conn) {
-        on_closed(client, NULL);
-    }
+    open_conn(client, door, fd);
 }
 
 static void on_turn(evutil_socket_t fd, short what, void *arg) {
@@ -173,7 +218,10 @@ static void take_limits(struct worker *w, const struct config *c) {
                                      .header_time = c->header_time,
                                      .body_time = c->body_time,
                                      .idle_time = c->idle_time,
-                                     .write_time = c->write_time};
+                                     .write_time = c->write_time,
+                                     .pool = &w->gateway->memory};
+    w->max_clients = room_for(&w->gateway->room, c);
+    atomic_store(&w->gateway->memory.max, c->memory);
 }
 
 struct generation *worker_generation(struct worker *w) {
@@ -200,30 +248,52 @@ static void on_swap(struct mail *mail) {
     w->swapped(w->swapped_ctx);
 }
 
-static void each_conn(struct worker *w, void (*fn)(struct conn *conn)) {
+static void drain_clients(struct worker *w, usec grace) {
     struct client *next;
     for (struct client *c = w->clients; c; c = next) {
         next = c->next;
-        fn(c->conn);
+        conn_drain(c->conn, grace);
     }
+}
+
+static void kill_clients(struct worker *w) {
+    while (w->clients) {
+        conn_kill(w->clients->conn);
+    }
+}
+
+static void on_listener_drained(void *ctx) {
+    const struct worker_door *door = ctx;
+    struct worker *w = door->worker;
+    w->n_draining--;
+    end_if_empty(w);
 }
 
 static void on_stop(struct mail *mail) {
     struct worker *w = of_mail(mail, offsetof(struct worker, stop_mail));
     w->stopping = true;
+    w->n_draining = w->n_listeners;
+    drain_clients(w, w->drain_grace);
     for (size_t i = 0; i < w->n_listeners; i++) {
-        listener_stop(w->listeners[i]);
+        listener_drain(w->listeners[i], on_listener_drained);
     }
-    each_conn(w, conn_drain);
     end_if_empty(w);
 }
 
 static void on_kill(struct mail *mail) {
     struct worker *w = of_mail(mail, offsetof(struct worker, kill_mail));
+    for (size_t i = 0; i < w->n_listeners; i++) {
+        listener_stop(w->listeners[i]);
+    }
+    w->n_draining = 0;
     while (w->exchanges) {
         exchange_kill(w->exchanges);
     }
-    each_conn(w, w->killed ? conn_kill : conn_drain); /* the first time what was written goes out */
+    if (w->killed) {
+        kill_clients(w);
+    } else {
+        drain_clients(w, 0); /* what was written goes out */
+    }
     w->killed = true;
     end_if_empty(w);
 }
@@ -253,16 +323,24 @@ int worker_init(struct worker *w, struct gateway *g, size_t index, struct event_
         return err_set(err, "worker %zu: out of memory", index);
     }
     if (!w->transport) {
-        w->transport = transport_new(w->base, IDLE_UPSTREAM_CONNECTIONS, err);
+        w->transport = transport_new(w->base, g->room.idle, err);
     }
     return w->transport ? 0 : -1;
 }
 
-int worker_listen(struct worker *w, int fd) {
-    struct listener *l = listener_new(w->base, fd, on_accept, w);
+int worker_listen(struct worker *w, size_t address, int fd) {
+    struct worker_door *door = &w->doors[address];
+    *door = (struct worker_door){w, address};
+    struct listener *l = listener_new(w->base, fd, on_accept, door);
     if (!l) {
         return -1;
     }
+    struct listener **grown = realloc(w->listeners, (w->n_listeners + 1) * sizeof(*grown));
+    if (!grown) {
+        listener_free(l);
+        return -1;
+    }
+    w->listeners = grown;
     w->listeners[w->n_listeners++] = l;
     return 0;
 }
@@ -291,6 +369,9 @@ void worker_release(struct worker *w) {
     for (size_t i = 0; i < w->n_listeners; i++) {
         listener_free(w->listeners[i]);
     }
+    free(w->listeners);
+    w->listeners = NULL;
+    w->n_listeners = 0;
     if (w->generation) {
         worker_generation(w); /* a reload may have come after its loop ended */
         lane_retire(generation_lane(w->generation, w->index));

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/count.h"
 #include "base/hash.h"
 #include "base/timers.h"
 #include "gateway/gateway.h"
@@ -23,6 +24,12 @@ struct event;
 struct event_base;
 struct client;
 struct attempt;
+
+/* One of a worker's listeners: what it accepts with. */
+struct worker_door {
+    struct worker *worker;
+    size_t address;           /* its place in the configuration's `listen`, whose TLS it speaks */
+};
 
 struct worker {
     struct gateway *gateway;
@@ -39,12 +46,14 @@ struct worker {
     bool by_hand; /* its owner runs the timers by a clock of its own (a simulated gateway) */
     struct metrics *metrics;
     struct rng rng;
-    struct listener *listeners[MAX_LISTENERS];
-    size_t n_listeners;
-    struct client *clients; /* list of open client connections */
+    struct listener **listeners;             /* owned; set before the thread starts */
+    size_t n_listeners, n_draining;          /* those that still take what waits, once it stops */
+    struct worker_door doors[MAX_LISTENERS]; /* one for each of the configuration's addresses */
+    struct client *clients, *oldest;         /* list of open client connections, the newest first */
     atomic_size_t n_clients;
     struct exchange *exchanges; /* list of requests under way */
     atomic_size_t n_exchanges;
+    atomic_size_t n_attempts; /* theirs, and leftovers */
     struct exchange *ready,
         **ready_tail; /* whose policy can go on; run by `turn` in the same iteration of the loop */
     struct event *turn;
@@ -52,12 +61,15 @@ struct worker {
     struct generation
         *generation; /* the last one seen; its lane is retired when a newer one is taken */
     struct conn_limits limits; /* of the current generation */
+    size_t max_clients;        /* likewise; of all workers */
     struct mail stop_mail;     /* no new connections, the loop ends when the last one is gone */
     struct mail
         kill_mail; /* cuts what is left with an error event; the second time closes what is left */
-    struct mail swap_mail;      /* take the current generation, let go of the one before */
-    bool stopping;              /* takes no more connections; the loop ends with the last one */
-    bool killed;                /* kill_mail came once: answers were cut, connections drain */
+    struct mail swap_mail; /* take the current generation, let go of the one before */
+    usec
+        drain_grace; /* how long clients that may send again are waited for; set before stop_mail */
+    bool stopping;   /* takes no new connections; the loop ends with the last one */
+    bool killed;     /* kill_mail came once: answers were cut, connections drain */
     void (*swapped)(void *ctx); /* tells the control thread that the old generation takes no more
                                    requests here; set around a swap */
     void *swapped_ctx;
@@ -68,9 +80,14 @@ struct worker {
  * -1 worker_release still frees what was made. */
 int worker_init(struct worker *w, struct gateway *g, size_t index, struct event_base *base,
                 struct transport *transport, struct err *err);
-int worker_listen(struct worker *w, int fd); /* fd is taken; before worker_start. -1: memory */
+/* fd is taken, and is one of the configuration's `address`th, whose TLS it gets; before
+ * worker_start. -1: memory */
+int worker_listen(struct worker *w, size_t address, int fd);
 int worker_start(struct worker *w, struct err *err); /* starts the thread */
 void worker_release(struct worker *w);               /* after its thread ended */
+
+/* Has a worker that was told to stop nothing left? For the thread that runs its loop. */
+bool worker_done(const struct worker *w);
 
 /* Takes the generation that is current now and retires the one before. Called for each new request
  * too, so a swap is seen at once. */

@@ -32,6 +32,7 @@ void conn_shut(struct conn *c) {
     event_del(&c->writable);
     event_del(&c->turn);
     event_del(&c->timer);
+    conn_drop_tls(c);
     if (!c->fed) {
         close(c->fd);
     }
@@ -45,6 +46,9 @@ void conn_enter(struct conn *c) {
 /* Reading stops while enough input is buffered behind an answer. */
 static void watch_input(struct conn *c) {
     bool want = conn_wants_input(c);
+    if (want && conn_input_waits(c)) {
+        event_active(&c->readable, EV_READ, 0);
+    }
     if (want == c->reading || c->fed) {
         return;
     }
@@ -89,16 +93,17 @@ void conn_begin_closing(struct conn *c) {
 static void begin_lingering(struct conn *c) {
     c->state = CONN_LINGERING;
     c->phase_since = clock_now();
-    if (c->fed || (!c->reset && (c->eof || shutdown(c->fd, SHUT_WR) != 0))) {
+    if (c->fed || (!c->reset && (c->eof || conn_say_end(c) != 0))) {
         conn_shut(c);
     }
 }
 
 static void next_request(struct conn *c) {
-    if (!c->keep_alive || c->draining || c->eof) {
+    if (!c->keep_alive || c->eof || (c->draining && c->drain_grace <= 0)) {
         conn_begin_closing(c);
         return;
     }
+    c->drain_until = clock_now() + c->drain_grace; /* from now on the client may send again */
     if (conn_pending(c) > CLIENT_BUFFER_LOW) {
         return; /* a client that sends requests and reads no answers has to wait */
     }
@@ -114,7 +119,8 @@ void conn_advance(struct conn *c) {
     if (c->dead) {
         return;
     }
-    if (c->state == CONN_READ_HEAD && c->draining && !c->head_started) {
+    if (c->state == CONN_READ_HEAD && !c->head_started && conn_drained_out(c) &&
+        !conn_has_arrived(c)) {
         conn_begin_closing(c);
     }
     if (c->state == CONN_ANSWERED) {
@@ -198,6 +204,7 @@ struct conn *conn_new(struct event_base *base, int fd, const struct conn_ops *op
     c->timer_at = USEC_NEVER;
     buf_init(&c->in, MAX_HEADER_BYTES + CONN_READ_SIZE);
     buf_init(&c->out, MAX_CONN_OUTPUT);
+    buf_share(&c->out, limits->pool, POOL_OUTPUT);
     if (assign_events(c) != 0) {
         dispose(fd);
         free(c);
@@ -223,13 +230,18 @@ void conn_kill(struct conn *c) {
     }
 }
 
-void conn_drain(struct conn *c) {
+void conn_drain(struct conn *c, usec grace) {
     c->draining = true;
-    if (conn_idle(c)) {
+    c->drain_grace = grace;
+    c->drain_until = clock_now() + grace;
+    if (grace <= 0 && conn_idle(c) && !conn_has_arrived(c)) {
         conn_kill(c);
-    } else {
-        conn_turn_later(c);
+        return;
     }
+    if (!c->dead) {
+        conn_set_timer(c);
+    }
+    conn_turn_later(c);
 }
 
 bool conn_idle(const struct conn *c) {

@@ -31,10 +31,13 @@
 
 struct event_base;
 struct conn;
+struct tls_server;
 
 struct conn_limits {
     size_t body;                                        /* bytes; more is 413 */
     usec header_time, body_time, idle_time, write_time; /* 0 = none */
+    struct pool *pool; /* of bodies and output; NULL = counted nowhere. A body that finds no room in
+                          it is a 503 */
 };
 
 /* A request as read. Owned by whoever holds it; http_request_free frees it. */
@@ -63,6 +66,9 @@ struct conn_ops {
      * safe to show. */
     void (*refuse)(void *ctx, int status, const char *message, struct headers *headers,
                    struct buf *body);
+    /* A TLS handshake failed, and no request comes: `reason` is "timeout", "closed" (by the peer),
+     * "plain_http" (a refusal of 400 follows) or "failed", `why` is for the log. May be NULL. */
+    void (*tls_failed)(void *ctx, const char *peer, const char *reason, const char *why);
     /* The client of the current request went away, or stalled past write_time, before conn_end: no
      * callback for this request follows and conn_* calls for it are no longer allowed. The
      * connection frees itself after this returns. */
@@ -80,6 +86,11 @@ struct conn_ops {
  * callback. NULL: memory (fd is closed). */
 struct conn *conn_new(struct event_base *base, int fd, const struct conn_ops *ops, void *ctx,
                       const struct conn_limits *limits);
+/* Right after conn_new: the client speaks TLS. The handshake has to be complete within header_time;
+ * all else is as without. An end without close_notify is an end all the same: the client is gone.
+ * -1: memory, and the connection is to be killed. */
+int conn_start_tls(struct conn *conn, struct tls_server *server)
+    __attribute__((warn_unused_result));
 /*
  * With fd -1 the connection has no socket: its owner feeds it, `output` takes what it says, and it
  * keeps no deadlines (a simulated gateway, whose time is not the loop's). Otherwise it is the same.
@@ -90,9 +101,18 @@ struct conn *conn_new(struct event_base *base, int fd, const struct conn_ops *op
 size_t conn_feed(struct conn *conn, const char *data, size_t n);
 void conn_feed_eof(struct conn *conn); /* the client sends no more: it is gone */
 
-/* Shutdown by the owner: an idle connection closes now; one with a request in flight closes after
- * its answer (with Connection: close). */
-void conn_drain(struct conn *conn);
+/*
+ * Shutdown by the owner: the connection takes no request beyond the answer that says Connection:
+ * close, which is the next one whose head is still to come. A client that was promised that it may
+ * send again (RFC 9112 section 9.3: an answer without that field) may have done so already, and
+ * what it sends most often cannot be sent twice; so a connection that is idle, or has its answer's
+ * head out, waits up to `grace` for one more request before it closes, and looks at the socket a
+ * last time then. The grace begins when its answer ends. With grace 0 an idle one on which nothing
+ * waits closes now. May be called again with another grace. Section 9.5 allows to close an idle
+ * connection at any time: a request that crosses the FIN is lost, and a careful client tries it
+ * again.
+ */
+void conn_drain(struct conn *conn, usec grace);
 /* Closes now, whatever is under way; gone is not called, closed is. */
 void conn_kill(struct conn *conn);
 bool conn_idle(const struct conn *conn);
@@ -122,8 +142,8 @@ void conn_abort(struct conn *conn);
  * out. */
 void conn_close_after(struct conn *conn);
 
-bool conn_full(
-    const struct conn *conn); /* more than CLIENT_BUFFER_HIGH waits: stop feeding until drained */
+bool conn_full(const struct conn *conn); /* more than CLIENT_BUFFER_HIGH waits (CLIENT_BUFFER_LOW
+                                           when memory is tight): stop feeding until drained */
 size_t conn_bytes_out(const struct conn *conn); /* of the current answer's body, as given to
                                                    conn_body and not dropped */
 

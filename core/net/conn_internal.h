@@ -11,6 +11,7 @@
 
 #include "base/limits.h"
 #include "net/conn.h"
+#include "net/tls.h"
 
 #define CONN_READ_SIZE KIB(16) /* one recv, by way of the stack */
 
@@ -37,10 +38,13 @@ struct conn {
     const struct conn_limits *limits; /* borrowed */
     int fd;                           /* -1 once dead, and when there is no socket */
     bool fed;                         /* there is no socket */
+    struct tls *tls;                  /* NULL: plain */
+    bool shaking;                     /* the handshake is under way; the state is READ_HEAD */
+    bool read_on; /* the session could not read without writing: see `writable` */
     char peer[64];
 
     struct event readable; /* pending while `reading` */
-    struct event writable; /* pending while `blocked` */
+    struct event writable; /* pending while `blocked`, or while TLS waits to write */
     struct event turn;     /* made active, never added: the end of this turn of the loop */
     struct event timer;    /* pending while timer_at is not USEC_NEVER; may be early, never late */
     usec timer_at;
@@ -48,9 +52,10 @@ struct conn {
     enum conn_state state;
     int depth;     /* of callbacks of ours on the stack: nothing is freed while it is not 0 */
     bool dead;     /* fd closed, events gone; freed as soon as depth is 0 */
-    bool draining; /* no further request is read */
-    bool broken;   /* output could not be kept or sent: to be dropped in the turn */
-    bool eof;      /* the peer has sent its last byte */
+    bool draining; /* the next answer says Connection: close, and is the last */
+    usec drain_grace, drain_until; /* how long a draining one waits for that request */
+    bool broken;                   /* output could not be kept or sent: to be dropped in the turn */
+    bool eof;                      /* the peer has sent its last byte */
     bool reading;
     bool blocked; /* the socket takes no more: EV_WRITE is awaited */
     bool turn_due;
@@ -96,13 +101,28 @@ void conn_lost(struct conn *c); /* the peer is gone, or as good as gone */
 void conn_shut(struct conn *c); /* dead */
 void conn_begin_closing(struct conn *c);
 
+/* Draining, and nobody waits for a further request any more. */
+static inline bool conn_drained_out(const struct conn *c) {
+    return c->draining && clock_now() >= c->drain_until;
+}
+
 /* conn_read.c */
 void conn_on_readable(evutil_socket_t fd, short what, void *arg);
 void conn_begin_head(struct conn *c, usec now);
 void conn_parse(struct conn *c);
+bool conn_has_arrived(const struct conn *c); /* input, in the kernel; EOF is none */
 bool conn_input_blank(const struct conn *c); /* nothing but line ends between requests */
 void conn_refuse(struct conn *c, int status, const char *message);
 bool conn_wants_input(const struct conn *c);
+
+/* conn_io.c. The first two as recv and send, which never wait. */
+ssize_t conn_recv(struct conn *c, void *out, size_t n);
+ssize_t conn_send(struct conn *c, const void *data, size_t n);
+bool conn_input_waits(const struct conn *c); /* bytes are there that no event will tell of */
+int conn_say_end(struct conn *c);            /* no more output: as shutdown */
+void conn_drop_tls(struct conn *c);          /* before the socket is closed */
+bool conn_shake(struct conn *c);             /* true: done, look for input */
+void conn_shake_late(struct conn *c);        /* its deadline passed */
 
 /* conn_write.c */
 void conn_on_writable(evutil_socket_t fd, short what, void *arg);

@@ -8,10 +8,10 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 
 #define READS_PER_TURN 4 /* then others have their turn */
-#define BODY_READ_SIZE KIB(64)
+#define BODY_READ_SIZE KIB(128)
+#define BODY_AHEAD KIB(256) /* of a body of known length that has room before it has come */
 #define REFUSAL_FIELDS 16
 #define REFUSAL_HEADER_BYTES KIB(4)
 #define REFUSAL_BODY KIB(16)
@@ -50,6 +50,11 @@ bool conn_input_blank(const struct conn *c) {
     return true;
 }
 
+bool conn_has_arrived(const struct conn *c) {
+    char first;
+    return !c->fed && recv(c->fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 void conn_refuse(struct conn *c, int status, const char *message) {
     struct headers headers;
     struct buf body;
@@ -86,6 +91,8 @@ static int keep_request_line(struct http_request *r, const struct http_head *hea
     return 0;
 }
 
+static const char NO_MEMORY[] = "the gateway has no memory for this body now; try again soon";
+
 static void deliver(struct conn *c) {
     struct http_request *r = c->req;
     c->req = NULL;
@@ -108,6 +115,11 @@ static int judge_head(struct conn *c, const struct http_head *head, struct err *
         err_set(err, "the body is larger than %zu bytes", c->limits->body);
         return -413;
     }
+    if (head->body == HTTP_BODY_LENGTH &&
+        !pool_has(c->limits->pool, (size_t)head->content_length, POOL_INTAKE)) {
+        err_set(err, "%s", NO_MEMORY);
+        return -503;
+    }
     int status = c->ops->head ? c->ops->head(c->ctx, head, &c->req->headers) : 0;
     if (status < 400) {
         return 0;
@@ -121,6 +133,7 @@ static void begin_body(struct conn *c, const struct http_head *head) {
     bool known = head->body == HTTP_BODY_LENGTH;
     /* A body of known length gets a buffer that grows to that and no further. */
     buf_init(&r->body, known ? (size_t)head->content_length : c->limits->body);
+    buf_share(&r->body, c->limits->pool, POOL_INTAKE);
     c->body = head->body;
     c->body_left = head->content_length;
     http_chunks_init(&c->chunks);
@@ -207,11 +220,14 @@ static bool parse_body(struct conn *c) {
     struct err err;
     size_t used = 0;
     int r;
-    err_set(&err, "memory is short");
     if (c->body == HTTP_BODY_CHUNKED) {
         r = http_chunks_read(&c->chunks, c->in.data, c->in.len, &used, &c->req->body, &err);
     } else {
         r = take_known(c, &used);
+    }
+    if (r == -500) {
+        r = -503;
+        err_set(&err, "%s", NO_MEMORY);
     }
     c->req->wire_bytes += used;
     buf_consume(&c->in, used);
@@ -258,11 +274,15 @@ static size_t received(struct conn *c, ssize_t n) {
 static bool read_to_body(struct conn *c) {
     struct buf *body = &c->req->body;
     size_t want = c->body_left < BODY_READ_SIZE ? (size_t)c->body_left : BODY_READ_SIZE;
-    if (buf_reserve(body, want) != BUF_OK) {
-        conn_refuse(c, 500, "memory is short");
+    size_t ahead = c->body_left < BODY_AHEAD ? (size_t)c->body_left : BODY_AHEAD;
+    if (body->len == 0) {
+        ahead = want; /* who has sent nothing yet claims less of what all share */
+    }
+    if (body->cap - body->len < want && buf_reserve(body, ahead) != BUF_OK) {
+        conn_refuse(c, 503, NO_MEMORY);
         return false;
     }
-    size_t n = received(c, recv(c->fd, body->data + body->len, want, MSG_DONTWAIT));
+    size_t n = received(c, conn_recv(c, body->data + body->len, want));
     if (n == 0) {
         return false;
     }
@@ -272,25 +292,26 @@ static bool read_to_body(struct conn *c) {
     c->req->wire_bytes += n;
     if (c->body_left == 0) {
         deliver(c);
+        return conn_input_waits(c); /* the loop tells of what else is pipelined behind it */
     }
-    return n == want;
+    return n == want || conn_input_waits(c);
 }
 
 static bool read_to_input(struct conn *c) {
     char scratch[CONN_READ_SIZE];
-    size_t n = received(c, recv(c->fd, scratch, sizeof(scratch), MSG_DONTWAIT));
+    size_t n = received(c, conn_recv(c, scratch, sizeof(scratch)));
     if (n == 0) {
         return false;
     }
     if (c->state >= CONN_CLOSING) {
-        return n == sizeof(scratch);
+        return n == sizeof(scratch) || conn_input_waits(c);
     }
     if (buf_add(&c->in, scratch, n) != BUF_OK) {
         conn_lost(c);
         return false;
     }
     conn_parse(c);
-    return n == sizeof(scratch);
+    return n == sizeof(scratch) || conn_input_waits(c);
 }
 
 /* One read's worth, as read_to_input takes it. */
@@ -330,7 +351,7 @@ void conn_on_readable(evutil_socket_t fd, short what, void *arg) {
     (void)fd;
     (void)what;
     conn_enter(c);
-    bool more = true;
+    bool more = !c->shaking || conn_shake(c);
     for (int i = 0; i < READS_PER_TURN && more && !c->dead && conn_wants_input(c); i++) {
         if (c->state == CONN_READ_BODY && c->body == HTTP_BODY_LENGTH && c->in.len == 0) {
             more = read_to_body(c);

@@ -33,7 +33,11 @@ static usec stall_deadline(const struct conn *c) {
 }
 
 static usec head_deadline(const struct conn *c) {
-    return after(c->phase_since, c->head_started ? c->limits->header_time : c->limits->idle_time);
+    if (c->head_started || c->shaking) {
+        return after(c->phase_since, c->limits->header_time);
+    }
+    usec idle = after(c->phase_since, c->limits->idle_time);
+    return c->draining ? sooner(idle, c->drain_until) : idle;
 }
 
 /* When the body must be whole, or when what has come would be too little. */
@@ -90,13 +94,23 @@ static void reset_when_sent(struct conn *c, usec now) {
     conn_shut(c);
 }
 
+/* What has come meanwhile is served: this thread may be behind, not the client. */
+static void end_idle(struct conn *c) {
+    conn_on_readable(c->fd, EV_READ, c);
+    if (!c->dead && c->state == CONN_READ_HEAD && !c->head_started) {
+        conn_shut(c);
+    }
+}
+
 static void check_state(struct conn *c, usec now) {
     switch (c->state) {
     case CONN_READ_HEAD:
-        if (now >= head_deadline(c) && c->head_started) {
+        if (now >= head_deadline(c) && c->shaking) {
+            conn_shake_late(c);
+        } else if (now >= head_deadline(c) && c->head_started) {
             conn_refuse(c, 408, "the request head did not arrive in time");
         } else if (now >= head_deadline(c)) {
-            conn_shut(c);
+            end_idle(c);
         }
         break;
     case CONN_READ_BODY:

@@ -8,11 +8,11 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <sys/socket.h>
 #include <time.h>
 
-#define CHUNK_FRAME 20       /* 16 hex digits, CRLF, CRLF */
-#define OUTPUT_KEPT KIB(128) /* storage kept while an answer runs */
+#define CHUNK_FRAME 20         /* 16 hex digits, CRLF, CRLF */
+#define BODY_WITH_HEAD KIB(16) /* shorter answers get room together with their head */
+#define OUTPUT_KEPT KIB(128)   /* storage kept while an answer runs */
 
 /* Room for n bytes, by closing the gap of what was sent before growing. */
 static int make_room(struct conn *c, size_t n) {
@@ -72,10 +72,7 @@ void conn_flush(struct conn *c) {
         c->out_sent = c->out.len;
     }
     while (conn_pending(c) > 0) {
-        /* send of one run of bytes; MSG_NOSIGNAL, since an embedding program may not ignore SIGPIPE
-         */
-        ssize_t n =
-            send(c->fd, c->out.data + c->out_sent, conn_pending(c), MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n = conn_send(c, c->out.data + c->out_sent, conn_pending(c));
         if (n > 0) {
             c->out_sent += (size_t)n;
             continue;
@@ -107,8 +104,15 @@ void conn_flush(struct conn *c) {
 
 void conn_on_writable(evutil_socket_t fd, short what, void *arg) {
     struct conn *c = arg;
-    (void)fd;
     (void)what;
+    if (c->shaking) {
+        conn_on_readable(fd, EV_READ, c); /* may free the connection */
+        return;
+    }
+    if (c->read_on) {
+        c->read_on = false;
+        event_active(&c->readable, EV_READ, 0);
+    }
     conn_enter(c);
     conn_flush(c);
     if (c->broken) {
@@ -117,19 +121,6 @@ void conn_on_writable(evutil_socket_t fd, short what, void *arg) {
         conn_advance(c);
     }
     conn_leave(c);
-}
-
-/* IMF-fixdate; strftime would ask the locale. */
-static struct str date_text(char *out, size_t size) {
-    static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-    static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-    time_t now = (time_t)(clock_wall() / USEC_PER_SEC);
-    struct tm tm;
-    gmtime_r(&now, &tm);
-    int n = snprintf(out, size, "%s, %02d %s %04d %02d:%02d:%02d GMT", days[tm.tm_wday], tm.tm_mday,
-                     months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
-    return str_make(out, n > 0 && (size_t)n < size ? (size_t)n : 0);
 }
 
 /* Fields that are the connection's own business. */
@@ -146,7 +137,8 @@ static bool is_framing(struct str name) {
 }
 
 static int write_fields(struct conn *c, int status, const struct headers *headers) {
-    char date[40];
+    char date[30];
+    clock_format_http(clock_wall(), date, sizeof(date));
     int r = http_write_status(&c->out, status);
     for (size_t i = 0; r == 0 && headers && i < headers->n; i++) {
         struct header f = headers_at(headers, i);
@@ -154,7 +146,7 @@ static int write_fields(struct conn *c, int status, const struct headers *header
             r = http_write_field(&c->out, f.name, f.value);
         }
     }
-    return r == 0 ? http_write_field(&c->out, STR("Date"), date_text(date, sizeof(date))) : r;
+    return r == 0 ? http_write_field(&c->out, STR("Date"), str_of(date)) : r;
 }
 
 static int write_framing(struct conn *c, bool with_length) {
@@ -162,7 +154,8 @@ static int write_framing(struct conn *c, bool with_length) {
     if (c->chunked) {
         r = buf_adds(&c->out, "Transfer-Encoding: chunked\r\n");
     } else if (with_length) {
-        r = buf_addf(&c->out, "Content-Length: %llu\r\n", (unsigned long long)c->answer_left);
+        r = buf_adds(&c->out, "Content-Length: ") | buf_addn(&c->out, c->answer_left) |
+            buf_add(&c->out, "\r\n", 2);
     }
     if (r == BUF_OK && !c->keep_alive) {
         r = buf_adds(&c->out, "Connection: close\r\n");
@@ -185,7 +178,8 @@ static void output_head(struct conn *c, int status, const struct headers *header
             false; /* an HTTP/1.0 client takes the end of the connection for the end of the body */
     }
     size_t fields = headers ? headers->text.len + 4 * headers->n : 0;
-    if (make_room(c, fields + 256) != 0) {
+    size_t body = c->answer_left < BODY_WITH_HEAD && !c->no_body ? (size_t)c->answer_left : 0;
+    if (make_room(c, fields + 256 + body) != 0) {
         return;
     }
     if (write_fields(c, status, headers) != 0 ||
@@ -265,7 +259,8 @@ void conn_close_after(struct conn *c) {
 }
 
 bool conn_full(const struct conn *c) {
-    return conn_pending(c) > CLIENT_BUFFER_HIGH;
+    bool tight = !pool_roomy(c->limits->pool);
+    return conn_pending(c) > (tight ? CLIENT_BUFFER_LOW : CLIENT_BUFFER_HIGH);
 }
 
 size_t conn_bytes_out(const struct conn *c) {

@@ -34,16 +34,16 @@ struct http_head {
 
 /*
  * Reads a request head from data[0..n). The fields go to *headers (cleared first). Leading empty
- * lines (at most 2 CRLF) are skipped. Refused: bare CR or LF, NUL and controls, names that are no
- * tokens, space before the colon, obs-fold, no Host or two (HTTP/1.1), Content-Length that is no
- * plain number or stands twice (same value or not), any Transfer-Encoding but a single "chunked"
- * (501 for others; 400 with HTTP/1.0), both framings, a request target with control bytes, a
- * fragment or dot segments ("/../", "/./", also %2e), versions but 1.0 and 1.1 (505), asterisk form
- * but for OPTIONS, CONNECT (501). Limits: MAX_REQUEST_LINE (414), MAX_HEADER_BYTES and MAX_HEADERS
- * (431). Must not rescan quadratically when called again with more bytes: *scanned (0 at first) is
- * kept by the caller between calls on one head. What is refused, and why, does not depend on where
- * the bytes were split; *err (safe to show: it repeats nothing that was sent but field names) says
- * why.
+ * lines (at most 2 CRLF) are skipped. Refused: bare CR or LF, NUL and controls, names that are
+ * no tokens, space before the colon, obs-fold, no Host or two (HTTP/1.1), Content-Length that is
+ * no plain number or stands twice (same value or not), any Transfer-Encoding but a single
+ * "chunked" (501 for others; 400 with HTTP/1.0), both framings, a request target with control
+ * bytes, a fragment or dot segments ("/../", "/./", also %2e), versions but 1.0 and 1.1 (505),
+ * asterisk form but for OPTIONS, CONNECT and TRACE (501), framing fields spelt with '_'. Limits:
+ * MAX_REQUEST_LINE (414), MAX_HEADER_BYTES and MAX_HEADERS (431). Must not rescan quadratically
+ * when called again with more bytes: *scanned (0 at first) is kept by the caller between calls
+ * on one head. What is refused, and why, does not depend on where the bytes were split; *err
+ * (safe to show: it repeats nothing that was sent but field names) says why.
  */
 int http_read_head(const char *data, size_t n, size_t *scanned, struct http_head *head,
                    struct headers *headers, struct err *err);

@@ -162,7 +162,26 @@ static int read_request_line(struct str line, struct http_head *head, struct str
     if (str_is(head->method, "CONNECT")) {
         return refused(err, 501, "CONNECT is not offered here");
     }
+    if (str_is(head->method, "TRACE")) { /* a provider would show its credential to the client */
+        return refused(err, 501, "TRACE is not offered here");
+    }
     return read_target(str_make(first + 1, (size_t)(second - first - 1)), head, authority, err);
+}
+
+/* "Content_Length": a field of its own to us, but some servers take '_' for '-'. */
+static bool framing_disguised(struct str name) {
+    char plain[sizeof("transfer-encoding")];
+    if (name.n >= sizeof(plain) || !memchr(name.p, '_', name.n)) {
+        return false;
+    }
+    for (size_t i = 0; i < name.n; i++) {
+        plain[i] = name.p[i];
+        if (plain[i] == '_') {
+            plain[i] = '-';
+        }
+    }
+    struct str undone = str_make(plain, name.n);
+    return str_case_is(undone, "content-length") || str_case_is(undone, "transfer-encoding");
 }
 
 static int read_field(struct str line, size_t nth, struct headers *headers, struct err *err) {
@@ -175,6 +194,9 @@ static int read_field(struct str line, size_t nth, struct headers *headers, stru
     if (!header_name_ok(name)) {
         err_set(err, "header field %zu: expected a name followed at once by ':'", nth);
         return -400;
+    }
+    if (framing_disguised(name)) {
+        return refused(err, 400, "a field of framing is spelt with '_'; expected '-'");
     }
     struct str value = str_trim(str_make(colon + 1, line.n - name.n - 1));
     if (!header_value_ok(value)) {
@@ -295,20 +317,38 @@ static int request_line_ok(const char *data, size_t n, struct err *err) {
     return read_request_line(str_make(data, n), &head, &authority, err);
 }
 
+/* The first CR from `from` on that ends no line: a byte that is no LF follows it. NULL: none. */
+static const char *bare_cr(const char *data, size_t from, size_t n) {
+    const char *cr = from < n ? memchr(data + from, '\r', n - from) : NULL;
+    return cr && (size_t)(cr - data) + 1 < n && cr[1] != '\n' ? cr : NULL;
+}
+
+static int check_reached(size_t reached, bool first, struct err *err) {
+    if (first && reached > MAX_REQUEST_LINE + 1) {
+        return refused(err, 414, "the request line is too long");
+    }
+    if (reached >= MAX_HEADER_BYTES) {
+        return refused(err, 431, "the request head is too long");
+    }
+    return 0;
+}
+
 /* Where the head that begins at `lead` ends (behind its empty line), HTTP_MORE, or minus a status.
- * The request line is checked as soon as it is whole, so that whoever speaks something else hears
- * so at once. */
+ * The request line is checked as soon as it is whole, and a CR that ends no line as soon as it is
+ * there, so that whoever speaks something else hears so at once. */
 static int find_end(const char *data, size_t n, size_t lead, size_t *scanned, struct err *err) {
     size_t pos = *scanned < lead ? lead : *scanned;
     bool first = memchr(data + lead, '\n', pos - lead) == NULL;
     while (1) {
         const char *lf = pos < n ? memchr(data + pos, '\n', n - pos) : NULL;
         size_t at = lf ? (size_t)(lf - data) : n;
-        if (first && at - lead > MAX_REQUEST_LINE + 1) {
-            return refused(err, 414, "the request line is too long");
+        const char *cr = bare_cr(data, pos > lead ? pos - 1 : pos, lf ? at + 1 : n);
+        int r = check_reached((cr ? (size_t)(cr + 1 - data) : at) - lead, first, err);
+        if (r != 0) {
+            return r;
         }
-        if (at - lead >= MAX_HEADER_BYTES) {
-            return refused(err, 431, "the request head is too long");
+        if (cr) {
+            return refused(err, 400, "request head: a CR ends no line; expected CRLF");
         }
         *scanned = at;
         if (!lf) {
@@ -320,7 +360,7 @@ static int find_end(const char *data, size_t n, size_t lead, size_t *scanned, st
         if (!first && data[at - 2] == '\n') {
             return (int)(at + 1);
         }
-        int r = first ? request_line_ok(data + lead, at - 1 - lead, err) : 0;
+        r = first ? request_line_ok(data + lead, at - 1 - lead, err) : 0;
         if (r != 0) {
             return r;
         }

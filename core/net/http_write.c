@@ -73,7 +73,9 @@ const char *http_reason(int status) {
 
 int http_write_status(struct buf *out, int status) {
     int code = status >= 100 && status <= 999 ? status : 500;
-    return buf_addf(out, "HTTP/1.1 %d %s\r\n", code, http_reason(code)) == BUF_OK ? 0 : -1;
+    int bad = buf_adds(out, "HTTP/1.1 ") | buf_addn(out, (unsigned)code) | buf_addc(out, ' ') |
+              buf_adds(out, http_reason(code)) | buf_add(out, "\r\n", 2);
+    return bad ? -1 : 0;
 }
 
 int http_write_field(struct buf *out, struct str name, struct str value) {

@@ -7,16 +7,20 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <linux/filter.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/str.h"
 
 #define HOST_MAX 256
@@ -74,19 +78,27 @@ static int open_one(const struct addrinfo *ai, bool reuse_port) {
     return -1;
 }
 
-int listen_open(const char *address, bool reuse_port, struct err *err) {
+static struct addrinfo *resolve(const char *address, struct err *err) {
     struct address a;
     struct addrinfo hints = {.ai_family = AF_UNSPEC,
                              .ai_socktype = SOCK_STREAM,
                              .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *list = NULL;
     if (split_address(address, &a, err) != 0) {
-        return -1;
+        return NULL;
     }
     int r = getaddrinfo(a.host[0] ? a.host : NULL, a.port, &hints, &list);
     if (r != 0) {
-        return err_set(err, "address \"%s\": the host cannot be resolved: %s", address,
-                       gai_strerror(r));
+        err_set(err, "address \"%s\": the host cannot be resolved: %s", address, gai_strerror(r));
+        return NULL;
+    }
+    return list;
+}
+
+int listen_open(const char *address, bool reuse_port, struct err *err) {
+    struct addrinfo *list = resolve(address, err);
+    if (!list) {
+        return -1;
     }
     int fd = -1;
     for (const struct addrinfo *ai = list; ai && fd < 0; ai = ai->ai_next) {
@@ -98,6 +110,62 @@ int listen_open(const char *address, bool reuse_port, struct err *err) {
         return err_set(err, "address \"%s\": cannot listen there: %s", address, strerror(saved));
     }
     return fd;
+}
+
+int listen_adopt(int fd, struct err *err) {
+    int listens = 0, protocol = 0;
+    socklen_t a = sizeof(listens), b = sizeof(protocol);
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &a) != 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &b) != 0 || !listens ||
+        protocol != IPPROTO_TCP || listen_port(fd) < 0) {
+        return err_set(err, "descriptor %d was passed, but it is no listening TCP socket", fd);
+    }
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
+        fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
+        return err_set(err, "descriptor %d: %s", fd, strerror(errno));
+    }
+    return 0;
+}
+
+static bool same_host(const struct sockaddr_storage *a, const struct sockaddr *b) {
+    if (a->ss_family != b->sa_family) {
+        return false;
+    }
+    if (a->ss_family == AF_INET6) {
+        return memcmp(&((const struct sockaddr_in6 *)a)->sin6_addr,
+                      &((const struct sockaddr_in6 *)b)->sin6_addr, sizeof(struct in6_addr)) == 0;
+    }
+    return ((const struct sockaddr_in *)a)->sin_addr.s_addr ==
+           ((const struct sockaddr_in *)b)->sin_addr.s_addr;
+}
+
+static int port_of(const struct sockaddr *a) {
+    return ntohs(a->sa_family == AF_INET6 ? ((const struct sockaddr_in6 *)a)->sin6_port
+                                          : ((const struct sockaddr_in *)a)->sin_port);
+}
+
+int listen_matches(int fd, const char *address, struct err *err) {
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof(ss);
+    struct addrinfo *list = resolve(address, err);
+    if (!list) {
+        return -1;
+    }
+    bool known = getsockname(fd, (struct sockaddr *)&ss, &len) == 0;
+    bool same = false;
+    for (const struct addrinfo *ai = list; known && ai && !same; ai = ai->ai_next) {
+        int port = port_of(ai->ai_addr);
+        same = same_host(&ss, ai->ai_addr) && (port == 0 || port == listen_port(fd));
+    }
+    freeaddrinfo(list);
+    return same;
+}
+
+bool listen_is_shareable(int fd) {
+    int on = 0;
+    socklen_t len = sizeof(on);
+    return getsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, &len) == 0 && on;
 }
 
 int listen_port(int fd) {
@@ -135,12 +203,15 @@ struct listener {
     int fd;                /* -1 once stopped */
     struct event readable; /* pending unless paused or stopped */
     struct event resume;   /* pending while paused */
-    unsigned long pauses;
+    struct event last;     /* pending while draining */
+    void (*drained)(void *ctx);
+    atomic_bool kept; /* the socket lives on elsewhere */
+    atomic_ulong pauses;
 };
 
 static void pause_accepting(struct listener *l) {
     struct timeval tv = usec_to_timeval(ACCEPT_PAUSE);
-    l->pauses++;
+    atomic_fetch_add(&l->pauses, 1);
     event_del(&l->readable);
     event_add(&l->resume, &tv);
 }
@@ -185,6 +256,86 @@ static void on_readable(evutil_socket_t fd, short what, void *arg) {
     }
 }
 
+/* Drops segments with SYN set that come for the socket, by the flags' byte of the TCP header; all
+ * else of a handshake goes on. -1: this kernel cannot. */
+static int drop_new(int fd) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 13),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 0x02, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
+    };
+    struct sock_fprog program = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
+    return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
+}
+
+static bool is_local(int fd) {
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof(ss);
+    if (getsockname(fd, (struct sockaddr *)&ss, &len) != 0) {
+        return false;
+    }
+    if (ss.ss_family == AF_INET6) {
+        return IN6_IS_ADDR_LOOPBACK(&((struct sockaddr_in6 *)&ss)->sin6_addr);
+    }
+    return ntohl(((struct sockaddr_in *)&ss)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+}
+
+static void accept_all(struct listener *l) {
+    while (l->fd >= 0 && accept_one(l)) {
+    }
+}
+
+static void end_drain(struct listener *l) {
+    accept_all(l);
+    if (l->fd >= 0) {
+        listener_stop(l);
+        l->drained(l->ctx);
+    }
+}
+
+/* While accepting pauses for want of descriptors the queue waits, too. */
+static void on_last(evutil_socket_t fd, short what, void *arg) {
+    struct listener *l = arg;
+    struct timeval tv = usec_to_timeval(ACCEPT_PAUSE);
+    (void)fd;
+    (void)what;
+    if (!event_pending(&l->resume, EV_TIMEOUT, NULL) || event_add(&l->last, &tv) != 0) {
+        end_drain(l);
+    }
+}
+
+void listener_drain(struct listener *l, void (*drained)(void *ctx)) {
+    if (l->fd < 0 || l->drained) {
+        return;
+    }
+    l->drained = drained;
+    if (l->kept) {
+        event_del(&l->readable);
+        event_del(&l->resume);
+        drained(l->ctx);
+        return;
+    }
+    struct timeval tv = usec_to_timeval(is_local(l->fd) ? LISTEN_LINGER_LOCAL : LISTEN_LINGER);
+    bool dropped = drop_new(l->fd) == 0;
+    accept_all(l);
+    if (l->fd >= 0 && (!dropped || event_add(&l->last, &tv) != 0)) {
+        end_drain(l);
+    }
+}
+
+void listener_keep(struct listener *l) {
+    l->kept = true;
+}
+
+bool listener_kept(const struct listener *l) {
+    return l->kept;
+}
+
+int listener_fd(const struct listener *l) {
+    return l->fd;
+}
+
 struct listener *listener_new(struct event_base *base, int fd, listener_accepted accepted,
                               void *ctx) {
     struct listener *l = calloc(1, sizeof(*l));
@@ -195,6 +346,7 @@ struct listener *listener_new(struct event_base *base, int fd, listener_accepted
     *l = (struct listener){.base = base, .accepted = accepted, .ctx = ctx, .fd = fd};
     if (event_assign(&l->readable, base, fd, EV_READ | EV_PERSIST, on_readable, l) == 0 &&
         event_assign(&l->resume, base, -1, 0, on_resume, l) == 0 &&
+        event_assign(&l->last, base, -1, 0, on_last, l) == 0 &&
         event_add(&l->readable, NULL) == 0) {
         return l;
     }
@@ -209,6 +361,7 @@ void listener_stop(struct listener *l) {
     }
     event_del(&l->readable);
     event_del(&l->resume);
+    event_del(&l->last);
     close(l->fd);
     l->fd = -1;
 }
@@ -222,5 +375,5 @@ void listener_free(struct listener *l) {
 }
 
 unsigned long listener_pauses(const struct listener *l) {
-    return l->pauses;
+    return l ? atomic_load(&((struct listener *)(size_t)l)->pauses) : 0;
 }

@@ -254,6 +254,9 @@ void generation_stats(const struct generation *g, struct lane_stats *sum) {
         lane_stats(g->lanes[i], &one);
         sum->runs += one.runs;
         sum->bytes += one.bytes;
+        sum->coroutines += one.coroutines;
+        sum->kept += one.kept;
+        sum->references += one.references;
         sum->calls += one.calls;
         sum->errors += one.errors;
         sum->kills += one.kills;

@@ -187,6 +187,9 @@ void lane_retire(struct lane *lane) {
 
 void lane_stats(const struct lane *lane, struct lane_stats *out) {
     out->runs = atomic_load_explicit(&lane->runs, memory_order_relaxed);
+    out->coroutines = count_get(lane->threads) - count_get(lane->kept);
+    out->kept = count_get(lane->kept);
+    out->references = count_get(lane->references);
     out->bytes = atomic_load_explicit(&lane->bytes, memory_order_relaxed);
     out->calls = atomic_load_explicit(&lane->calls, memory_order_relaxed);
     out->errors = atomic_load_explicit(&lane->errors, memory_order_relaxed);
@@ -216,9 +219,21 @@ usec lane_seconds(const struct lane *lane, size_t route, const char *name, usec 
     return usec_from_seconds(seconds);
 }
 
+int policy_ref(lua_State *L) {
+    int ref = luaL_ref(L, LUA_REGISTRYINDEX);
+
+    count_add(policy_lane(L)->references, 1);
+    return ref;
+}
+
+void policy_unref(lua_State *L, int ref) {
+    luaL_unref(L, LUA_REGISTRYINDEX, ref);
+    count_add(policy_lane(L)->references, -1);
+}
+
 void lane_drop_ref(struct lane *lane, int ref) {
     if (lane->box) {
-        luaL_unref(lane->box->L, LUA_REGISTRYINDEX, ref);
+        policy_unref(lane->box->L, ref);
     }
 }
 

@@ -10,6 +10,7 @@
 
 #include <stdatomic.h>
 
+#include "base/count.h"
 #include "base/value.h"
 #include "policy/box.h"
 
@@ -82,16 +83,14 @@ struct lane {
     bool retired;
     bool worn;
     _Atomic size_t runs, bytes;
+    atomic_size_t threads;    /* coroutines anchored in the registry, those of free_runs included */
+    atomic_size_t kept;       /* of these: in free_runs */
+    atomic_size_t references; /* see policy_ref */
     _Atomic unsigned long calls, errors, kills_by[KILL_REASONS];
     _Atomic unsigned long *policy_calls; /* per policy file */
     _Atomic usec cpu;
     _Atomic unsigned long long steps, allocated;
 };
-
-/* For numbers that one thread writes and any may read: costs no locked instruction. */
-#define lane_add(number, by)                                                                       \
-    atomic_store_explicit(&(number), atomic_load_explicit(&(number), memory_order_relaxed) + (by), \
-                          memory_order_relaxed)
 
 /* A lane with an open box that holds no reference yet, or NULL with err. */
 struct lane *lane_new(struct generation *g, struct err *err);

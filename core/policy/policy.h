@@ -127,6 +127,9 @@ struct policy_usage {
 /* Since the lane was made. `errors` and `kills` are runs; `kills` is the sum of `kills_by`. */
 struct lane_stats {
     size_t runs, bytes; /* now: runs that hold the lane, memory of its state */
+    size_t coroutines;  /* now: anchored for runs under way */
+    size_t kept;        /* now: anchored, waiting to be used again */
+    size_t references;  /* now: Lua values that requests hold */
     unsigned long calls, errors, kills;
     unsigned long kills_by[KILL_REASONS];
     struct policy_usage used;

@@ -21,6 +21,10 @@ void *policy_request(lua_State *L);
 /* Like it, NULL when there is none; does not raise. */
 void *policy_request_or_null(lua_State *L);
 
+/* The number of the run under way, which no other run of the lane ever has; 0: there is none. Does
+ * not raise. */
+unsigned long policy_run(lua_State *L);
+
 /* Charges C-side work to the run under way (one step is about one VM instruction); stops the run
  * like the hook does when the budget is gone. */
 void policy_charge(lua_State *L, size_t steps);
@@ -34,6 +38,13 @@ int policy_call_within(lua_State *L, usec cpu, const char *what);
 /* Replaces the table on top of the stack by a read-only face of it (and of every table in it):
  * indexable, iterable (pairs, ipairs, next, #), raising on assignment. */
 void policy_freeze(lua_State *L);
+
+/* Takes the value on top of the stack into the registry, counted: what a request holds of Lua must
+ * be given back by its end. Returns the reference, above 0. */
+int policy_ref(lua_State *L);
+/* Gives it back; cannot fail, does not raise. lane_drop_ref is the same for those without a state.
+ */
+void policy_unref(lua_State *L, int ref);
 
 /* In run_entry.push: the run serves this route. Names its policy in messages; does not raise. */
 void policy_about(lua_State *L, size_t route);

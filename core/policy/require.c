@@ -4,6 +4,7 @@
  * other name means a file of the same load, so an edit or a half-copied folder can never mix
  * versions. Each module is run once per lane and handed out read-only.
  */
+#include <stdint.h>
 #include <stdio.h>
 
 #include "base/limits.h"
@@ -17,9 +18,9 @@ static const char LOADED_KEY;
 /* A module being loaded stands in the table as a mark of who loads it, so that what a killed run
  * left half-loaded is not taken for a circle. */
 static void *loader_mark(lua_State *L) {
-    void *request = policy_request_or_null(L);
+    unsigned long run = policy_run(L);
 
-    return request ? request : box_of(L);
+    return run ? (void *)(uintptr_t)run : box_of(L);
 }
 
 static int not_found(lua_State *L, const char *name) {

@@ -21,6 +21,7 @@ struct run {
     lua_State *co;                 /* NULL: to be made */
     usec born, used;               /* CPU time used so far */
     unsigned long long steps, bytes;
+    unsigned long number; /* in its lane, from 1: none is used twice */
     enum kill_reason killed;
     size_t policy;     /* its index; NO_POLICY until a handler was pushed */
     int line;          /* of that route's handler */
@@ -35,6 +36,7 @@ static int make_thread(lua_State *L) {
 
     run->co = lua_newthread(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, run);
+    count_add(run->lane->threads, 1);
     return 0;
 }
 
@@ -46,6 +48,7 @@ static void drop_thread(struct run *run) {
         lua_pushnil(L);
         lua_rawsetp(L, LUA_REGISTRYINDEX, run);
         run->co = NULL;
+        count_add(run->lane->threads, -1);
     }
 }
 
@@ -74,6 +77,7 @@ static struct run *take_free(struct lane *lane) {
     }
     lane->free_runs = run->next;
     lane->n_free--;
+    count_add(lane->kept, run->co ? -1 : 0);
     return run;
 }
 
@@ -82,6 +86,7 @@ void run_discard(struct run *run) {
 
     lane->free_runs = run->next;
     lane->n_free--;
+    count_add(lane->kept, run->co ? -1 : 0);
     drop_thread(run);
     free(run);
 }
@@ -129,6 +134,7 @@ void run_free(struct run *run) {
         run->next = lane->free_runs;
         lane->free_runs = run;
         lane->n_free++;
+        count_add(lane->kept, run->co ? 1 : 0);
     } else {
         drop_thread(run);
         free(run);
@@ -147,6 +153,12 @@ void *policy_request_or_null(lua_State *L) {
     struct lane *lane = policy_lane(L);
 
     return lane && lane->current ? lane->current->request : NULL;
+}
+
+unsigned long policy_run(lua_State *L) {
+    struct lane *lane = policy_lane(L);
+
+    return lane && lane->current ? lane->current->number : 0;
 }
 
 void *policy_request(lua_State *L) {
@@ -254,7 +266,8 @@ static enum run_status start(struct run *run, struct err *err) {
 
     run->started = true;
     run->born = clock_now();
-    lane_add(run->lane->calls, 1);
+    count_add(run->lane->calls, 1);
+    run->number = count_get(run->lane->calls);
     if (run->lane->worn) {
         err_set(err, "the policies' memory (%zu bytes) is full of what they keep between requests",
                 box->alloc.cap);
@@ -265,7 +278,7 @@ static enum run_status start(struct run *run, struct err *err) {
     }
     status = box_protect(box, push_entry, run, 0, 1, err);
     if (run->policy != NO_POLICY) {
-        lane_add(run->lane->policy_calls[run->policy], 1);
+        count_add(run->lane->policy_calls[run->policy], 1);
     }
     if (status != BOX_OK) {
         lua_settop(run->co, 0);
@@ -330,9 +343,9 @@ static void account_usage(struct run *run, const struct budget *b, usec cpu,
     run->used += cpu;
     run->steps += b->steps;
     run->bytes += bytes;
-    lane_add(lane->cpu, cpu);
-    lane_add(lane->steps, b->steps);
-    lane_add(lane->allocated, bytes);
+    count_add(lane->cpu, cpu);
+    count_add(lane->steps, b->steps);
+    count_add(lane->allocated, bytes);
 }
 
 static void log_failure(const struct run *run, enum run_status status, const struct err *err) {
@@ -360,9 +373,9 @@ static void account_failure(struct run *run, enum run_status status, const struc
         run->killed = KILL_MEMORY;
     }
     if (run->killed) {
-        lane_add(lane->kills_by[run->killed], 1);
+        count_add(lane->kills_by[run->killed], 1);
     } else {
-        lane_add(lane->errors, 1);
+        count_add(lane->errors, 1);
     }
     log_failure(run, status, err);
     if (run->policy != NO_POLICY) {

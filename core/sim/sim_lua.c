@@ -56,18 +56,14 @@ static void push_diag(lua_State *L, const struct diag *d) {
 #define DIAGS_CLASS "moongate.diags"
 
 static int diags_gc(lua_State *L) {
-    diags_release(luaL_checkudata(L, 1, DIAGS_CLASS));
+    diags_release(lua_touserdata(L, 1));
     return 0;
 }
 
 static struct diags *push_diags(lua_State *L) {
     struct diags *d = lua_newuserdatauv(L, sizeof(*d), 0);
     diags_init(d);
-    if (luaL_newmetatable(L, DIAGS_CLASS)) {
-        lua_pushcfunction(L, diags_gc);
-        lua_setfield(L, -2, "__gc");
-    }
-    lua_setmetatable(L, -2);
+    bind_set_gc(L, DIAGS_CLASS, diags_gc);
     return d;
 }
 

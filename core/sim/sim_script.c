@@ -6,7 +6,7 @@
 #define HEADERS_CLASS "moongate.step_headers"
 
 static int headers_gc(lua_State *L) {
-    headers_release(luaL_checkudata(L, 1, HEADERS_CLASS));
+    headers_release(lua_touserdata(L, 1));
     return 0;
 }
 
@@ -14,11 +14,7 @@ static int headers_gc(lua_State *L) {
 static struct headers *push_headers(lua_State *L) {
     struct headers *h = lua_newuserdatauv(L, sizeof(*h), 0);
     headers_init(h, MAX_HEADERS * 2, MAX_ANSWER_HEAD * 2); /* more than a gateway takes */
-    if (luaL_newmetatable(L, HEADERS_CLASS)) {
-        lua_pushcfunction(L, headers_gc);
-        lua_setfield(L, -2, "__gc");
-    }
-    lua_setmetatable(L, -2);
+    bind_set_gc(L, HEADERS_CLASS, headers_gc);
     return h;
 }
 

@@ -96,6 +96,7 @@ int sim_metrics(lua_State *L) {
         return luaL_error(L, "metrics: the text is too long");
     }
     lua_pushlstring(L, out->data, out->len);
+    buf_release(out);
     return 1;
 }
 

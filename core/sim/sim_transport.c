@@ -216,7 +216,8 @@ static enum transfer_sent sent(const struct transfer *base) {
 
 static void stats(const struct transport *base, struct transport_stats *out) {
     const struct sim_transport *t = of_base(base);
-    *out = (struct transport_stats){t->n_live, t->n_live, t->last_id};
+    *out = (struct transport_stats){
+        .active = t->n_live, .connections = t->n_live, .opened = t->last_id};
 }
 
 static void free_transport(struct transport *base) {

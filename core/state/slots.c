@@ -178,3 +178,19 @@ void slots_stats(struct slots *s, struct slots_stats *out) {
     *out = (struct slots_stats){s->inflight, s->queued, s->refused};
     pthread_mutex_unlock(&s->lock);
 }
+
+void slots_table_stats(struct slots_table *t, struct slots_stats *sum) {
+    size_t pos = 0;
+    struct str name;
+    void *value;
+    *sum = (struct slots_stats){0};
+    pthread_mutex_lock(&t->lock);
+    while (map_next(t->by_name, &pos, &name, &value)) {
+        struct slots_stats one;
+        slots_stats(value, &one);
+        sum->inflight += one.inflight;
+        sum->queued += one.queued;
+        sum->refused += one.refused;
+    }
+    pthread_mutex_unlock(&t->lock);
+}

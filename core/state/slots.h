@@ -42,5 +42,6 @@ struct slots_stats {
     unsigned long refused;
 };
 void slots_stats(struct slots *s, struct slots_stats *out);
+void slots_table_stats(struct slots_table *t, struct slots_stats *sum); /* of all providers */
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Suspensions as JSON and back. Ends are written as wall-clock time, since the monotonic clock
- * starts anew with the machine. Reading checks the whole document before it changes anything.
+ * starts anew with the machine, beside the time of saving, since the wall clock may be set back.
+ * Reading checks the whole document before it changes anything.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,7 @@ int targets_save(struct targets *t, struct buf *json) {
     struct json *doc = json_object();
     int rc = -1;
     json_add_num(doc, "version", 1);
+    json_add_num(doc, "saved_ms", (double)(clock_wall() / 1000));
     struct json *list = json_add_array(doc, "suspended");
     pthread_mutex_lock(&t->lock);
     add_running(t, list);
@@ -73,8 +75,10 @@ static const struct json *suspended_of(const struct json *doc) {
     return list;
 }
 
-static void restore(struct targets *t, const struct loaded *one) {
-    double left = one->until_ms / 1000 - usec_to_seconds(clock_wall());
+/* A wall clock that went back since must not make it longer than it was when it was saved. */
+static void restore(struct targets *t, const struct loaded *one, double saved_ms) {
+    double wall_ms = (double)(clock_wall() / 1000);
+    double left = (one->until_ms - (wall_ms > saved_ms ? wall_ms : saved_ms)) / 1000;
     if (left > 0) {
         targets_suspend(t, one->name, one->group ? one->name : STR(""), one->group,
                         usec_from_seconds(left), one->reason.p);
@@ -84,10 +88,12 @@ static void restore(struct targets *t, const struct loaded *one) {
 int targets_load(struct targets *t, struct str json) {
     struct json *doc = json_parse(json);
     const struct json *list = suspended_of(doc);
+    double saved_ms = 0; /* absent in files of earlier versions */
+    (void)json_num(json_get(doc, "saved_ms"), &saved_ms);
     for (const struct json *it = list ? json_at(list, 0) : NULL; it; it = json_next(it)) {
         struct loaded one;
         if (read_one(it, &one)) {
-            restore(t, &one);
+            restore(t, &one, saved_ms);
         }
     }
     json_free(doc);

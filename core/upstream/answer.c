@@ -43,6 +43,9 @@ static enum answer_result status_line(struct answer *a, struct str line) {
         (line.n > 12 && line.p[12] != ' ')) {
         return bad(a, "the status is no number of three digits");
     }
+    if (!header_value_ok(str_make(line.p + 12, line.n - 12))) {
+        return bad(a, "the status line has control bytes in it");
+    }
     a->minor = line.p[7] - '0';
     a->status = (line.p[9] - '0') * 100 + (line.p[10] - '0') * 10 + (line.p[11] - '0');
     if (a->status < 100 || a->status == 101 || a->status > 599) {
@@ -89,6 +92,9 @@ static enum answer_result end_of_head(struct answer *a) {
                        !str_case_is(coding, "chunked") || a->minor == 0)) {
         return bad(a, "Transfer-Encoding is not a single chunked");
     }
+    if (a->status < 200 && (has_length || has_coding)) {
+        return bad(a, "an interim answer that announces a body");
+    }
     if (a->status < 200) {
         headers_clear(&a->headers);
         a->phase = ANSWER_STATUS_LINE;
@@ -106,12 +112,10 @@ enum answer_result answer_line(struct answer *a, struct str line) {
     if (a->bytes > MAX_ANSWER_HEAD) {
         return bad(a, "the head is too long");
     }
-    if (line.n > 0 && line.p[line.n - 1] == '\n') {
-        line.n--;
+    if (!str_ends(line, "\r\n")) {
+        return bad(a, "a line of the head does not end with CRLF");
     }
-    if (line.n > 0 && line.p[line.n - 1] == '\r') {
-        line.n--;
-    }
+    line.n -= 2;
     if (a->phase == ANSWER_STATUS_LINE) {
         return status_line(a, line);
     }

@@ -30,8 +30,9 @@ void answer_init(struct answer *a);
 void answer_release(struct answer *a);
 void answer_reset(struct answer *a); /* ready for the next answer; storage is kept */
 
-/* Takes one line with its CRLF (a lone LF is accepted). ANSWER_HEAD: status and headers of the
- * final answer are complete (1xx are skipped). Lines after that are trailers: ignored. */
+/* Takes one line with its CRLF (a lone LF is refused, as it is from clients). ANSWER_HEAD: status
+ * and headers of the final answer are complete (1xx are skipped). Lines after that are trailers:
+ * ignored. */
 enum answer_result answer_line(struct answer *a, struct str line);
 
 #endif

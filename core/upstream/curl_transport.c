@@ -14,15 +14,17 @@
  * socket or find another idle connection ready, and asks us both times: on_socket_open and on_ready
  * refuse the second time.
  */
-#include <curl/curl.h>
 #include <event2/event.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/count.h"
 #include "base/limits.h"
+#include "net/tls.h"
 #include "upstream/answer.h"
+#include "upstream/curl_library.h"
 #include "upstream/outgoing.h"
 #include "upstream/transport.h"
 
@@ -38,6 +40,7 @@ struct curl_transfer {
     struct transfer_events events;
     void *ctx;
     struct outgoing out;
+    struct tls_client *tls;  /* referenced while its texts are libcurl's; NULL: none */
     struct curl_slist *list; /* an array, linked; its lines are in `out` */
     struct answer answer;
     bool ready;   /* the connection stood once */
@@ -55,16 +58,18 @@ TAILQ_HEAD(transfer_list, curl_transfer);
 
 struct curl_transport {
     struct transport base;
+    struct curl_library lib;
     struct event_base *events;
     CURLM *multi;
     struct event *timer; /* what libcurl asked for last */
     struct event *tick;  /* a look each second: 7.88.1 may forget to ask for a timer */
     struct event *kick;  /* settles what was put off outside of libcurl */
     struct transfer_list active, spare, deferred;
-    size_t n_active, n_spare;
+    atomic_size_t n_active;
+    size_t n_spare;
     size_t idle_max;
-    size_t sockets;
-    unsigned long opened;
+    atomic_size_t sockets;
+    atomic_ulong opened;
     bool counted; /* among the users of libcurl, which it sets itself up for and counts itself */
     unsigned inside;
 };
@@ -111,13 +116,13 @@ static curl_socket_t on_socket_open(void *arg, curlsocktype purpose,
         return CURL_SOCKET_BAD;
     }
     x->opened = true;
-    x->owner->sockets++;
+    count_add(x->owner->sockets, 1);
     return fd;
 }
 
 static int on_socket_close(void *arg, curl_socket_t fd) {
     struct curl_transport *t = arg;
-    t->sockets--;
+    count_add(t->sockets, -1);
     return close(fd);
 }
 
@@ -130,7 +135,7 @@ static int on_ready(void *arg, char *remote, char *local, int remote_port, int l
     }
     x->ready = true;
     if (x->opened) {
-        x->owner->opened++;
+        count_add(x->owner->opened, 1);
     }
     if (x->events.connected) {
         x->events.connected(x->ctx, !x->opened);
@@ -188,7 +193,7 @@ static void on_socket_event(evutil_socket_t fd, short what, void *arg) {
     int mask =
         ((what & EV_READ) ? CURL_CSELECT_IN : 0) | ((what & EV_WRITE) ? CURL_CSELECT_OUT : 0);
     t->inside++;
-    curl_multi_socket_action(t->multi, fd, mask, &running);
+    t->lib.multi_socket_action(t->multi, fd, mask, &running);
     t->inside--;
     settle(t);
 }
@@ -198,7 +203,7 @@ static void on_timeout(evutil_socket_t fd, short what, void *arg) {
     int running;
     (void)fd, (void)what;
     t->inside++;
-    curl_multi_socket_action(t->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    t->lib.multi_socket_action(t->multi, CURL_SOCKET_TIMEOUT, 0, &running);
     t->inside--;
     settle(t);
 }
@@ -218,7 +223,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *as
         if (w) {
             event_free(w->event);
             free(w);
-            curl_multi_assign(t->multi, fd, NULL);
+            t->lib.multi_assign(t->multi, fd, NULL);
         }
         return 0;
     }
@@ -235,7 +240,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *as
             free(w);
             return -1;
         }
-        curl_multi_assign(t->multi, fd, w);
+        t->lib.multi_assign(t->multi, fd, w);
     } else {
         event_del(w->event);
         event_assign(w->event, t->events, fd, events, on_socket_event, w);
@@ -289,75 +294,99 @@ static struct curl_slist *make_list(struct curl_transfer *x, const struct header
 }
 
 static int set_method(struct curl_transfer *x, const struct transfer_request *r) {
+    CURLcode (*const set)(CURL *, CURLoption, ...) = x->owner->lib.easy_setopt;
     CURLcode code = CURLE_OK;
-    curl_easy_setopt(x->easy, CURLOPT_HTTPGET,
-                     1L); /* takes back what the handle's last request set */
-    curl_easy_setopt(x->easy, CURLOPT_CUSTOMREQUEST, NULL);
+    set(x->easy, CURLOPT_HTTPGET, 1L); /* takes back what the handle's last request set */
+    set(x->easy, CURLOPT_CUSTOMREQUEST, NULL);
     if (str_is(r->method, "HEAD")) {
-        curl_easy_setopt(x->easy, CURLOPT_NOBODY, 1L);
+        set(x->easy, CURLOPT_NOBODY, 1L);
         return 0;
     }
     if (r->has_body) {
-        curl_easy_setopt(x->easy, CURLOPT_POST, 1L);
-        curl_easy_setopt(x->easy, CURLOPT_POSTFIELDS, x->out.joined); /* NULL: through on_read */
-        curl_easy_setopt(x->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)x->out.body_size);
+        set(x->easy, CURLOPT_POST, 1L);
+        set(x->easy, CURLOPT_POSTFIELDS, x->out.joined); /* NULL: through on_read */
+        set(x->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)x->out.body_size);
     }
     if (!str_is(r->method, r->has_body ? "POST" : "GET")) {
         char *method = str_dup(r->method);
-        code =
-            method ? curl_easy_setopt(x->easy, CURLOPT_CUSTOMREQUEST, method) : CURLE_OUT_OF_MEMORY;
+        code = method ? set(x->easy, CURLOPT_CUSTOMREQUEST, method) : CURLE_OUT_OF_MEMORY;
         free(method);
     }
     return code == CURLE_OK ? 0 : -1;
 }
 
+static CURLcode set_text(struct curl_transfer *x, CURLoption option, struct str text) {
+    struct curl_blob blob = {(char *)(uintptr_t)text.p, text.n, CURL_BLOB_NOCOPY};
+    return x->owner->lib.easy_setopt(x->easy, option, text.n ? &blob : NULL);
+}
+
+/* Connections remember what they were made with: libcurl shares none between different options. The
+ * system's folder of authorities would be trusted beside ours. */
+static int set_tls(struct curl_transfer *x, struct tls_client *tls) {
+    CURLcode (*const set)(CURL *, CURLoption, ...) = x->owner->lib.easy_setopt;
+    static const struct tls_client_options none = {.verify = true};
+    const struct tls_client_options *o = tls ? tls_client_options(tls) : &none;
+    const char *folder = o->ca.n ? NULL : x->owner->lib.version_info(CURLVERSION_NOW)->capath;
+    x->tls = tls ? tls_client_ref(tls) : NULL;
+    set(x->easy, CURLOPT_SSL_VERIFYPEER, o->verify ? 1L : 0L);
+    set(x->easy, CURLOPT_SSL_VERIFYHOST, o->verify ? 2L : 0L);
+    return set_text(x, CURLOPT_CAINFO_BLOB, o->ca) == CURLE_OK &&
+                   set_text(x, CURLOPT_SSLCERT_BLOB, o->cert) == CURLE_OK &&
+                   set_text(x, CURLOPT_SSLKEY_BLOB, o->key) == CURLE_OK &&
+                   set(x->easy, CURLOPT_CAPATH, folder) == CURLE_OK
+               ? 0
+               : -1;
+}
+
 static int set_request(struct curl_transfer *x, const struct transfer_request *r) {
+    CURLcode (*const set)(CURL *, CURLoption, ...) = x->owner->lib.easy_setopt;
     if (outgoing_init(&x->out, r) != 0) {
         return -1;
     }
     x->list = make_list(x, r->headers);
-    if (!x->list || set_method(x, r) != 0 ||
-        curl_easy_setopt(x->easy, CURLOPT_URL, r->url) != CURLE_OK) {
+    if (!x->list || set_method(x, r) != 0 || set_tls(x, r->tls) != 0 ||
+        set(x->easy, CURLOPT_PROXY, r->proxy ? r->proxy : "") != CURLE_OK ||
+        set(x->easy, CURLOPT_URL, r->url) != CURLE_OK) {
         return -1;
     }
-    curl_easy_setopt(x->easy, CURLOPT_HTTPHEADER, x->list);
-    curl_easy_setopt(x->easy, CURLOPT_FRESH_CONNECT, r->fresh ? 1L : 0L);
-    curl_easy_setopt(x->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)((r->connect_timeout + 999) / 1000));
+    set(x->easy, CURLOPT_HTTPHEADER, x->list);
+    set(x->easy, CURLOPT_FRESH_CONNECT, r->fresh ? 1L : 0L);
+    set(x->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)((r->connect_timeout + 999) / 1000));
     return 0;
 }
 
 /* What is the same for every request of a handle. */
 static void set_constants(struct curl_transfer *x) {
+    CURLcode (*const set)(CURL *, CURLoption, ...) = x->owner->lib.easy_setopt;
     CURL *e = x->easy;
-    curl_easy_setopt(e, CURLOPT_PRIVATE, x);
-    curl_easy_setopt(e, CURLOPT_ERRORBUFFER, x->error);
-    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L); /* else a sigaction per handle and pass */
-    curl_easy_setopt(e, CURLOPT_QUICK_EXIT,
-                     1L); /* else cancelling waits for the resolver's thread */
-    curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(e, CURLOPT_PROXY, ""); /* none from the environment either */
-    curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L);
-    curl_easy_setopt(e, CURLOPT_TCP_NODELAY, 1L);
-    curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
-    curl_easy_setopt(e, CURLOPT_MAXAGE_CONN, 60L);
-    curl_easy_setopt(e, CURLOPT_ACCEPT_ENCODING,
-                     "identity"); /* what comes encoded anyway is decoded */
-    curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_socket_open);
-    curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, x);
-    curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, on_socket_close);
-    curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA,
-                     x->owner); /* connections outlive their first transfer */
-    curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_ready);
-    curl_easy_setopt(e, CURLOPT_PREREQDATA, x);
-    curl_easy_setopt(e, CURLOPT_READFUNCTION,
-                     on_read); /* and no SEEKFUNCTION: what was read cannot be sent again */
-    curl_easy_setopt(e, CURLOPT_READDATA, x);
-    curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(e, CURLOPT_HEADERDATA, x);
-    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(e, CURLOPT_WRITEDATA, x);
+    set(e, CURLOPT_PRIVATE, x);
+    set(e, CURLOPT_ERRORBUFFER, x->error);
+    set(e, CURLOPT_NOSIGNAL, 1L);   /* else a sigaction per handle and pass */
+    set(e, CURLOPT_QUICK_EXIT, 1L); /* else cancelling waits for the resolver's thread */
+    set(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    set(e, CURLOPT_PROTOCOLS_STR, "http,https");
+    set(e, CURLOPT_FOLLOWLOCATION, 0L);
+    set(e, CURLOPT_NOPROXY, ""); /* nothing from the environment, see PROXY, too */
+    set(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    set(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    set(e, CURLOPT_PATH_AS_IS, 1L);
+    set(e, CURLOPT_TCP_NODELAY, 1L);
+    set(e, CURLOPT_TCP_KEEPALIVE, 1L);
+    set(e, CURLOPT_MAXAGE_CONN, 60L);
+    set(e, CURLOPT_ACCEPT_ENCODING, "identity"); /* what comes encoded anyway is decoded */
+    set(e, CURLOPT_OPENSOCKETFUNCTION, on_socket_open);
+    set(e, CURLOPT_OPENSOCKETDATA, x);
+    set(e, CURLOPT_CLOSESOCKETFUNCTION, on_socket_close);
+    set(e, CURLOPT_CLOSESOCKETDATA, x->owner); /* connections outlive their first transfer */
+    set(e, CURLOPT_PREREQFUNCTION, on_ready);
+    set(e, CURLOPT_PREREQDATA, x);
+    set(e, CURLOPT_READFUNCTION,
+        on_read); /* and no SEEKFUNCTION: what was read cannot be sent again */
+    set(e, CURLOPT_READDATA, x);
+    set(e, CURLOPT_HEADERFUNCTION, on_header);
+    set(e, CURLOPT_HEADERDATA, x);
+    set(e, CURLOPT_WRITEFUNCTION, on_body);
+    set(e, CURLOPT_WRITEDATA, x);
 }
 
 /* ---- Life of a transfer ---- */
@@ -375,7 +404,7 @@ static struct curl_transfer *transfer_new(struct curl_transport *t) {
     }
     x->base.ops = &OPS;
     x->owner = t;
-    x->easy = curl_easy_init();
+    x->easy = t->lib.easy_init();
     if (!x->easy) {
         free(x);
         return NULL;
@@ -389,12 +418,19 @@ static void drop_request(struct curl_transfer *x) {
     outgoing_release(&x->out);
     free(x->list);
     x->list = NULL;
+    if (x->tls) {
+        set_text(x, CURLOPT_CAINFO_BLOB, str_make(NULL, 0));
+        set_text(x, CURLOPT_SSLCERT_BLOB, str_make(NULL, 0));
+        set_text(x, CURLOPT_SSLKEY_BLOB, str_make(NULL, 0));
+    }
+    tls_client_unref(x->tls);
+    x->tls = NULL;
 }
 
 static void transfer_free(struct curl_transfer *x) {
-    curl_easy_cleanup(x->easy);
-    answer_release(&x->answer);
     drop_request(x);
+    x->owner->lib.easy_cleanup(x->easy);
+    answer_release(&x->answer);
     free(x);
 }
 
@@ -405,13 +441,14 @@ static void retire(struct curl_transfer *x) {
     struct curl_transport *t = x->owner;
     unwant(x);
     if (x->added) {
-        curl_multi_remove_handle(t->multi, x->easy);
+        t->lib.multi_remove_handle(t->multi, x->easy);
         x->added = false;
     }
     TAILQ_REMOVE(&t->active, x, link);
-    t->n_active--;
-    curl_multi_setopt(t->multi, CURLMOPT_MAXCONNECTS, (long)(t->n_active + t->idle_max));
-    if (t->n_active == 0) {
+    count_add(t->n_active, -1);
+    t->lib.multi_setopt(t->multi, CURLMOPT_MAXCONNECTS,
+                        (long)(count_get(t->n_active) + t->idle_max));
+    if (count_get(t->n_active) == 0) {
         event_del(t->tick);
     }
     drop_request(x);
@@ -427,8 +464,8 @@ static enum transfer_sent op_sent(const struct transfer *base) {
     const struct curl_transfer *x = (const struct curl_transfer *)base;
     long bytes = 0;
     curl_off_t uploaded = 0;
-    curl_easy_getinfo(x->easy, CURLINFO_REQUEST_SIZE, &bytes);
-    curl_easy_getinfo(x->easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
+    x->owner->lib.easy_getinfo(x->easy, CURLINFO_REQUEST_SIZE, &bytes);
+    x->owner->lib.easy_getinfo(x->easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
     if (!x->ready || (bytes == 0 && x->out.body_read == 0 && !x->resent)) {
         return SENT_NOTHING;
     }
@@ -438,9 +475,17 @@ static enum transfer_sent op_sent(const struct transfer *base) {
     return out >= x->out.body_size || (x->resent && x->out.joined) ? SENT_ALL : SENT_PARTIAL;
 }
 
+/* A server that wants a certificate of ours says so after a handshake of TLS 1.3, to the first read
+ * or write. libcurl has no code for it. */
+static bool refused_late(const struct curl_transfer *x, CURLcode code) {
+    return (code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR) && x->answer.bytes == 0 &&
+           strstr(x->error, "SSL") && strstr(x->error, " alert ");
+}
+
 static enum outcome before_head(const struct curl_transfer *x, CURLcode code) {
     switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
         return OUTCOME_DNS_ERROR;
     case CURLE_OPERATION_TIMEDOUT:
         return OUTCOME_TIMEOUT_CONNECT;
@@ -452,6 +497,7 @@ static enum outcome before_head(const struct curl_transfer *x, CURLcode code) {
     case CURLE_SSL_ISSUER_ERROR:
     case CURLE_SSL_CRL_BADFILE:
     case CURLE_SSL_ENGINE_INITFAILED:
+    case CURLE_SSL_CLIENTCERT:
         return OUTCOME_TLS_ERROR;
     case CURLE_UNSUPPORTED_PROTOCOL: /* an answer like HTTP/0.9 */
     case CURLE_WEIRD_SERVER_REPLY:
@@ -464,6 +510,9 @@ static enum outcome before_head(const struct curl_transfer *x, CURLcode code) {
     }
     if (x->answer.bytes > 0) {
         return OUTCOME_INVALID_RESPONSE; /* half a head */
+    }
+    if (refused_late(x, code)) {
+        return OUTCOME_TLS_ERROR;
     }
     return x->opened ? OUTCOME_EMPTY_RESPONSE : OUTCOME_STALE_CONNECTION;
 }
@@ -491,13 +540,13 @@ static void finish(struct curl_transfer *x, CURLcode code) {
                     : x->resent     ? "the idle connection was closed by the other side"
                                     : x->error;
     if (!*result.detail) {
-        result.detail = curl_easy_strerror(code);
+        result.detail = x->owner->lib.easy_strerror(code);
     }
     bool silent = x->dropped;
     x->clean = code == CURLE_OK;
     x->dropped = true;
     if (x->added) {
-        curl_multi_remove_handle(x->owner->multi, x->easy);
+        x->owner->lib.multi_remove_handle(x->owner->multi, x->easy);
         x->added = false;
     }
     if (!silent) {
@@ -508,7 +557,7 @@ static void finish(struct curl_transfer *x, CURLcode code) {
 
 static void add(struct curl_transfer *x) {
     struct curl_transport *t = x->owner;
-    CURLMcode code = curl_multi_add_handle(t->multi, x->easy);
+    CURLMcode code = t->lib.multi_add_handle(t->multi, x->easy);
     if (code == CURLM_OK) {
         x->added = true;
     } else {
@@ -522,7 +571,7 @@ static void resume(struct curl_transfer *x) {
     }
     x->held = false;
     x->owner->inside++;
-    CURLcode code = curl_easy_pause(x->easy, CURLPAUSE_CONT);
+    CURLcode code = x->owner->lib.easy_pause(x->easy, CURLPAUSE_CONT);
     x->owner->inside--;
     if (code != CURLE_OK && !x->dropped) {
         finish(x, code);
@@ -546,13 +595,13 @@ static void settle(struct curl_transport *t) {
             }
             continue;
         }
-        CURLMsg *message = curl_multi_info_read(t->multi, &left);
+        CURLMsg *message = t->lib.multi_info_read(t->multi, &left);
         if (!message) {
             return;
         }
         CURLcode code = message->data.result; /* the message is gone with its handle */
         if (message->msg == CURLMSG_DONE &&
-            curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &x) == CURLE_OK && x) {
+            t->lib.easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &x) == CURLE_OK && x) {
             finish(x, code);
         }
     }
@@ -579,7 +628,8 @@ static struct transfer *op_start(struct transport *base, const struct transfer_r
     x->ctx = ctx;
     x->ready = x->opened = x->resent = x->paused = x->held = x->dropped = x->clean = false;
     x->error[0] = '\0';
-    if (t->n_active++ == 0) {
+    count_add(t->n_active, 1);
+    if (count_get(t->n_active) == 1) {
         struct timeval second = {1, 0};
         event_add(t->tick, &second);
     }
@@ -590,8 +640,9 @@ static struct transfer *op_start(struct transport *base, const struct transfer_r
     }
     /* libcurl counts busy connections too, so its maximum moves with them; the default would let a
      * dip in traffic close warm ones. */
-    curl_multi_setopt(t->multi, CURLMOPT_MAXCONNECTS, (long)(t->n_active + t->idle_max));
-    if (curl_multi_add_handle(t->multi, x->easy) != CURLM_OK) {
+    t->lib.multi_setopt(t->multi, CURLMOPT_MAXCONNECTS,
+                        (long)(count_get(t->n_active) + t->idle_max));
+    if (t->lib.multi_add_handle(t->multi, x->easy) != CURLM_OK) {
         retire(x);
         return NULL;
     }
@@ -627,8 +678,10 @@ static void op_cancel(struct transfer *base) {
 
 static void op_stats(const struct transport *base, struct transport_stats *out) {
     const struct curl_transport *t = (const struct curl_transport *)base;
-    *out = (struct transport_stats){
-        .active = t->n_active, .connections = t->sockets, .opened = t->opened};
+    *out = (struct transport_stats){.active = count_get(t->n_active),
+                                    .connections = count_get(t->sockets),
+                                    .libcurl = count_get(t->sockets),
+                                    .opened = count_get(t->opened)};
 }
 
 static void op_free(struct transport *base) {
@@ -643,10 +696,10 @@ static void op_free(struct transport *base) {
         transfer_free(x);
     }
     if (t->multi) {
-        curl_multi_cleanup(t->multi); /* may still call on_socket, on_timer and on_socket_close */
+        t->lib.multi_cleanup(t->multi); /* may still call on_socket, on_timer and on_socket_close */
     }
     if (t->counted) {
-        curl_global_cleanup();
+        t->lib.global_cleanup();
     }
     struct event *events[] = {t->timer, t->tick, t->kick};
     for (size_t i = 0; i < 3; i++) {
@@ -672,8 +725,12 @@ struct transport *curl_transport_new(struct event_base *base, size_t idle_max, s
     TAILQ_INIT(&t->active);
     TAILQ_INIT(&t->spare);
     TAILQ_INIT(&t->deferred);
-    t->counted = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK; /* thread-safe since 7.84 */
-    t->multi = t->counted ? curl_multi_init() : NULL;
+    if (curl_library_load(&t->lib, err) != 0) {
+        free(t);
+        return NULL;
+    }
+    t->counted = t->lib.global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK; /* thread-safe since 7.84 */
+    t->multi = t->counted ? t->lib.multi_init() : NULL;
     t->timer = event_new(base, -1, 0, on_timeout, t);
     t->tick = event_new(base, -1, EV_PERSIST, on_timeout, t);
     t->kick = event_new(base, -1, 0, on_kick, t);
@@ -682,14 +739,20 @@ struct transport *curl_transport_new(struct event_base *base, size_t idle_max, s
         op_free(&t->base);
         return NULL;
     }
-    curl_multi_setopt(t->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-    curl_multi_setopt(t->multi, CURLMOPT_SOCKETDATA, t);
-    curl_multi_setopt(t->multi, CURLMOPT_TIMERFUNCTION, on_timer);
-    curl_multi_setopt(t->multi, CURLMOPT_TIMERDATA, t);
-    curl_multi_setopt(t->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+    t->lib.multi_setopt(t->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    t->lib.multi_setopt(t->multi, CURLMOPT_SOCKETDATA, t);
+    t->lib.multi_setopt(t->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+    t->lib.multi_setopt(t->multi, CURLMOPT_TIMERDATA, t);
+    t->lib.multi_setopt(t->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
     return &t->base;
 }
 
+int curl_transport_check(struct err *err) {
+    struct curl_library lib;
+    return curl_library_load(&lib, err);
+}
+
 const char *curl_transport_version(void) {
-    return curl_version();
+    struct curl_library lib;
+    return curl_library_load(&lib, NULL) == 0 ? lib.version() : "libcurl: none";
 }

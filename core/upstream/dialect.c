@@ -132,7 +132,7 @@ void dialect_judge(const struct dialect *d, struct str path, int status,
     *out = (struct verdict){.outcome = OUTCOME_OK, .status = status};
     if (status >= 200 && status <= 299) {
         if (status != 204 && !is_event_stream(headers)) {
-            out->outcome = d->judge_plain(path, is_json(headers), body);
+            out->outcome = d->judge_plain(path, is_json(headers), body, &out->usage);
         }
         if (out->outcome == OUTCOME_ERROR_EVENT) {
             judge_event(d, body, out);

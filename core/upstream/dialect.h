@@ -30,6 +30,7 @@ struct verdict {
     char code[MAX_CODE];       /* the provider's error code or type, empty when none */
     char message[MAX_MESSAGE]; /* the provider's words, cut at the maximum on a UTF-8 boundary,
                                   empty when none. Not masked yet */
+    struct usage usage;        /* of an answer, where judging came across it; see dialect_usage */
 };
 
 enum stream_sign {
@@ -63,7 +64,7 @@ unsigned dialect_event(const struct dialect *d, const struct sse_event *event, s
 void dialect_event_error(const struct dialect *d, const struct sse_event *event,
                          struct verdict *out); /* outcome: OUTCOME_ERROR_EVENT */
 
-/* Usage of a complete JSON answer. */
+/* Usage of a complete JSON answer. Reads it from its beginning: ask the verdict first. */
 void dialect_usage(const struct dialect *d, struct str body, struct usage *out);
 
 /* The gateway's own errors in the client's dialect. type, code, message are plain text; code may be

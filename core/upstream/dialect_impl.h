@@ -54,7 +54,7 @@ struct dialect {
     void (*read_error)(struct str body, struct error_facts *facts);
     /* A 2xx answer that is no stream: OUTCOME_OK, _EMPTY_RESPONSE, _CONTENT_FILTERED,
      * _INVALID_RESPONSE, or OUTCOME_ERROR_EVENT: read_error will tell. */
-    enum outcome (*judge_plain)(struct str path, bool json, struct str body);
+    enum outcome (*judge_plain)(struct str path, bool json, struct str body, struct usage *usage);
     unsigned (*event)(const struct sse_event *event, struct usage *usage);
     void (*usage)(struct str body, struct usage *out);
     int (*write_error)(struct buf *out, const char *type, const char *code, const char *message);
@@ -76,7 +76,7 @@ bool openai_read_usage(struct str text, const struct jvalue *object,
                        struct usage *usage); /* false: it says nothing, *usage stays */
 
 /* openai_answer.c */
-enum outcome openai_judge_plain(struct str path, bool json, struct str body);
+enum outcome openai_judge_plain(struct str path, bool json, struct str body, struct usage *usage);
 void openai_usage(struct str body, struct usage *out);
 void openai_read_error(struct str body, struct error_facts *facts);
 int openai_write_error(struct buf *out, const char *type, const char *code, const char *message);

@@ -8,6 +8,7 @@
 #include <event2/event.h>
 
 #include "base/limits.h"
+#include "net/tls.h"
 #include "upstream/transport.h"
 
 struct fetching {
@@ -18,6 +19,7 @@ struct fetching {
     struct transport *transport;
     struct transfer *transfer; /* NULL when nothing is under way */
     struct event *deadline;
+    struct tls_client *tls; /* NULL: the transport's */
     bool over;
 };
 
@@ -110,7 +112,8 @@ static int start(struct fetching *f, const struct headers *headers) {
                                        .body = &r->body,
                                        .n_body = r->body.n > 0 ? 1 : 0,
                                        .has_body = r->has_body,
-                                       .fresh = true};
+                                       .fresh = true,
+                                       .tls = f->tls};
     f->deadline = evtimer_new(f->base, on_deadline, f);
     if (!f->deadline || event_add(f->deadline, &patience) != 0) {
         return err_set(f->err, "memory is short");
@@ -128,8 +131,20 @@ static void turn_until_over(struct fetching *f) {
     }
 }
 
+static int set_trust(struct fetching *f) {
+    struct tls_client_options options = {.ca = f->request->ca, .verify = true};
+    if (options.ca.n == 0) {
+        return 0;
+    }
+    f->tls = tls_client_new(&options, f->err);
+    return f->tls ? 0 : -1;
+}
+
 static int run(struct fetching *f) {
     struct headers none;
+    if (set_trust(f) != 0) {
+        return -1;
+    }
     headers_init(&none, 1, 1);
     f->base = event_base_new();
     f->transport = f->base ? transport_new(f->base, 1, f->err) : NULL;
@@ -149,6 +164,7 @@ static int run(struct fetching *f) {
         event_base_free(f->base);
     }
     headers_release(&none);
+    tls_client_unref(f->tls);
     return f->answer->outcome == OUTCOME_OK ? 0 : -1;
 }
 

@@ -24,7 +24,8 @@ struct fetch_request {
     const struct headers *headers; /* borrowed; NULL = none. Host, Content-Length and
                                       Accept-Encoding are the transport's */
     struct str body;               /* borrowed */
-    bool has_body;                 /* true with no bytes: Content-Length: 0 */
+    struct str ca;   /* PEM: the authorities to trust for https; borrowed; empty: the system's */
+    bool has_body;   /* true with no bytes: Content-Length: 0 */
     usec timeout;    /* from the start to the last byte; 0 = FETCH_TIME of base/limits.h */
     size_t max_body; /* of the answer; 0 = MAX_FETCH_BODY. A longer one is an error */
 };

@@ -1,44 +1,37 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Connections to providers: opened, lent to one transfer at a time, kept idle for the next. Knows
- * addresses and sockets, but no HTTP. An idle connection is watched: when the other side closes it,
- * or says something nobody asked for, it is gone. One event_base's thread.
+ * Connections to providers: opened (the name looked up, an address reached, TLS agreed on), lent to
+ * one transfer at a time, kept idle for the next. Knows no HTTP. An idle connection is watched:
+ * when the other side closes it, or says something nobody asked for, it is gone. One event_base's
+ * thread.
  */
 #ifndef UPSTREAM_LINK_H
 #define UPSTREAM_LINK_H
 
-#include <event2/event_struct.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <sys/queue.h>
-#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
 
-#include "base/clock.h"
-#include "base/str.h"
+#include "upstream/origin.h"
+#include "upstream/outcome.h"
+#include "upstream/wire.h"
 
-/* Where an http:// URL points, without looking anything up. */
-struct origin {
-    struct str authority; /* as Host says it: without the default port; a slice of the URL */
-    struct str path;      /* from the first '/' on, "/" when there is none */
-    const char *prefix;   /* "/" when the URL has a query right behind its host, else "" */
-    struct sockaddr_storage address[2]; /* localhost has two */
-    size_t n_addresses;
-};
-/* False: no plain-text URL of a numeric address or localhost, or with bytes that want care. */
-bool origin_parse(const char *url, struct origin *o);
-
+struct event_base;
 struct link;
 struct links;
 
 struct link_ops {
-    /* The connection stands (error 0), or could not be made. Never from inside links_open. */
-    void (*connected)(void *user, int error);
+    /* The connection is ready (OUTCOME_OK), or there is none: dns_error, connect_error or tls_error
+     * with the reason, borrowed for the call; it is then to be closed. Never from inside
+     * links_open. */
+    void (*connected)(void *user, enum outcome outcome, const char *detail);
     void (*readable)(void *user);
-    void (*writable)(void *user); /* after link_want_write, once */
+    void (*writable)(void *user); /* after a write that the socket did not take whole, once */
 };
 
 struct links_stats {
-    size_t connections; /* open sockets, idle ones included */
+    size_t connections; /* open, idle or being opened */
     unsigned long opened;
 };
 
@@ -48,15 +41,26 @@ struct links *links_new(struct event_base *base, size_t idle_max, const struct l
 void links_free(struct links *all); /* closes the idle ones; the others must be closed before */
 void links_stats(const struct links *all, struct links_stats *out);
 
-/* An idle connection to the same place (the youngest), for `user`. NULL: none. */
-struct link *links_take(struct links *all, const struct origin *to, void *user);
-/* A new one, which is being made. NULL with errno. */
-struct link *links_open(struct links *all, const struct origin *to, void *user);
+/* An idle connection to the same place, spoken to in the same way (the youngest), for `user`. NULL:
+ * none. `client`: for TLS, NULL for plain text. */
+struct link *links_take(struct links *all, const struct origin *to, struct tls_client *client,
+                        void *user);
+/* A new one, which is being made. NULL: memory, or no descriptor. */
+struct link *links_open(struct links *all, const struct origin *to, struct tls_client *client,
+                        void *user);
 
-int link_fd(const struct link *link);
+/* As wire_read and wire_write say; what the socket does not take is waited for. */
+ssize_t link_read(struct link *link, void *out, size_t n) __attribute__((warn_unused_result));
+ssize_t link_write(struct link *link, const struct iovec *iov, int n)
+    __attribute__((warn_unused_result));
+const char *link_error(const struct link *link); /* of WIRE_FAILED */
+/* It failed because the other side said so in terms of TLS: it wants a certificate of ours, say,
+ * which TLS 1.3 tells only after the handshake. */
+bool link_refused(const struct link *link);
+/* Bytes wait that `readable` will not tell of. */
+bool link_pending(const struct link *link);
 void link_watch(struct link *link, bool reading); /* reads from the beginning; false holds it */
-int link_want_write(struct link *link);           /* 0, or -1: memory */
 void link_keep(struct link *link);                /* idle from now on; may close it */
-void link_close(struct link *link);               /* NULL is a no-op */
+void link_close(struct link *link);               /* at any moment; NULL is a no-op */
 
 #endif

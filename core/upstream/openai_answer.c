@@ -42,7 +42,7 @@ static enum endpoint endpoint_of(struct str path) {
 }
 
 struct fields {
-    struct jvalue error, object, choices, status, output, reason;
+    struct jvalue error, object, choices, status, output, reason, usage;
 };
 
 static bool read_fields(struct str text, struct fields *f) {
@@ -61,6 +61,8 @@ static bool read_fields(struct str text, struct fields *f) {
             f->status = item;
         } else if (str_is(key, "output")) {
             f->output = item;
+        } else if (str_is(key, "usage") && f->usage.type == JTYPE_NONE) {
+            f->usage = item;
         } else if (str_is(key, "incomplete_details") && item.type == JTYPE_OBJECT) {
             struct str raw = jvalue_raw(text, &item);
             if (jscan_find(raw, "reason", &f->reason) == 1) {
@@ -102,7 +104,7 @@ static enum outcome judge_response(struct str text, const struct fields *f) {
     return done ? OUTCOME_EMPTY_RESPONSE : OUTCOME_OK;
 }
 
-enum outcome openai_judge_plain(struct str path, bool json, struct str body) {
+enum outcome openai_judge_plain(struct str path, bool json, struct str body, struct usage *usage) {
     enum endpoint endpoint = endpoint_of(path);
     struct str text = openai_trim(body);
     struct fields f = {0};
@@ -119,6 +121,9 @@ enum outcome openai_judge_plain(struct str path, bool json, struct str body) {
     }
     if (!read_fields(text, &f)) {
         return OUTCOME_INVALID_RESPONSE;
+    }
+    if (f.usage.type == JTYPE_OBJECT) {
+        openai_read_usage(text, &f.usage, usage);
     }
     /* Jobs and runs say with `error` how they ended: such an object is an answer, unless it was an
      * answer of the model's that was asked for. */

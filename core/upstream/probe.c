@@ -12,6 +12,7 @@
 
 #include "base/hash.h"
 #include "base/limits.h"
+#include "net/tls.h"
 #include "upstream/outbound.h"
 
 struct probe {
@@ -167,7 +168,10 @@ static int ask(struct probe *p, bool fresh) {
                                            .body = &body,
                                            .n_body = p->body ? 1 : 0,
                                            .has_body = p->body != NULL,
-                                           .fresh = fresh};
+                                           .fresh = fresh,
+                                           .tls = p->provider->tls,
+                                           .proxy = p->provider->proxy,
+                                           .libcurl = p->provider->transport == TRANSPORT_LIBCURL};
         p->transfer = transfer_start(p->all->transport, &request, &probe_events, p);
     }
     headers_release(&fields);
@@ -257,15 +261,20 @@ static bool same_headers(const struct value *a, const struct value *b) {
     return true;
 }
 
+static bool same_tls(const struct tls_client *a, const struct tls_client *b) {
+    return a && b ? tls_client_id(a) == tls_client_id(b) : a == b;
+}
+
 static bool same(const struct config_provider *a, const struct config_provider *b) {
     const struct config_health *h = &a->health, *i = &b->health;
     return same_text(a->name, b->name) && same_text(a->base_url, b->base_url) &&
            a->auth == b->auth && same_text(a->auth_name, b->auth_name) &&
-           same_text(a->api_key, b->api_key) && same_headers(&a->headers, &b->headers) &&
-           same_text(h->method, i->method) && same_text(h->path, i->path) &&
-           same_text(h->body, i->body) && same_text(h->status, i->status) &&
-           h->interval == i->interval && h->timeout == i->timeout && h->up == i->up &&
-           h->down == i->down;
+           same_text(a->api_key, b->api_key) && same_text(a->proxy, b->proxy) &&
+           a->transport == b->transport && same_tls(a->tls, b->tls) &&
+           same_headers(&a->headers, &b->headers) && same_text(h->method, i->method) &&
+           same_text(h->path, i->path) && same_text(h->body, i->body) &&
+           same_text(h->status, i->status) && h->interval == i->interval &&
+           h->timeout == i->timeout && h->up == i->up && h->down == i->down;
 }
 
 static struct probe *take_same(struct probe **list, const struct config_provider *provider) {

@@ -1,50 +1,59 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The transport that workers use: hands each request to the implementation that speaks its URL.
- * libcurl costs memory even when nobody uses it, so it is set up with the first request for it.
+ * The transport that workers use: our own where it can, libcurl for the rest. libcurl costs memory
+ * even when nobody uses it, so it is set up with the first request for it.
  */
 #include "upstream/transport.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 struct both {
     struct transport base;
     struct event_base *events;
     size_t idle_max;
-    struct transport *native, *curl; /* curl: NULL before the first request for it */
+    struct transport *native;
+    _Atomic(struct transport *) curl; /* NULL before the first request for it */
 };
 
 static struct transfer *op_start(struct transport *base, const struct transfer_request *r,
                                  const struct transfer_events *events, void *ctx) {
     struct both *t = (struct both *)base;
-    struct transfer *transfer = transfer_start(t->native, r, events, ctx);
-    if (transfer ||
-        native_transport_speaks(r->url)) { /* asked after, since it reads the URL again */
-        return transfer;
+    if (!r->proxy && !r->libcurl) {
+        struct transfer *transfer = transfer_start(t->native, r, events, ctx);
+        if (transfer ||
+            native_transport_speaks(r->url)) { /* asked after, since it reads the URL again */
+            return transfer;
+        }
     }
-    if (!t->curl) {
-        t->curl = curl_transport_new(t->events, t->idle_max, NULL);
+    struct transport *curl = atomic_load_explicit(&t->curl, memory_order_relaxed);
+    if (!curl) {
+        curl = curl_transport_new(t->events, t->idle_max, NULL);
+        atomic_store_explicit(&t->curl, curl, memory_order_release); /* others look: op_stats */
     }
-    return t->curl ? transfer_start(t->curl, r, events, ctx) : NULL;
+    return curl ? transfer_start(curl, r, events, ctx) : NULL;
 }
 
 static void op_stats(const struct transport *base, struct transport_stats *out) {
     const struct both *t = (const struct both *)base;
     struct transport_stats more = {0};
+    const struct transport *curl = atomic_load_explicit(&t->curl, memory_order_acquire);
     t->native->ops->stats(t->native, out);
-    if (t->curl) {
-        t->curl->ops->stats(t->curl, &more);
+    if (curl) {
+        curl->ops->stats(curl, &more);
     }
     out->active += more.active;
     out->connections += more.connections;
+    out->libcurl += more.libcurl;
     out->opened += more.opened;
 }
 
 static void op_free(struct transport *base) {
     struct both *t = (struct both *)base;
     t->native->ops->free(t->native);
-    if (t->curl) {
-        t->curl->ops->free(t->curl);
+    struct transport *curl = atomic_load_explicit(&t->curl, memory_order_relaxed);
+    if (curl) {
+        curl->ops->free(curl);
     }
     free(t);
 }

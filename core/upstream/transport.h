@@ -15,9 +15,11 @@
  * - It decodes Transfer-Encoding and Content-Encoding, follows no redirect, uses no proxy from the
  * environment.
  * - An answer with both Content-Length and Transfer-Encoding, two Content-Lengths, one that is no
- * plain number, a Transfer-Encoding other than a single chunked, a head beyond MAX_ANSWER_HEAD or
- * MAX_HEADERS, or a field with NUL or bare CR in it ends as OUTCOME_INVALID_RESPONSE, and its
- * connection is closed.
+ * plain number, a Transfer-Encoding other than a single chunked, an interim answer that announces a
+ * body, a head beyond MAX_ANSWER_HEAD or MAX_HEADERS, a line of it that does not end with CRLF, or
+ * NUL, bare CR or other controls in it ends as OUTCOME_INVALID_RESPONSE. What is wrong behind the
+ * head (malformed chunks above all) is OUTCOME_STREAM_BROKEN, since the head is out by then. Bytes
+ * behind an answer are not delivered. The connection is not used again after any of these.
  */
 #ifndef UPSTREAM_TRANSPORT_H
 #define UPSTREAM_TRANSPORT_H
@@ -31,6 +33,7 @@
 #include "net/headers.h"
 #include "upstream/outcome.h"
 
+struct tls_client;
 struct transport;
 struct transport_ops;
 
@@ -72,12 +75,19 @@ struct transfer_request {
     size_t n_body;
     bool has_body; /* false: no Content-Length at all; true with no bytes: Content-Length: 0 */
     bool fresh;    /* open a new connection even when an idle one is there */
-    usec connect_timeout; /* a backstop only, 0 = none; the caller's clock is shorter */
+    usec connect_timeout;   /* a backstop only, 0 = none; the caller's clock is shorter */
+    struct tls_client *tls; /* for https; borrowed for the call, referenced inside. NULL: the
+                               system's authorities, verified, no certificate of ours. A connection
+                               is used again only under the same tls_client_id. */
+    const char *proxy; /* "http://[user:password@]host:port", or NULL: none. Copied. SECRET. https
+                          goes through CONNECT. Only libcurl speaks to proxies. */
+    bool libcurl;      /* do not use our own transport */
 };
 
 struct transport_stats {
-    size_t active;        /* transfers under way */
-    size_t connections;   /* open sockets, idle ones included */
+    size_t active;      /* transfers under way */
+    size_t connections; /* open sockets, idle ones included */
+    size_t libcurl; /* of these: libcurl's, which sees the other side's close with its next use */
     unsigned long opened; /* connections made so far */
 };
 
@@ -90,6 +100,7 @@ struct transport_ops {
     /* Closes the connection if an answer was under way. */
     void (*cancel)(struct transfer *transfer);
     enum transfer_sent (*sent)(const struct transfer *transfer);
+    /* Any thread, as long as the transport lives; a moment's view. */
     void (*stats)(const struct transport *t, struct transport_stats *out);
     void (*free)(struct transport *t); /* cancels what is left, without callbacks */
 };
@@ -120,17 +131,21 @@ static inline enum transfer_sent transfer_sent(const struct transfer *transfer) 
 
 struct event_base;
 
-/* What workers use: native for the URLs that it speaks, libcurl for all others, which is set up
- * when the first of them comes. `idle_max` counts for each of the two. NULL: memory. */
+/* What workers use: native for the URLs that it speaks (unless a proxy stands between, or the
+ * request says `libcurl`), libcurl for all others, which is set up when the first of them comes.
+ * `idle_max` counts for each of the two. NULL: memory. */
 struct transport *transport_new(struct event_base *base, size_t idle_max, struct err *err);
 
-/* Our own: HTTP/1.1 in plain text to a numeric address or localhost. At most `idle_max` idle
- * connections, none older than 60 s idle. NULL: memory. */
+/* Our own: HTTP/1.1 in plain text or through TLS. At most `idle_max` idle connections, none older
+ * than 60 s idle. NULL: memory. */
 struct transport *native_transport_new(struct event_base *base, size_t idle_max, struct err *err);
 bool native_transport_speaks(const char *url);
 
-/* libcurl: HTTP/1.1, one multi handle, one pool of idle connections as above. NULL: memory. */
+/* libcurl: HTTP/1.1, one multi handle, one pool of idle connections as above. NULL: memory, or
+ * there is no libcurl. */
 struct transport *curl_transport_new(struct event_base *base, size_t idle_max, struct err *err);
+/* Loads the library, which takes some milliseconds the first time. -1: it is not there. */
+int curl_transport_check(struct err *err) __attribute__((warn_unused_result));
 const char *curl_transport_version(void);
 
 #endif

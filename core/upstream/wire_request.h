@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <sys/uio.h>
 
-#include "upstream/link.h"
+#include "upstream/origin.h"
 #include "upstream/transport.h"
 
 struct wire_request {

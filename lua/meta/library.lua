@@ -49,3 +49,4 @@
 ---@field settings table
 ---@field entries moongate.Entry[]
 ---@field ring moongate.Ring
+---@field first? moongate.Entry the one that every request tries first, where the settings alone say so

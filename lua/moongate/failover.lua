@@ -214,12 +214,15 @@ end
 
 -- All tries of this request on one target. Returns what to do next, the last attempt, and an answer.
 -- `beside`: the target to race it with in its first try; when that wins it takes its place.
-local function try(run, entry, name, mode, beside)
+-- `made`: its first try, where that was made already.
+local function try(run, entry, name, mode, beside, made)
   local tries, failed
   while true do
     local began = run.plan.slow_failure and moongate.now()
     local attempt
-    if beside then
+    if made then
+      attempt, made = made, nil
+    elseif beside then
       attempt = send_both(run, entry, name, mode, beside)
       if beside.won then entry, name, mode = beside.entry, beside.name, "closed" end
       beside = nil
@@ -332,15 +335,20 @@ end
 local walk
 
 -- Entry i of n. Returns true and the answer when the request is done, false when it may go on, nil when
--- it may not.
-local function step(run, entries, i, n)
+-- it may not. `made`: the attempt at the first entry that at_once has made.
+local function step(run, entries, i, n, made)
   if not may_go_on(run) then return nil end
   local entry = entries[i]
-  local target, name, mode = choose(run, entry)
-  if not name then return false end
-  if over_budget(run, name, mode) then return nil end
-  local beside = next_to(run, name, entries, i, n)
-  local action, attempt, answer = try(run, target, name, mode, beside)
+  local target, name, mode, beside
+  if made then
+    target, name, mode = entry, entry.name, "closed"
+  else
+    target, name, mode = choose(run, entry)
+    if not name then return false end
+    if over_budget(run, name, mode) then return nil end
+    beside = next_to(run, name, entries, i, n)
+  end
+  local action, attempt, answer = try(run, target, name, mode, beside, made)
   if action == "return" then
     if beside and beside.won then entry, target = entries[beside.at], beside.entry end
     if attempt.ok then served(run, entry, target) end
@@ -359,13 +367,22 @@ local function step(run, entries, i, n)
 end
 
 -- Steps through the first n entries. Returns true and the answer when the request is done.
-function walk(run, entries, n)
+function walk(run, entries, n, made)
   for i = 1, n do
-    local done, result = step(run, entries, i, n)
+    local done, result = step(run, entries, i, n, made)
     if done then return true, result end
     if done == nil then return false end
+    made = nil
   end
   return false
+end
+
+-- What most requests are: the first target of a list may be tried, and answers. It is what the walk would
+-- do first, without what the walk needs to go on; nil when the first target is not to be tried now.
+local function at_once(req, entry)
+  if moongate.usable_in(entry.name) > 0 then return nil end
+  local options = entry.options.usual
+  return req:send(entry.target, req.stream and options.stream or options.plain)
 end
 
 local function unavailable(run)
@@ -427,15 +444,20 @@ end
 ---@return moongate.Attempt|moongate.Response
 function failover.run(req, settings, hooks)
   local plan = plans.of(settings, req.environment)
+  if plan.deadline then req:deadline(plan.deadline) end
+  local explaining, made = req.explaining, nil
+  if plan.first and not hooks and not explaining then
+    made = at_once(req, plan.first)
+    if made and made.ok then return made end
+  end
   local run = {
-    req = req, plan = plan, left = plan.max_attempts, tried = false, force = false,
-    soonest = math.huge, explaining = req.explaining,
+    req = req, plan = plan, left = plan.max_attempts - (made and 1 or 0), tried = false, force = false,
+    soonest = math.huge, explaining = explaining,
   }
   if hooks then
     run.on_result, run.usable, run.hedge = hooks.on_result, hooks.usable, hooks.hedge
     run.session = hooks.session and hooks.session(req)
   end
-  if plan.deadline then req:deadline(plan.deadline) end
   if not plan.enabled then return first_once(run) end
   if plan.budget then plan.budget:request() end
   local entries = listed(run, hooks)
@@ -445,7 +467,7 @@ function failover.run(req, settings, hooks)
     if run.explaining then notes.opted_out(run) end
   end
   if run.explaining then notes.order(run, entries, n, run.ring == nil) end
-  local done, result = walk(run, entries, n)
+  local done, result = walk(run, entries, n, made)
   if done then return result end
   if not run.tried and plan.when_suspended == "try_anyway" then
     run.force = true

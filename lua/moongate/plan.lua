@@ -90,6 +90,14 @@ local function try_time(settings)
   return positive(settings.request_timeout) or positive(settings.deadline) or 120
 end
 
+-- The entry that every request tries first, whatever was before it and whoever asks; nil when that is to
+-- be found out for each.
+local function always_first(self, order_of)
+  local entry = self.entries[1]
+  local asks = self.breaker or self.budget or self.opt_out_header or self.slow_failure
+  return self.enabled and order_of == "listed" and not asks and entry and entry.name and entry or nil
+end
+
 local function build(settings)
   local shared = { breaker = settings.breaker and breaker.new(settings.breaker) or nil }
   local entries, ids = entries_of(settings.targets, settings, shared)
@@ -110,6 +118,7 @@ local function build(settings)
   if settings.context_targets then
     self.context = entries_of(settings.context_targets, settings, shared)
   end
+  self.first = always_first(self, settings.order)
   return self
 end
 

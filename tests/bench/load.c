@@ -2,18 +2,23 @@
 /*
  * The client of the benchmark. One thread, epoll, keep-alive; loopback only, and it ends by itself.
  *
- *   load PORT plain   CONNS SECONDS BYTES    each connection asks again as soon as it has its
- * answer; BYTES of prompt load PORT stream  CONNS SECONDS EVENTS   each connection asks for one
- * stream of EVENTS events and reads it to its end load PORT streams CONNS SECONDS EVENTS   … and
- * asks for the next one then
+ *   load PORT plain   CONNS SECONDS BYTES [tls]
+ *       each connection asks again as soon as it has its answer; BYTES of prompt
+ *   load PORT stream  CONNS SECONDS EVENTS [tls]
+ *       each connection asks for one stream of EVENTS events and reads it to its end
+ *   load PORT streams CONNS SECONDS EVENTS [tls]
+ *       ... and asks for the next one then
  *
- * Prints one line of JSON: answers, events and errors, and the time to an answer (plain) or to a
- * stream's first event in µs.
+ * With tls through TLS 1.2 or later, whatever the certificate. Prints one line of JSON: answers,
+ * events and errors, and the time to an answer (plain) or to a stream's first event in µs.
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/ssl.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -31,6 +36,7 @@
 
 struct conn {
     int fd;
+    SSL *ssl; /* NULL = plain */
     char head[HEAD_MAX + 1];
     size_t n_head;
     bool in_body, chunked, seen_event;
@@ -44,6 +50,7 @@ static struct conn conns[MAX_CONNS];
 static char *request;
 static size_t request_length;
 static bool streams, again;
+static SSL_CTX *tls; /* NULL = plain */
 static double *samples;
 static long n_samples, answers, events, errors, open_conns;
 
@@ -59,8 +66,38 @@ static void sample(struct conn *c) {
     }
 }
 
+static ssize_t get(struct conn *c, void *data, size_t n) {
+    if (!c->ssl) {
+        return recv(c->fd, data, n, MSG_DONTWAIT);
+    }
+    int got = SSL_read(c->ssl, data, (int)n);
+    if (got > 0) {
+        return got;
+    }
+    int why = SSL_get_error(c->ssl, got);
+    errno = why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? EAGAIN : EIO;
+    return why == SSL_ERROR_ZERO_RETURN ? 0 : -1;
+}
+
+/* Waits: the proxy reads. */
+static ssize_t put(struct conn *c, const char *data, size_t n) {
+    if (!c->ssl) {
+        return send(c->fd, data, n, MSG_NOSIGNAL);
+    }
+    for (;;) {
+        int sent = SSL_write(c->ssl, data, (int)n);
+        if (sent > 0 || SSL_get_error(c->ssl, sent) != SSL_ERROR_WANT_WRITE) {
+            return sent;
+        }
+        struct pollfd wait = {.fd = c->fd, .events = POLLOUT};
+        poll(&wait, 1, 1000);
+    }
+}
+
 static void drop(struct conn *c, bool failed) {
     errors += failed;
+    SSL_free(c->ssl);
+    c->ssl = NULL;
     close(c->fd);
     c->fd = -1;
     open_conns--;
@@ -72,8 +109,8 @@ static void ask(struct conn *c) {
     memset(c->tail, 0, sizeof(c->tail));
     c->asked_at = now();
     size_t sent = 0;
-    while (sent < request_length) { /* blocking: the proxy reads */
-        ssize_t n = send(c->fd, request + sent, request_length - sent, MSG_NOSIGNAL);
+    while (sent < request_length) {
+        ssize_t n = put(c, request + sent, request_length - sent);
         if (n <= 0) {
             drop(c, true);
             return;
@@ -124,10 +161,10 @@ static void body(struct conn *c, const char *data, size_t n) {
     }
 }
 
-static void on_readable(struct conn *c) {
+static void read_some(struct conn *c) {
     static char data[65536];
     if (c->in_body) {
-        ssize_t n = recv(c->fd, data, sizeof(data), MSG_DONTWAIT);
+        ssize_t n = get(c, data, sizeof(data));
         if (n > 0) {
             body(c, data, (size_t)n);
         } else if (n == 0 || errno != EAGAIN) {
@@ -135,7 +172,7 @@ static void on_readable(struct conn *c) {
         }
         return;
     }
-    ssize_t n = recv(c->fd, c->head + c->n_head, HEAD_MAX - c->n_head, MSG_DONTWAIT);
+    ssize_t n = get(c, c->head + c->n_head, HEAD_MAX - c->n_head);
     if (n <= 0) {
         if (n == 0 || errno != EAGAIN) {
             drop(c, true);
@@ -162,6 +199,19 @@ static void on_readable(struct conn *c) {
     if (rest > 0) {
         body(c, end, rest);
     }
+}
+
+/* What is decrypted already no epoll tells of. */
+static void on_readable(struct conn *c) {
+    do {
+        read_some(c);
+    } while (c->ssl && SSL_pending(c->ssl) > 0);
+}
+
+static bool shake_hands(struct conn *c) {
+    c->ssl = tls ? SSL_new(tls) : NULL;
+    return !tls || (c->ssl && SSL_set_fd(c->ssl, c->fd) == 1 && SSL_connect(c->ssl) == 1 &&
+                    fcntl(c->fd, F_SETFL, O_NONBLOCK) == 0);
 }
 
 static void make_request(int port, long amount) {
@@ -216,7 +266,7 @@ static void open_conn(int epoll, int port, struct conn *c) {
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
     if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-        epoll_ctl(epoll, EPOLL_CTL_ADD, c->fd, &ev) < 0) {
+        !shake_hands(c) || epoll_ctl(epoll, EPOLL_CTL_ADD, c->fd, &ev) < 0) {
         perror("load: connect");
         exit(1);
     }
@@ -225,8 +275,8 @@ static void open_conn(int epoll, int port, struct conn *c) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 6) {
-        fputs("usage: load PORT plain|stream|streams CONNS SECONDS BYTES|EVENTS\n", stderr);
+    if (argc < 6) {
+        fputs("usage: load PORT plain|stream|streams CONNS SECONDS BYTES|EVENTS [tls]\n", stderr);
         return 2;
     }
     int port = atoi(argv[1]), n_conns = atoi(argv[3]);
@@ -234,6 +284,7 @@ int main(int argc, char **argv) {
     streams = strncmp(argv[2], "stream", 6) == 0;
     again = strcmp(argv[2], "stream") != 0;
     samples = malloc(sizeof(*samples) * MAX_SAMPLES);
+    tls = argc > 6 && strcmp(argv[6], "tls") == 0 ? SSL_CTX_new(TLS_client_method()) : NULL;
     int epoll = epoll_create1(0);
     if (n_conns < 1 || n_conns > MAX_CONNS || !samples || epoll < 0) {
         fputs("load: bad arguments\n", stderr);

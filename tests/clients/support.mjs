@@ -16,7 +16,7 @@ export const need = createRequire(join(CLIENTS, "package.json"));
 
 const BINARY = process.env.MOONGATE_BIN
   || ["build/asan/moongate", "build/moongate"].map((p) => join(ROOT, p)).find(existsSync);
-const PATIENCE = 30_000;
+const PATIENCE = 90_000;
 
 export async function waitUntil(condition, what, patience = PATIENCE) {
   const end = Date.now() + patience;

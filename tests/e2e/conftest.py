@@ -2,6 +2,7 @@
 """The fixtures of the end-to-end tests: `lab` makes providers and gateways and puts them away."""
 import pytest
 
+from support.client import close_all
 from support.gateway import Gateway
 from support.upstream import BlackHole, Refusing, Upstream
 
@@ -51,10 +52,14 @@ class Lab:
                              policy="own", policies=policies, **more)
 
     def close(self):
+        """Clients go first, then providers; gateways that hold nothing of them any more are stopped."""
         problems = []
-        for thing in [*self.gateways, *self.upstreams]:
+        close_all()
+        steps = [upstream.stop for upstream in self.upstreams]
+        steps += [gateway.check_counts for gateway in self.gateways] + [gateway.stop for gateway in self.gateways]
+        for step in steps:
             try:
-                thing.stop()
+                step()
             except AssertionError as problem:
                 problems.append(str(problem))
         assert not problems, "\n".join(problems)

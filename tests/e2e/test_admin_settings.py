@@ -33,8 +33,8 @@ def test_put_counts_for_the_next_request(gw):
     told = answer.json()
     assert (told["ok"], told["active"], told["version"], told["changed"], told["persistent"]) == (True, 2, 1, True, True)
     assert answer.header("etag") == '"1"' and told["warnings"] == []
-    assert gw.chat().trail == [("q/other", "ok", 200)]
-    assert gw.log_entries(2)[1]["generation"] == 2
+    answer = gw.chat()
+    assert answer.trail == [("q/other", "ok", 200)] and gw.entry(answer)["generation"] == 2
     page = gw.api("GET", CHAT)
     assert page.header("etag") == '"1"' and page.json()["overlay"] == {"targets": ["q/other"]}
     assert page.json()["effective"]["targets"] == ["q/other"] and page.json()["effective"]["suspend"] == 0.5
@@ -131,7 +131,8 @@ def test_refused_changes_leave_everything(gw, settings, said):
     assert all(set(d) == {"file", "line", "message"} for d in told["diagnostics"])
     assert gw.api("GET", CHAT).json()["overlay"] == {"suspend": 3} and version(gw) == 1
     assert (gw.folder / "state/settings.json").read_bytes() == before
-    assert gw.chat().status == 200 and gw.log_entries(1)[0]["generation"] == 2
+    answer = gw.chat()
+    assert answer.status == 200 and gw.entry(answer)["generation"] == 2
     assert gw.api("GET", "/admin/generations").json()["last_refused"]["diagnostics"] == told["diagnostics"]
 
 
@@ -247,7 +248,7 @@ def test_settings_of_a_route_that_is_gone(gw):
     gw.write("gateway.lua", text.replace('"chat"', '"talk"'))
     warning = gw.api("POST", "/admin/reload").json()["warnings"][0]["message"]
     assert 'there is no route "chat"' in warning and "moongate unset chat" in warning
-    assert 'settings.json: there is no route "chat"' in gw.stderr
+    gw.wait_log('settings\\.json: there is no route "chat"')
     assert gw.api("PUT", CHAT, {"suspend": 8}).status == 404 and gw.api("GET", CHAT).status == 404
     assert gw.api("DELETE", CHAT, headers={"If-Match": '"7"'}).status == 412
     told = gw.api("DELETE", CHAT, headers={"If-Match": '"1"'})

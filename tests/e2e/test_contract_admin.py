@@ -31,9 +31,7 @@ def test_broken_reload_keeps_it_ready(lab):
     """Goal: a file with a mistake leaves traffic and readiness as they were; the log names the line."""
     gw = lab.failover({"p": lab.upstream(actions.ok())})
     gw.write("gateway.lua", "return {\n listen=\n}")
-    after = len(gw.stderr)
-    gw.reload(r"error|refused")
-    gw.wait_log(r"gateway\.lua:3", after=after)
+    gw.reload(r"gateway\.lua:3")
     assert gw.chat().status == 200 and call(gw.admin, "GET", "/readyz").status == 200
 
 
@@ -49,7 +47,8 @@ def test_endless_policy(lab):
     gw = lab.policy({"p": lab.upstream(actions.ok())}, "return req:send('p/x')")
     gw.write("policies/own.lua", "while true do end")
     gw.reload(r"own\.lua")
-    assert gw.chat().trail == [("p/x", "ok", 200)] and gw.log_entries(1)[0]["generation"] == 1
+    answer = gw.chat()
+    assert answer.trail == [("p/x", "ok", 200)] and gw.entry(answer)["generation"] == 1
 
 
 def test_file_that_a_policy_requires(lab):

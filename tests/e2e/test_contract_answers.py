@@ -5,7 +5,7 @@ import threading
 import pytest
 from support import actions, wire
 from support.client import assert_openai_error, call
-from support.waiting import wait_until
+from support.waiting import PATIENCE, wait_until
 
 CUT = actions.raw(actions.head(200, {"Content-Type": "application/json", "Content-Length": 100}) + b"{}")
 PLAIN = {
@@ -165,7 +165,7 @@ def test_cancelled_attempt_is_no_answer(lab, code):
     answer = lab.policy({"p": up}, f"{code}\na:cancel()\nreturn a").chat(stream=True)
     assert_openai_error(answer, 502)
     assert b"half" not in answer.body and answer.trail[0][:1] == ("p/x",) and answer.trail[0][1] != "ok"
-    assert up.calls[0].finished.wait(10) and up.calls[0].ended == "gone"
+    assert up.calls[0].finished.wait(PATIENCE) and up.calls[0].ended == "gone"
 
 
 def test_queue_full_says_when(lab):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The stock policy's settings, one by one, where the scenarios leave something open."""
 import json
+import threading
 
 import pytest
 from support import actions
@@ -54,9 +55,9 @@ def test_hint_beyond_the_limit_ends_the_retries(lab):
 def test_hint_in_azures_words(lab):
     """Goal: x-ms-retry-after-ms is waited for, on the same target."""
     p = lab.upstream(actions.fail(429, headers={"x-ms-retry-after-ms": "300"}), actions.ok())
-    answer = lab.failover({"p": p, "q": lab.upstream()}, {"retries": 3, "backoff": {"base": 8, "jitter": "none"}}).chat()
+    answer = lab.failover({"p": p, "q": lab.upstream()}, {"retries": 3, "backoff": {"base": 100, "cap": 100, "jitter": "none"}}).chat()
     assert [t[0] for t in answer.trail] == ["p/p-model"] * 2
-    assert 0.29 <= p.requests[1].at - p.requests[0].at < 7
+    assert 0.29 <= p.requests[1].at - p.requests[0].at < 90
 
 
 def test_attempts_have_a_cap(lab):
@@ -157,7 +158,7 @@ def test_all_suspended_says_when(lab):
     answer = gw.chat()
     assert_openai_error(answer, 503)
     assert 30 <= int(answer.header("retry-after")) <= 60 and answer.trail == []
-    assert gw.log_entries(2)[1]["attempts"] == []
+    assert gw.entry(answer)["attempts"] == []
 
 
 def test_quota_group(lab):
@@ -197,11 +198,12 @@ def test_slow_failure_limit(lab):
 
 def test_probes_take_a_provider_down_and_up(lab):
     """Goal: down after `down` failures in a row, up after `up` successes; probes are no requests and carry the key."""
-    p, q = lab.upstream(actions.ok()), lab.upstream(actions.ok())
-    p.on("/v1/models", actions.ok(), actions.fail(500), actions.fail(500), actions.fail(500), actions.ok())
+    p, q, gate = lab.upstream(actions.ok()), lab.upstream(actions.ok()), threading.Event()
+    p.on("/v1/models", actions.ok(), actions.fail(500), actions.fail(500), actions.fail(500), actions.ok(gate=gate))
     p.options = {"health": {"interval": 0.2, "timeout": 2, "down": 3, "up": 2}}
     gw = lab.failover({"p": p, "q": q})
     wait_until(lambda: gw.facts("p/p-model").get("up") is False)
+    gate.set()
     assert len(p.calls_to("/v1/models")) >= 4
     wait_until(lambda: gw.facts("p/p-model")["up"])
     assert len(p.calls_to("/v1/models")) >= 6

@@ -38,8 +38,8 @@ def test_client_that_left_before_an_answer(lab):
 def test_stream_that_was_cut(lab):
     """Goal: end = upstream_cut."""
     gw = lab.failover({"p": lab.upstream(actions.stream(wire.role(), wire.delta("x"), end="fin"))})
-    assert not gw.chat(stream=True).clean
-    assert gw.log_entries(1)[0]["end"] == "upstream_cut"
+    answer = gw.chat(stream=True)
+    assert not answer.clean and gw.entry(answer)["end"] == "upstream_cut"
 
 
 def test_no_http_at_all(lab):
@@ -55,8 +55,9 @@ def test_no_http_at_all(lab):
 def test_wrong_key(lab):
     """Goal: a request with a wrong key is logged as refused, under no key's name."""
     gw = lab.failover({"p": lab.upstream()}, config={"keys": [{"name": "dev", "secret": "client-secret-dev"}]})
-    assert gw.chat(headers={"x-api-key": "client-wrong-key"}).status == 401
-    entry = gw.log_entries(1)[0]
+    answer = gw.chat(headers={"x-api-key": "client-wrong-key"})
+    assert answer.status == 401
+    entry = gw.entry(answer)
     assert FIELDS <= set(entry) and (entry["status"], entry["end"], entry["key"]) == (401, "refused", None)
     assert "client-wrong-key" not in gw.stdout + gw.stderr
 
@@ -70,10 +71,11 @@ def test_time_in_the_queue(lab):
         wait_until(lambda: up.count == 1)
         answer = gw.chat()
         assert answer.status == 503 and [t[1] for t in answer.trail] == ["queue_full"]
-        assert gw.log_entries(1)[0]["queue_ms"] >= 450
+        assert gw.entry(answer)["queue_ms"] >= 450
         gate.set()
-        assert first.read().status == 200
-    assert gw.log_entries(2)[1]["queue_ms"] < 450
+        answer = first.read()
+        assert answer.status == 200
+    assert gw.entry(answer)["queue_ms"] < 450
 
 
 USAGES = {
@@ -92,8 +94,9 @@ def test_usage(lab, case):
     """Goal: the usage of other bodies than chat completions."""
     target, body, usage = USAGES[case]
     gw = lab.failover({"p": lab.upstream(actions.answer(200, body))})
-    assert call(gw.address, target=target, body={"model": "e", "input": "x"}).status == 200
-    got = gw.log_entries(1)[0]["usage"]
+    answer = call(gw.address, target=target, body={"model": "e", "input": "x"})
+    assert answer.status == 200
+    got = gw.entry(answer)["usage"]
     assert {k: v for k, v in got.items() if v} == usage
 
 

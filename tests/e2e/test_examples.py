@@ -153,8 +153,8 @@ def test_backups_triggers(pretend, example, trigger, moving, staying):
 
 def test_backups_first_packet_timeout(pretend, example):
     """Goal: a stream whose first content is late moves on; an answer that is no stream has no such clock."""
-    pretend.fault("main", "delay/1.5")
-    gateway = example("ordered-backups", FIRST_PACKET_TIMEOUT="0.3")
+    pretend.fault("main", "delay/2.5")
+    gateway = example("ordered-backups", FIRST_PACKET_TIMEOUT="1.5")
     answer = gateway.ask(stream=True)
     assert answer.trail == [("main/gpt-4o", "timeout_first_token", 0), ("second/qwen-max", "ok", 200)]
     assert targets(gateway.ask()) == ["main/gpt-4o"]

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 from support import actions, wire
-from support.waiting import fill_queue, wait_until
+from support.waiting import PATIENCE, fill_queue, wait_until
 
 
 def assert_gone(gw, *others):
@@ -59,7 +59,7 @@ def test_while_waiting_for_the_first_byte(lab, leave):
     c = gw.open_chat(stream=False)
     wait_until(lambda: up.count == 1)
     leave(c)
-    assert up.calls[0].finished.wait(20) and up.calls[0].ended == "gone"
+    assert up.calls[0].finished.wait(PATIENCE) and up.calls[0].ended == "gone"
     assert_gone(gw)
     assert not gw.suspended("p/p-model")
 
@@ -71,7 +71,7 @@ def test_in_mid_stream(lab, leave):
     c = gw.open_chat()
     assert c.start().next_event()
     leave(c)
-    assert up.calls[0].finished.wait(20) and up.calls[0].ended == "gone"
+    assert up.calls[0].finished.wait(PATIENCE) and up.calls[0].ended == "gone"
     entry = assert_gone(gw)
     assert entry["target"] == "p/p-model"
     facts = gw.facts("p/p-model")
@@ -85,7 +85,7 @@ def test_while_the_provider_stalls_in_mid_stream(lab, leave):
     c = gw.open_chat()
     assert c.start().next_event()
     leave(c)
-    assert up.calls[0].finished.wait(20) and up.calls[0].ended == "gone"
+    assert up.calls[0].finished.wait(PATIENCE) and up.calls[0].ended == "gone"
     assert_gone(gw)
 
 
@@ -144,7 +144,7 @@ def test_with_a_request_pipelined_behind(lab):
     c.send(data + data)
     wait_until(lambda: up.count == 1)
     c.close()
-    assert up.calls[0].finished.wait(20) and up.calls[0].ended == "gone"
+    assert up.calls[0].finished.wait(PATIENCE) and up.calls[0].ended == "gone"
 
 
 def test_client_that_reads_nothing_and_leaves(lab):
@@ -158,5 +158,5 @@ def test_client_that_reads_nothing_and_leaves(lab):
     assert c.start().status == 200
     wait_until(lambda: up.calls[0].bytes_sent > 1000000)
     c.abort()
-    assert up.calls[0].finished.wait(20) and up.calls[0].ended == "gone"
+    assert up.calls[0].finished.wait(PATIENCE) and up.calls[0].ended == "gone"
     assert_gone(gw)

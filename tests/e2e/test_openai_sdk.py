@@ -6,6 +6,7 @@ the scripted upstream, so that it is known exactly how often and with what the p
 import base64
 import json
 import os
+import threading
 
 import openai
 import pytest
@@ -81,11 +82,14 @@ def test_stream_fails_over(lab, sdk):
 @pytest.mark.parametrize("end", ["fin", "rst", "clean"])
 def test_stream_cut_is_an_error(lab, sdk, end):
     """Goal: a stream that breaks after its first content raises; what came before was seen; nobody is asked again."""
-    main, spare = lab.upstream(actions.stream(wire.role(), wire.delta("half"), end=end)), lab.upstream(actions.talk("x"))
+    arrived = threading.Event()
+    main, spare = lab.upstream(actions.stream(wire.role(), wire.delta("half"), arrived, end=end)), lab.upstream(actions.talk("x"))
     seen = []
     with pytest.raises(openai.APIError):
         for chunk in ask(sdk(main, spare), stream=True):
             seen.append(chunk.choices[0].delta.content or "")
+            if "half" in seen:
+                arrived.set()
     assert "".join(seen) == "half" and (main.count, spare.count) == (1, 0)
 
 

@@ -70,9 +70,10 @@ def test_store(lab):
 def test_store_ttl(lab):
     """Goal: what has a time to live is gone after it."""
     _, _, run = shell(lab, STORE)
+    assert run("incr", "long", 1, 300) == [1]
+    assert 0 < run("ttl", "long")[0] <= 300
     assert run("set", "k", 1, 0.5) == [True]
     assert run("incr", "m", 1, 0.5) == [1]
-    assert 0 < run("ttl", "m")[0] <= 0.5
     wait_until(lambda: run("get", "k") == ["nil"], "the key to expire")
     wait_until(lambda: run("incr", "m", 1, 30) == [1], "the counter to start again")
     assert run("set", "forever", 1) == [True] and run("get", "forever") == [1]
@@ -101,20 +102,20 @@ def test_store_is_bounded(lab):
 
 def test_window(lab):
     """Goal: a window counts what was added in its last seconds, and forgets."""
-    _, _, run = shell(lab, {"add": "local w = moongate.window('n', 'k', 1.5) w:add(a) return w:count()",
-                            "count": "return moongate.window('n', 'k', 1.5):count()"})
-    assert run("add") == [1] and run("add", 3) == [4] and run("count") == [4]
-    wait_until(lambda: run("count") == [0], "the window to empty")
+    _, _, run = shell(lab, {"add": "local w = moongate.window('n', a, b) w:add(c) return w:count()",
+                            "count": "return moongate.window('n', a, b):count()"})
+    assert run("add", "long", 300) == [1] and run("add", "long", 300, 3) == [4] and run("count", "long", 300) == [4]
+    run("add", "short", 0.5)
+    wait_until(lambda: run("count", "short", 0.5) == [0], "the window to empty")
 
 
 def test_bucket(lab):
     """Goal: a bucket gives its burst at once, then by its rate."""
-    _, _, run = shell(lab, {"take": "return moongate.bucket('n', 'k', 2, 3):take(a) and true or false"})
-    assert [run("take")[0] for _ in range(3)] == [True] * 3
-    taken = [run("take")[0] for _ in range(3)]
-    assert False in taken
-    wait_until(lambda: run("take") == [True], "the bucket to fill again")
-    assert run("take", 100) == [False]
+    _, _, run = shell(lab, {"take": "return moongate.bucket('n', a, b, 3):take(c) and true or false"})
+    assert [run("take", "slow", 0.001)[0] for _ in range(4)] == [True] * 3 + [False]
+    assert run("take", "quick", 2, 3) == [True]
+    wait_until(lambda: run("take", "quick", 2) == [True], "the bucket to fill again")
+    assert run("take", "quick", 2, 100) == [False]
 
 
 HEALTH = {

@@ -176,9 +176,8 @@ def test_a_secret_in_a_wrong_place_is_not_logged(lab, key, secret):
     if key != "sk-provider-p":
         edit(gw, "sk-provider-p", key)
     edit(gw, '"p/p-model"', f'"{secret}/m"')
-    gw.reload("reload refused")
+    gw.reload(r"reload refused: .*targets.*\*\*\*")
     assert secret not in gw.stderr and secret not in gw.admin_get("/admin/generations").body.decode()
-    assert re.search(r"targets.*\*\*\*", gw.stderr), gw.stderr
 
 
 def test_the_admin_token_changes(lab):

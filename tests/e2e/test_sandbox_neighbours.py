@@ -6,7 +6,6 @@ import time
 
 import pytest
 from support import actions
-from support.waiting import wait_until
 
 LOOP = "while true do end"
 LOOPS = f"local function loop() {LOOP} end\n"
@@ -57,10 +56,6 @@ def delays(gw, count=None, until=None):
     return out
 
 
-def log_of(gw, route):
-    return [e for e in gw.access_log() if e["route"] == route]
-
-
 def two_routes(lab, attack):
     up = lab.upstream(actions.ok("by the targets"))
     handler = "return { name = 'bad', version = 1, settings = require('moongate.failover').settings, handle = function(req)\n"
@@ -96,8 +91,7 @@ def test_neighbours(lab, row):
              for name in ("stretch", "request", "memory")}
     assert kills == {name: TIMES * (name == reason) for name in kills}
     assert (f"kill reason {reason}" in line) if reason else ("kill reason" not in line), line
-    wait_until(lambda: len(log_of(gw, "bad")) == TIMES)
-    entries = log_of(gw, "bad")
+    entries = [gw.entry(a) for a in answers]
     assert all(set(e["policy_used"]) == {"cpu_us", "steps", "bytes"} for e in entries)
     if reason in ("stretch", "request"):
         assert all(e["policy_used"]["cpu_us"] >= 5000 and e["policy_used"]["steps"] > 0 for e in entries), entries
@@ -110,10 +104,9 @@ def test_account(lab):
     for i = 1, tonumber(req:header("x-work") or "0") do t[i] = { i } end
     return req:send("p/m")
 """)
-    for work in ("0", "3000"):
-        assert gw.chat(headers={"X-Work": work}).status == 200
-    wait_until(lambda: len(gw.access_log()) == 2)
-    idle, busy = (e["policy_used"] for e in gw.access_log())
+    answers = [gw.chat(headers={"X-Work": work}) for work in ("0", "3000")]
+    assert [a.status for a in answers] == [200, 200]
+    idle, busy = (gw.entry(a)["policy_used"] for a in answers)
     assert idle["steps"] < 3000 < busy["steps"] and busy["bytes"] > idle["bytes"] + 3000 * 16
     assert gw.metric("moongate_policy_steps_total", policy="own") == idle["steps"] + busy["steps"]
     assert gw.metric("moongate_policy_cpu_seconds_total", policy="own") == pytest.approx(

@@ -52,8 +52,7 @@ def test_D03_trial_after_recovery(lab):
     """Goal: after the recovery time one trial closes the breaker again."""
     p = lab.upstream(*[actions.fail(500)] * 3, actions.ok())
     gw = lab.failover({"p": p}, {"breaker": {"failures": 3, "recovery": 1}})
-    assert statuses(gw, 4) == [500, 500, 500, 503]
-    assert p.count == 3
+    assert statuses(gw, 3) == [500] * 3
     wait_until(lambda: gw.chat().status == 200, "the breaker to let a trial through")
     assert statuses(gw, 4) == [200] * 4
     assert p.count == 8
@@ -65,9 +64,9 @@ def test_D03_failed_trial_opens_again(lab):
     """Goal: a trial that fails opens the breaker for another recovery time."""
     p = lab.upstream(*[actions.fail(500)] * 3, actions.ok())
     gw = lab.failover({"p": p}, {"breaker": {"failures": 2, "recovery": 0.6}})
-    assert statuses(gw, 3) == [500, 500, 503]
+    assert statuses(gw, 2) == [500, 500]
     wait_until(lambda: gw.chat().status == 500, "the trial")
-    assert p.count == 3
+    assert p.count == 3 and p.requests[2].at - p.requests[1].at >= 0.58
     wait_until(lambda: gw.chat().status == 200, "the second trial")
     assert p.requests[3].at - p.requests[2].at >= 0.58
 
@@ -107,11 +106,11 @@ def test_D06_all_open_try_anyway(lab):
 def test_D07_all_suspended(lab):
     """Goal: with every target suspended the gateway answers 503 with the soonest recovery, calling nobody."""
     a, b = lab.upstream(actions.fail(500)), lab.upstream(actions.fail(500))
-    gw = lab.failover({"a": a, "b": b}, {"suspend": 8, "max_attempts": 1})
+    gw = lab.failover({"a": a, "b": b}, {"suspend": 80, "max_attempts": 1})
     assert statuses(gw, 2) == [500, 500]
     answer = gw.chat()
     assert_openai_error(answer, 503)
-    assert 1 <= int(answer.header("retry-after")) <= 8
+    assert 1 <= int(answer.header("retry-after")) <= 80
     assert counts(a, b) == [1, 1]
     assert answer.trail == []
 
@@ -123,12 +122,12 @@ def test_D08_suspension_ends(lab):
     gw = lab.failover({"a": a, "b": b}, {"order": "round_robin", "suspend": 1.5, "max_attempts": 1})
     assert gw.chat().status == 500
     bad, good, name = (a, b, "a/a-model") if a.count else (b, a, "b/b-model")
-    assert gw.suspended(name)
     assert statuses(gw, 2) == [200, 200]
-    assert counts(bad, good) == [1, 2]
     wait_until(lambda: not gw.suspended(name), "the suspension to end")
+    before = counts(bad, good)
     assert statuses(gw, 4) == [200] * 4
-    assert bad.count == 3 and good.count == 4
+    assert counts(bad, good) == [n + 2 for n in before]
+    assert bad.requests[1].at - bad.requests[0].at >= 1.48
 
 
 def test_D08_nothing_is_remembered_without_suspend(lab):
@@ -179,10 +178,10 @@ def test_D15_hint_lengthens_the_suspension(lab):
     gw = lab.failover({"a": a, "b": b}, {"order": "round_robin", "suspend": 0.05, "max_attempts": 1})
     first = statuses(gw, 20)
     assert first.count(429) <= 1
-    assert counts(a, b) == [1, 19]
     wait_until(lambda: not gw.suspended("a/a-model"), "the suspension to end")
+    before = a.count
     assert statuses(gw, 30) == [200] * 30
-    assert 9 <= a.count - 1 <= 21
+    assert 9 <= a.count - before <= 21
     assert a.requests[1].at - a.requests[0].at >= 3.9
 
 

@@ -19,6 +19,17 @@ def read_stream(gw, **more):
         return answer, answer.events()
 
 
+def read_cut_stream(gw, text, arrived):
+    """A stream that its provider cuts when `arrived` is set, which is done once the client has this text: a reset may overtake what was sent."""
+    with gw.open_chat() as c:
+        answer, events = c.start(), []
+        while wire.text_of(events) != text:
+            events.append(answer.next_event())
+            assert events[-1], f"the stream ended after {wire.text_of(events[:-1])!r}"
+        arrived.set()
+        return answer, events + answer.events()
+
+
 def assert_visible_failure(answer, events, text):
     """The content, then an error event, no end marker, and no clean end of the body."""
     assert wire.text_of(events) == text
@@ -35,13 +46,14 @@ def assert_whole(answer, events, text):
 @pytest.mark.parametrize("end", ["fin", "rst"])
 def test_E01_cut_stream(lab, end):
     """Goal: a stream cut after content ends visibly: an error event, no [DONE], an aborted body; no fallback."""
-    p = lab.upstream(actions.stream(wire.role(), wire.delta("one "), wire.delta("two "), 0.1, end=end))
+    arrived = threading.Event()
+    p = lab.upstream(actions.stream(wire.role(), wire.delta("one "), wire.delta("two "), arrived, end=end))
     f1 = lab.upstream(actions.talk("never"))
     gw = lab.failover({"p": p, "f1": f1})
-    answer, events = read_stream(gw)
+    answer, events = read_cut_stream(gw, "one two ", arrived)
     assert_visible_failure(answer, events, "one two ")
     assert (p.count, f1.count) == (1, 0)
-    entry = gw.log_entries(1)[0]
+    entry = gw.entry(answer)
     assert entry["end"] == "upstream_cut" and entry["attempts"][-1]["outcome"] == "stream_broken"
 
 
@@ -70,7 +82,7 @@ def test_E03_clean_end_without_end_marker(lab):
     gw = lab.failover({"p": p})
     answer, events = read_stream(gw)
     assert_visible_failure(answer, events, "one two")
-    assert gw.log_entries(1)[0]["end"] == "upstream_cut"
+    assert gw.entry(answer)["end"] == "upstream_cut"
 
 
 def test_E03_finish_reason_is_enough(lab):
@@ -80,7 +92,7 @@ def test_E03_finish_reason_is_enough(lab):
     gw = lab.failover({"p": p})
     answer, events = read_stream(gw)
     assert answer.clean and answer.body == b"".join(items)
-    assert gw.log_entries(1)[0]["end"] == "complete"
+    assert gw.entry(answer)["end"] == "complete"
 
 
 def test_E03_nothing_after_the_end_marker(lab):
@@ -124,9 +136,10 @@ def test_E06_error_after_content(lab, end):
 
 def test_E09_no_text_twice(lab):
     """Goal: a reset in the middle never leads to text that appears twice."""
-    p = lab.upstream(actions.stream(wire.delta("alpha "), wire.delta("beta "), 0.1, end="rst"))
+    arrived = threading.Event()
+    p = lab.upstream(actions.stream(wire.delta("alpha "), wire.delta("beta "), arrived, end="rst"))
     f1 = lab.upstream(actions.talk("alpha ", "beta ", "gamma "))
-    answer, events = read_stream(lab.failover({"p": p, "f1": f1}, {"retries": 2, "trigger": "any"}))
+    answer, events = read_cut_stream(lab.failover({"p": p, "f1": f1}, {"retries": 2, "trigger": "any"}), "alpha beta ", arrived)
     text = wire.text_of(events)
     assert text.count("alpha") == 1 and text.count("beta") == 1 and "gamma" not in text
     assert (p.count, f1.count) == (1, 0)
@@ -141,7 +154,7 @@ def test_E10_one_byte_per_write(lab, end):
     gw = lab.failover({"p": p})
     answer, events = read_stream(gw)
     assert answer.clean and answer.body == b"".join(items)
-    entry = gw.log_entries(1)[0]
+    entry = gw.entry(answer)
     assert entry["usage"]["input"] == 11 and entry["usage"]["output"] == 7 and entry["end"] == "complete"
 
 

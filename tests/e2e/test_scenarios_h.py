@@ -5,7 +5,7 @@ import threading
 import pytest
 from support import actions, wire
 from support.client import assert_openai_error, call
-from support.waiting import fill_queue, wait_until
+from support.waiting import PATIENCE, fill_queue, wait_until
 
 
 def test_H01_stream_limited_in_time(lab):
@@ -17,8 +17,8 @@ def test_H01_stream_limited_in_time(lab):
     assert answer.status == 200 and "tick0" in wire.text_of(events)
     assert events[-1].error and not any(e.done for e in events) and not answer.clean
     assert answer.elapsed >= 0.6
-    assert p.calls[0].finished.wait(10) and p.calls[0].ended == "gone"
-    entry = gw.log_entries(1)[0]
+    assert p.calls[0].finished.wait(PATIENCE) and p.calls[0].ended == "gone"
+    entry = gw.entry(answer)
     assert entry["end"] == "limit" and entry["attempts"][-1]["outcome"] == "limit_exceeded"
     assert gw.chat().status == 200 and p.requests[1].connection == 2
 
@@ -40,7 +40,7 @@ def test_H03_stream_limited_in_size(lab):
     answer = gw.chat(stream=True)
     assert answer.status == 200 and not answer.clean and len(answer.body) < 8000
     assert not answer.body.rstrip().endswith(b"[DONE]")
-    assert gw.log_entries(1)[0]["end"] == "limit"
+    assert gw.entry(answer)["end"] == "limit"
 
 
 def test_H05_request_limited_in_size(lab):
@@ -82,7 +82,7 @@ def test_H_queue_is_bounded(lab):
     """Goal: beyond max_inflight and the queue, a request is refused with 503 and Retry-After, blaming nobody."""
     gate = threading.Event()
     p = lab.upstream(actions.ok(gate=gate))
-    gw = lab.failover({"p": p}, options={"max_inflight": 1, "queue": 1, "queue_timeout": 15})
+    gw = lab.failover({"p": p}, options={"max_inflight": 1, "queue": 1, "queue_timeout": 100})
     first = gw.open_chat(stream=False)
     wait_until(lambda: p.count == 1)
     second, answer = fill_queue(gw)

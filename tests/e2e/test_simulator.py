@@ -42,7 +42,7 @@ def really(lab, scenario, settings):
     for i in range(scenario.get("n", 1)):
         time.sleep(scenario.get("pause", 0) if i else 0)
         answer = gw.chat(stream=scenario.get("stream", False), model="gpt")
-        out.append(seen(answer, gw.log_entries(i + 1)[i]))
+        out.append(seen(answer, gw.entry(answer)))
     return out
 
 

@@ -8,7 +8,7 @@ import pytest
 from support import actions, wire
 from support.client import Client, assert_openai_error, call, chat_body
 from support.gateway import Raw, lua, parse_metrics
-from support.waiting import wait_until
+from support.waiting import PATIENCE, wait_until
 
 
 def ask(upstream, stream=False, **more):
@@ -80,7 +80,7 @@ def test_client_leaving_is_noticed(lab):
         c = Client(up.address).request("POST", "/v1/x", body=chat_body(True))
         wait_until(lambda: up.calls)
         c.close()
-        assert up.calls[0].finished.wait(10)
+        assert up.calls[0].finished.wait(PATIENCE)
         assert up.calls[0].ended == "gone" and up.calls[0].peer_closed_at > 0
 
 

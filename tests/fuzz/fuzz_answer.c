@@ -4,6 +4,10 @@
  * are, the callbacks keep their rules (transport.h), and an answer in one piece, in portions, and
  * read by somebody who pauses comes to the same. The first three bytes of the input choose the
  * portions, the method and where a last run is cancelled.
+ * Reads: upstream/native_transport.c upstream/link.c upstream/answer.c upstream/answer_reader.c
+ * upstream/inflate.c
+ *
+ * Lives on from input to input: the loop and the transport.
  */
 #include <errno.h>
 #include <event2/event.h>

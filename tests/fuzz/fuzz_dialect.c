@@ -2,6 +2,8 @@
 /*
  * Fuzz target: whatever a provider writes, the openai dialect tells something that holds together.
  * The first byte of the input chooses the question.
+ * Reads: upstream/dialect.c upstream/dialect_openai.c upstream/openai_answer.c
+ * upstream/openai_stream.c
  */
 #include <stddef.h>
 #include <stdint.h>

@@ -2,6 +2,7 @@
 /*
  * Fuzz target: a request read in one piece, in two, and in small ones must come to the same, and no
  * byte beyond the given ones may be read. The first two bytes of the input choose the portions.
+ * Reads: net/http_head.c net/http_chunks.c net/headers.c
  */
 #include <stddef.h>
 #include <stdint.h>

@@ -3,6 +3,7 @@
  * Fuzz target: the JSON scanner reads nothing outside of the text and agrees with itself, and
  * splicing changes the fields it was asked to change and no other byte. The first byte of the input
  * chooses the edits, the rest is the text.
+ * Reads: base/jscan.c base/jsplice.c base/jtext.c
  */
 #include <stddef.h>
 #include <stdint.h>

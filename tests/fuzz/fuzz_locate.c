@@ -2,6 +2,7 @@
 /*
  * Fuzz target: looking for a value in any text ends, reads nothing outside of it, and tells a line
  * that the text has. The input is the path up to the first zero byte, then the text.
+ * Reads: config/locate.c config/luatok.c
  */
 #include <stddef.h>
 #include <stdint.h>

@@ -3,6 +3,7 @@
  * Fuzz target: JSON that admins send and that settings.json holds. The first byte of the input
  * chooses what the rest is: settings of a route, the file, or the body of an admin call. Whatever
  * is taken reads the same after it was written; whatever is refused says why and changes nothing.
+ * Reads: base/value.c base/value_json.c gateway/overlay.c admin/admin_body.c
  */
 #include <stddef.h>
 #include <stdint.h>

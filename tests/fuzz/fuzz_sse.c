@@ -2,6 +2,7 @@
 /*
  * Fuzz target: an event stream gives the same events however its bytes are split. The first two
  * bytes of the input choose the portions.
+ * Reads: net/sse.c
  */
 #include <stddef.h>
 #include <stdint.h>

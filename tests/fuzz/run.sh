@@ -1,39 +1,79 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Builds every tests/fuzz/fuzz_*.c with clang's fuzzer under ASan and UBSan and runs each for FUZZ_SECONDS (60), from its seeds and from what
-# earlier runs found (build/fuzz/corpus). Prints executions per second. Fails on a finding and keeps its input in build/fuzz/findings.
+# Builds every tests/fuzz/fuzz_*.c with clang's fuzzer under ASan and UBSan and runs each for FUZZ_SECONDS (60), FUZZ_JOBS at a time (as many as
+# there are processors), from its seeds and from what earlier runs found (build/fuzz/corpus). Prints executions per second, and how many lines
+# the target reached of the files that it says it "Reads:" in its opening comment. Fails on a finding and keeps its input in build/fuzz/findings.
 # Arguments: names of targets (jscan sse); none = all.
 set -u
 cd "$(dirname "$0")/../.."
 seconds=${FUZZ_SECONDS:-60}
+jobs=${FUZZ_JOBS:-$(nproc)}
 out=build/fuzz
 sanitize='-fsanitize=address,undefined -fno-sanitize-recover=undefined'
 clang=${FUZZ_CC:-clang}
-packages='lua5.4 libcurl libevent_pthreads libcjson libcrypto zlib'
-mkdir -p "$out/findings"
+packages='lua5.4 libcurl libevent_pthreads libcjson libssl libcrypto zlib'
+
+# A target's name, the library's folder, what to add to the compiler's flags.
+build() {
+    # shellcheck disable=SC2046,SC2086
+    "$clang" -std=gnu11 -D_GNU_SOURCE -g -O1 -Icore -fsanitize=fuzzer $3 $(pkg-config --cflags $packages) \
+        "tests/fuzz/fuzz_$1.c" "$2/libmoongate.a" $(pkg-config --libs $packages) -levent -lm -pthread -o "$2/fuzz_$1"
+}
+
+number() { sed -n "s/^stat::$1: *//p" "$2" | tail -n 1; }
+
+# The files that a target's opening comment names behind "Reads:".
+files_of() { sed -n '/Reads:/,/\.$\|\*\/\|\* *$/p' "tests/fuzz/fuzz_$1.c" | tr ' ,' '\n\n' | sed -n 's|^\([a-z_]*/[a-z0-9_]*\.c\)\.*$|core/\1|p' | xargs ls 2>/dev/null; }
+
+# Lines reached of the files that a target reads, in percent, over its whole corpus.
+reached() {
+    profile=$out/$1.profile
+    files=$(files_of "$1")
+    [ -n "$files" ] && [ -x "$out/coverage/fuzz_$1" ] || { echo -; return; }
+    LLVM_PROFILE_FILE=$profile.raw "$out/coverage/fuzz_$1" -runs=0 "$out/corpus/$1" "tests/fuzz/seeds/$1" >/dev/null 2>&1
+    llvm-profdata merge -sparse "$profile.raw" -o "$profile" 2>/dev/null || { echo -; return; }
+    # shellcheck disable=SC2086
+    llvm-cov report "$out/coverage/fuzz_$1" -instr-profile="$profile" $files >"$out/$1.coverage" 2>/dev/null
+    awk '/^TOTAL/ { print $10 }' "$out/$1.coverage"
+}
+
+row() { printf '%-10s %12s %10s %9s %8s  %s\n' "$@"; }
+
+# Runs one target and prints its row.
+one() {
+    name=$1 corpus=$out/corpus/$1 log=$out/$1.log seeds=tests/fuzz/seeds/$1
+    mkdir -p "$corpus"
+    [ -d "$seeds" ] || { echo "fuzz: $name has no seeds in $seeds"; exit 1; }
+    # What lives on from input to input would be looked through for leaks after each of them; at the end everything is.
+    leaks=1
+    ! grep -q 'Lives on' "tests/fuzz/fuzz_$name.c" || leaks=0
+    if "$out/fuzz_$name" -max_total_time="$seconds" -max_len=8192 -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 -entropic=0 \
+        -detect_leaks=$leaks -artifact_prefix="$out/findings/$name-" "$corpus" "$seeds" >"$log" 2>&1; then
+        row "$name" "$(number number_of_executed_units "$log")" "$(number average_exec_per_sec "$log")" \
+            "$(find "$corpus" -type f | wc -l)" "$(reached "$name")" ok
+        exit 0
+    fi
+    row "$name" "$(number number_of_executed_units "$log")" - - - FAILED
+    grep -vE '^#[0-9]+[[:space:]]+(NEW|REDUCE|pulse|RELOAD)' "$log" | tail -n 40
+    exit 1
+}
+
+if [ "${1:-}" = --one ]; then
+    one "$2"
+fi
+mkdir -p "$out/findings" "$out/coverage"
+[ $# -gt 0 ] || set -- $(ls tests/fuzz/fuzz_*.c | sed 's|.*/fuzz_||;s|\.c$||')
 
 # clang knows other warnings than gcc, under which the tree is kept clean.
-make -s BUILD=$out CC="$clang" WERROR=0 WARN= OPT="-O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link $sanitize" \
+make -s -j"$jobs" BUILD=$out CC="$clang" WERROR=0 WARN= OPT="-O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link $sanitize" \
     $out/libmoongate.a || exit 1
-
-[ $# -gt 0 ] || set -- $(ls tests/fuzz/fuzz_*.c | sed 's|.*/fuzz_||;s|\.c$||')
-number() { sed -n "s/^stat::$1: *//p" "$2" | tail -n 1; }
-failed=0
+make -s -j"$jobs" BUILD=$out/coverage CC="$clang" WERROR=0 WARN= OPT='-O1 -fprofile-instr-generate -fcoverage-mapping' \
+    $out/coverage/libmoongate.a || exit 1
 for name in "$@"; do
-    program=$out/fuzz_$name corpus=$out/corpus/$name log=$out/$name.log seeds=tests/fuzz/seeds/$name
-    mkdir -p "$corpus"
-    "$clang" -std=gnu11 -D_GNU_SOURCE -g -O1 -Icore -fsanitize=fuzzer $sanitize $(pkg-config --cflags $packages) \
-        "tests/fuzz/fuzz_$name.c" $out/libmoongate.a $(pkg-config --libs $packages) -levent -lm -pthread -o "$program" || exit 1
-    [ -d "$seeds" ] || { echo "fuzz: $name has no seeds in $seeds"; exit 1; }
-    if "$program" -max_total_time="$seconds" -max_len=8192 -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
-        -artifact_prefix="$out/findings/$name-" "$corpus" "$seeds" >"$log" 2>&1; then
-        printf '%-10s %10s executions, %7s per second\n' "$name" \
-            "$(number number_of_executed_units "$log")" "$(number average_exec_per_sec "$log")"
-    else
-        failed=1
-        printf '%-10s FAILED\n' "$name"
-        grep -vE '^#[0-9]+[[:space:]]+(NEW|REDUCE|pulse|RELOAD)' "$log" | tail -n 40
-    fi
+    build "$name" $out "$sanitize" && build "$name" $out/coverage '-fprofile-instr-generate -fcoverage-mapping' || exit 1
 done
-[ $failed = 0 ] || echo "the inputs are in $out/findings: run $out/fuzz_NAME INPUT to see one again"
-exit $failed
+row target executions 'per second' corpus reached ''
+printf '%s\n' "$@" | xargs -P "$jobs" -n 1 "$0" --one
+status=$?
+[ $status = 0 ] || echo "the inputs are in $out/findings: run $out/fuzz_NAME INPUT to see one again"
+exit $status

@@ -8,7 +8,10 @@ import re
 import socket
 import struct
 import time
+import weakref
 from dataclasses import dataclass, field
+
+from .waiting import PATIENCE
 
 EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 
@@ -163,10 +166,23 @@ class Response:
         return out
 
 
-class Client:
-    """One connection to the gateway."""
+OPEN = weakref.WeakSet()    # clients that nobody has closed yet
 
-    def __init__(self, address, timeout=30.0, rcvbuf=None):
+
+def close_all():
+    """Closes what tests have left open, also under threads that still read from it."""
+    for client in list(OPEN):
+        try:
+            client.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:     # it was never connected, or the gateway has gone
+            pass
+        client.close()
+
+
+class Client:
+    """One connection to the gateway; `tls`: an ssl.SSLContext, `name`: who the gateway has to be."""
+
+    def __init__(self, address, timeout=PATIENCE, rcvbuf=None, tls=None, name=None):
         host, port = address.rsplit(":", 1)
         self.host = address
         self.sock = socket.socket()
@@ -175,7 +191,10 @@ class Client:
         self.sock.settimeout(timeout)
         self.sock.connect((host, int(port)))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            self.sock = tls.wrap_socket(self.sock, server_hostname=name or host)
         self._buffer = b""
+        OPEN.add(self)
 
     def __enter__(self):
         return self
@@ -279,12 +298,13 @@ class Client:
         return False
 
     def close(self):
+        OPEN.discard(self)
         self.sock.close()
 
     def abort(self):
         """Leaves with a reset."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.sock.close()
+        self.close()
 
 
 def chat_body(stream=False, model="m", **fields):
@@ -294,9 +314,9 @@ def chat_body(stream=False, model="m", **fields):
     return body
 
 
-def call(address, method="POST", target="/v1/chat/completions", headers=(), body=None, **more):
+def call(address, method="POST", target="/v1/chat/completions", headers=(), body=None, tls=None, **more):
     """One request on a connection of its own, answer read to its end."""
-    with Client(address) as client:
+    with Client(address, tls=tls) as client:
         started = time.monotonic()
         response = client.request(method, target, headers, body, **more).read(method == "HEAD")
         response.elapsed = time.monotonic() - started

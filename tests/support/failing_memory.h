@@ -18,7 +18,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifndef SOME
 #define SOME 200 /* failures per half of a sweep */
+#endif
 
 struct failing {
     bool on;
@@ -46,6 +48,18 @@ static inline bool fails(void) {
 static inline void begin(size_t at) {
     struct failing *f = failing();
     *f = (struct failing){.on = true, .at = at, .all = f->all};
+}
+
+/* What the test itself does in the middle of an act is spared: failing_pause, then
+ * failing_go_on with what it returned. */
+static inline bool failing_pause(void) {
+    bool on = failing()->on;
+    failing()->on = false;
+    return on;
+}
+
+static inline void failing_go_on(bool on) {
+    failing()->on = on;
 }
 
 /* How many allocations there were. */

@@ -12,12 +12,13 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import client
+from . import client, counts
 from .waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = Path(os.environ.get("MOONGATE_BIN") or ROOT / "build/asan/moongate")
 PLAIN = Path(os.environ.get("MOONGATE_PLAIN_BIN") or ROOT / "build/moongate")  # no sanitizer: what memory is measured on
+TRANSPORT = os.environ.get("MOONGATE_TEST_TRANSPORT")  # for every provider that names none: "libcurl"
 ADMIN_TOKEN = "admin-token-of-the-tests"
 REPORTS = re.compile(r"ERROR: \w+Sanitizer|runtime error:|WARNING: \w+Sanitizer|SUMMARY: \w+Sanitizer")
 
@@ -74,22 +75,54 @@ def parse_metrics(text):
     return samples
 
 
+def over_transport(providers):
+    """The providers of a configuration, spoken to as MOONGATE_TEST_TRANSPORT says."""
+    if not TRANSPORT or not isinstance(providers, dict):
+        return providers
+    return {name: {"transport": TRANSPORT, **p} if isinstance(p, dict) else p for name, p in providers.items()}
+
+
+def check_reports(text):
+    found = REPORTS.search(text)
+    if found:
+        text = text[found.start():].split("Shadow bytes")[0]
+        raise AssertionError(f"sanitizer report:\n{text[:4000]}")
+
+
+@dataclass
+class Replaced:
+    """A process that another has taken over from."""
+    process: subprocess.Popen
+    log: Path
+
+    def check(self):
+        check_reports(self.log.read_text(errors="replace"))
+
+
 class Gateway:
     """
     Gateway(folder, config): config is a dict (written as a Lua table, with `listen` and `admin` on free
     ports unless given) or the text of gateway.lua. policies and modules: name -> Lua text; files: path -> text.
+    uncounted: why what it holds is not compared at the end of the test with what it held at its start (support/counts.py).
     """
 
     binary = BINARY
+    launcher = ()   # a command that is given the gateway's, and descriptors that it inherits
+    pass_fds = ()
+    tls = None      # an ssl.SSLContext: requests go over TLS
 
-    def __init__(self, folder, config, policies=None, modules=None, files=None, env=None, asan="", start=True):
+    def __init__(self, folder, config, policies=None, modules=None, files=None, env=None, asan="", start=True,
+                 uncounted=""):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.process = None
         self._env, self._asan = env or {}, asan
         self.address = self.admin = None
         self.addresses = []
-        self.checked = False
+        self.checked = self.stopping = False
+        self.uncounted = uncounted
+        self.admin_tls = False
+        self.held = None    # what it held when it had started
         self.write_config(config)
         for name, text in (policies or {}).items():
             self.write(f"policies/{name}.lua", text)
@@ -114,20 +147,23 @@ class Gateway:
         if not isinstance(config, str):
             config = {"listen": "127.0.0.1:0", "workers": 2,
                       "admin": {"listen": "127.0.0.1:0", "token": ADMIN_TOKEN}, **config}
+            self.admin_tls = "tls" in config["admin"]
             config["limits"] = {"drain_time": 2, **config.get("limits", {})}
+            if "providers" in config:
+                config["providers"] = over_transport(config["providers"])
             config = "return " + lua(config) + "\n"
         self.write("gateway.lua", config)
 
     # The process.
 
-    def start(self, wait=True):
+    def start(self, wait=True, options=()):
         assert self.binary.exists(), f"there is no {self.binary}: build it, or set MOONGATE_BIN"
         env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **self._env}
         env["ASAN_OPTIONS"] = ":".join(filter(None, ["detect_leaks=1:exitcode=99", self._asan]))
         env["UBSAN_OPTIONS"] = "print_stacktrace=1"
         with open(self.folder / "stdout", "ab") as out, open(self.folder / "stderr", "ab") as err:
-            self.process = subprocess.Popen([str(self.binary), "serve", "-c", str(self.folder / "gateway.lua")],
-                                            cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+            self.process = subprocess.Popen([*self.launcher, str(self.binary), "serve", "-c", str(self.folder / "gateway.lua"), *options],
+                                            pass_fds=self.pass_fds, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
         if wait:
             self._await_ready()
         return self
@@ -143,8 +179,10 @@ class Gateway:
         assert self.addresses, f"no 'listening on ADDRESS' in:\n{self.stderr}"
         self.address = self.addresses[0]
         self.admin = admins[0] if admins else None
+        self.held = None if self.uncounted else counts.take(self)
 
     def signal(self, number):
+        self.stopping = self.stopping or number in (signal.SIGTERM, signal.SIGINT)
         self.process.send_signal(number)
 
     def wait_exit(self, deadline=PATIENCE * 2):
@@ -154,6 +192,12 @@ class Gateway:
             self.process.kill()
             self.process.wait()
             raise AssertionError(f"the gateway did not end within {deadline:g} s") from None
+
+    def check_counts(self):
+        """Once its clients and providers are gone it holds what it held when it had started."""
+        asked = self.process and not self.checked and not self.uncounted and self.address
+        if asked and not self.stopping and self.process.poll() is None:
+            counts.check(self, self.held)
 
     def stop(self):
         """SIGTERM, then: exit status 0 and no sanitizer's report."""
@@ -175,17 +219,26 @@ class Gateway:
         self.put_aside()
 
     def put_aside(self):
-        """Renames the log of a run that is over: the next run's begins empty."""
+        """Renames the log of a run that is over: the next run's begins empty. Returns it."""
         self.check_reports()
         runs = len(list(self.folder.glob("stderr.*")))
-        (self.folder / "stderr").rename(self.folder / f"stderr.{runs + 1}")
-        self.checked = False
+        aside = self.folder / f"stderr.{runs + 1}"
+        (self.folder / "stderr").rename(aside)
+        self.checked = self.stopping = False
+        return aside
+
+    def take_over(self):
+        """Starts the next process in the place of this one; returns the old one, which drains."""
+        old = Replaced(self.process, self.put_aside())
+        try:
+            self.start(options=["--take-over"])
+        except AssertionError:
+            old.process.kill()
+            raise
+        return old
 
     def check_reports(self):
-        found = REPORTS.search(self.stderr)
-        if found:
-            text = self.stderr[found.start():].split("Shadow bytes")[0]
-            raise AssertionError(f"sanitizer report:\n{text[:4000]}")
+        check_reports(self.stderr)
 
     # What it says.
 
@@ -207,8 +260,20 @@ class Gateway:
             entries.append(entry)
         return entries
 
+    def entry(self, answer):
+        """The access log's entry of this answer, waited for: a thread of its own writes it, after the client has its last byte."""
+        return self.entry_of(answer.header("x-moongate-request-id"))
+
+    def entry_of(self, request):
+        """The access log's entry of the request with this id, waited for."""
+        assert request, "an answer without x-moongate-request-id"
+        return wait_until(lambda: next((e for e in self.access_log() if e["id"] == request), None), f"{request} in the access log")
+
     def log_entries(self, count=1):
-        """Waits until the access log has `count` entries."""
+        """
+        Waits until the access log has `count` entries, and no more: for requests that got no answer, and for how many there were. Which line is whose
+        tells `entry`: those of several workers come in any order.
+        """
         wait_until(lambda: len(self.access_log()) >= count, f"{count} lines in the access log")
         entries = self.access_log()
         assert len(entries) == count, entries
@@ -267,8 +332,8 @@ class Gateway:
     def fds(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
-    def reload(self, pattern=r"reload|generation"):
-        """SIGHUP; returns the line of the log that tells how it ended."""
+    def reload(self, pattern=r"\breload( refused)?: "):
+        """SIGHUP; returns the line of the log that tells how it ended. A policy's errors name generations, too: they are no such line."""
         after = len(self.stderr)
         self.signal(signal.SIGHUP)
         return self.wait_log(pattern, after=after)
@@ -278,15 +343,15 @@ class Gateway:
     def chat(self, stream=False, headers=(), target="/v1/chat/completions", body=None, **fields):
         """One chat completion on a connection of its own, read to its end."""
         return client.call(self.address, "POST", target, headers,
-                           client.chat_body(stream, **fields) if body is None else body)
+                           client.chat_body(stream, **fields) if body is None else body, tls=self.tls)
 
     def open_chat(self, stream=True, headers=(), **fields):
         """Sends a chat completion and returns the client, its answer unread."""
-        return client.Client(self.address).request("POST", "/v1/chat/completions", headers,
+        return client.Client(self.address, tls=self.tls).request("POST", "/v1/chat/completions", headers,
                                                    client.chat_body(stream, **fields))
 
     def client(self, **options):
-        return client.Client(self.address, **options)
+        return client.Client(self.address, **{"tls": self.tls, **options})
 
 
 class MemoryWatch:

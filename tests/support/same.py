@@ -57,10 +57,10 @@ SAME = {
     "cut_before_content": two({"cut_after": 0}, stream=True),
     "cut_after_content": two({"events": 4, "cut_after": 2}, stream=True),
     "drip": one({"events": 5, "gap": 0.05, "first_token": 0.1}, stream=True),
-    "stall_before_content": two({"stall_after": 0}, stream=True, settings={"first_packet_timeout": 0.5}),
-    "stall_after_content": two({"events": 3, "stall_after": 2}, stream=True, settings={"idle_timeout": 0.5}),
-    "never": two(NEVER, settings={"request_timeout": 0.5}),
-    "never_stream": two(NEVER, stream=True, settings={"first_packet_timeout": 0.5}),
+    "stall_before_content": two({"stall_after": 0}, stream=True, settings={"first_packet_timeout": 1.5}),
+    "stall_after_content": two({"events": 3, "stall_after": 2}, stream=True, settings={"idle_timeout": 1.5}),
+    "never": two(NEVER, settings={"request_timeout": 1.5}),
+    "never_stream": two(NEVER, stream=True, settings={"first_packet_timeout": 1.5}),
     "deadline": two(NEVER, NEVER, settings={"request_timeout": 5, "deadline": 0.6}),
 
     # Retries and what moves on.

@@ -27,9 +27,10 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "tls_front.h"
 #include "upstream/transport.h"
 
-#define DEADLINE (20 * USEC_PER_SEC)
+#define DEADLINE (90 * USEC_PER_SEC)
 #define CRLF "\r\n"
 #define OK_HEAD "HTTP/1.1 200 OK" CRLF
 
@@ -38,6 +39,8 @@
 struct server {
     int listener;
     int port;
+    int url_port;        /* that the client speaks to: the front's, if there is one */
+    struct front *front; /* TLS before it; NULL: none */
     pthread_t thread;
     void (*script)(struct server *s);
     const char *text;    /* what the script sends, for those that need only that */
@@ -103,6 +106,12 @@ static inline void wait_readable(int fd) {
     poll(&p, 1, 20000);
 }
 
+/* Set while tests run through TLS: servers get a front, clients believe it. */
+static inline struct front_keys **through_tls(void) {
+    static struct front_keys *keys;
+    return &keys;
+}
+
 static inline void *server_main(void *arg) {
     struct server *s = arg;
     s->script(s);
@@ -121,18 +130,29 @@ static inline void server_start(struct server *s, void (*script)(struct server *
     assert_int_equal(listen(s->listener, 16), 0);
     getsockname(s->listener, (struct sockaddr *)&a, &n);
     s->port = ntohs(a.sin_port);
+    s->front = *through_tls() ? front_start(*through_tls(), s->port) : NULL;
+    s->url_port = s->front ? s->front->port : s->port;
     assert_int_equal(pthread_create(&s->thread, NULL, server_main, s), 0);
 }
 
 static inline void server_join(struct server *s) {
     pthread_join(s->thread, NULL);
     close(s->listener);
+    front_stop(s->front);
+}
+
+/* Somebody connects; false: the test is over. */
+static inline bool server_wait(struct server *s) {
+    struct pollfd p = {s->listener, POLLIN, 0};
+    while (!s->go && poll(&p, 1, 20) == 0) {
+    }
+    return !s->go;
 }
 
 /* One connection after another, each kept while the client keeps it: every request gets s->text. */
 static inline void script_serve(struct server *s) {
     int fd;
-    while (!s->go && (fd = server_accept(s)) >= 0) {
+    while (server_wait(s) && (fd = server_accept(s)) >= 0) {
         while (!s->go && server_read(s, fd)) {
             server_send(fd, s->text);
         }
@@ -269,6 +289,7 @@ static inline void client_start_with(struct client *c, const char *method, const
     char *copy = strdup(url);
     struct transfer_request r = {
         .method = str_of(method), .url = copy, .headers = &h, .fresh = extra->fresh};
+    r.tls = *through_tls() ? (*through_tls())->client : NULL;
     r.body = extra->pieces ? extra->pieces : &piece;
     r.n_body = extra->pieces ? extra->n_pieces : body ? 1 : 0;
     r.has_body = body || extra->no_bytes || extra->pieces;
@@ -306,7 +327,8 @@ static inline void on_wake(evutil_socket_t fd, short what, void *arg) {
 
 static inline const char *url_of(const struct server *s) {
     static _Thread_local char url[64];
-    snprintf(url, sizeof url, "http://127.0.0.1:%d/v1/x?y=1", s->port);
+    snprintf(url, sizeof url, "%s://127.0.0.1:%d/v1/x?y=1", s->front ? "https" : "http",
+             s->url_port);
     return url;
 }
 
@@ -324,9 +346,22 @@ static inline int setup_curl(void **state) {
     return setup_with(state, curl_transport_new);
 }
 
-/* What workers use: native here, since every server of these tests has a numeric address. */
 static inline int setup_native(void **state) {
-    return setup_with(state, transport_new);
+    return setup_with(state, native_transport_new);
+}
+
+static inline int setup_tls(void **state, transport_maker make) {
+    *through_tls() = calloc(1, sizeof(struct front_keys));
+    front_keys_make(*through_tls());
+    return setup_with(state, make);
+}
+
+static inline int setup_curl_tls(void **state) {
+    return setup_tls(state, curl_transport_new);
+}
+
+static inline int setup_native_tls(void **state) {
+    return setup_tls(state, native_transport_new);
 }
 
 static inline int teardown(void **state) {
@@ -336,8 +371,20 @@ static inline int teardown(void **state) {
     }
     event_base_free(f->base);
     free(f);
+    if (*through_tls()) {
+        front_keys_release(*through_tls());
+        free(*through_tls());
+        *through_tls() = NULL;
+    }
     return 0;
 }
+
+/* A test over both transports, in plain text and through TLS. */
+#define OVER_EACH(test)                                                                            \
+    cmocka_unit_test_setup_teardown(test, setup_curl, teardown),                                   \
+        cmocka_unit_test_setup_teardown(test, setup_curl_tls, teardown),                           \
+        cmocka_unit_test_setup_teardown(test, setup_native, teardown),                             \
+        cmocka_unit_test_setup_teardown(test, setup_native_tls, teardown)
 
 static inline struct client *run(struct fixture *f, struct client *c, const char *method,
                                  const char *url, const char *body) {

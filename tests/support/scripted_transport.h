@@ -120,7 +120,7 @@ static enum transfer_sent scripted_sent(const struct transfer *transfer) {
 
 static void scripted_stats(const struct transport *t, struct transport_stats *out) {
     const struct scripted *s = (const struct scripted *)t;
-    *out = (struct transport_stats){s->live, s->live, s->n};
+    *out = (struct transport_stats){.active = s->live, .connections = s->live, .opened = s->n};
 }
 
 static void scripted_free(struct transport *t) {

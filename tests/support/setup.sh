@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Installs what is missing on a Debian machine, by groups: setup.sh build|test|clients|bench|fuzz. Silent, and without a call of apt,
+# Installs what is missing on a Debian machine, by groups: setup.sh build|test|clients|bench|profile|fuzz. Silent, and without a call of apt,
 # when everything is there. On another system it names the packages and stops. SETUP_DRY=1 only names what is missing.
 set -eu
 
@@ -10,9 +10,10 @@ packages_of() {
         build) echo "$build" ;;
         test) echo "$build lua5.4 libcmocka-dev python3 python3-venv" ;;
         clients) echo "$build"; node_is_there || echo "nodejs npm" ;;
-        bench) echo "$build haproxy python3" ;;
-        fuzz) echo "$build clang libclang-rt-dev" ;; # the runtime is only recommended by clang
-        *) echo "setup.sh: unknown group '$1': build, test, clients, bench or fuzz is expected" >&2; exit 2 ;;
+        bench) echo "$build haproxy nginx libnginx-mod-http-lua lua-cjson valgrind python3" ;;
+        profile) echo "$build python3 binutils strace valgrind linux-perf" ;;
+        fuzz) echo "$build clang libclang-rt-dev llvm" ;; # the runtime is only recommended by clang
+        *) echo "setup.sh: unknown group '$1': build, test, clients, bench, profile or fuzz is expected" >&2; exit 2 ;;
     esac
 }
 
@@ -31,7 +32,7 @@ missing_of() {
     done
 }
 
-[ $# -gt 0 ] || { echo "usage: setup.sh build|test|clients|bench|fuzz..." >&2; exit 2; }
+[ $# -gt 0 ] || { echo "usage: setup.sh build|test|clients|bench|profile|fuzz..." >&2; exit 2; }
 wanted=
 for group in "$@"; do
     more=$(packages_of "$group") || exit $?

@@ -10,10 +10,12 @@ out=build/tsan
 reports=$PWD/$out/reports
 rm -rf "$reports"
 mkdir -p "$reports"
-threads='mailbox metrics logfile slots store targets watch audit history reload admin moongate'
+# Whatever starts threads, a gateway or a server of its own; and what workers share.
 units=
-for name in $threads; do
-    [ -f "tests/unit/test_$name.c" ] && units="$units $out/tests/test_$name"
+for source in $(grep -lE 'pthread|thread_start|moongate\.h|scripted_server\.h' tests/unit/test_*.c) tests/unit/test_watch.c tests/unit/test_audit.c \
+    tests/unit/test_reload.c; do
+    name=${source##*/}
+    units="$units $out/tests/${name%.c}"
 done
 make -s -j"${TSAN_JOBS:-2}" BUILD=$out OPT='-O1 -fno-omit-frame-pointer -fsanitize=thread' all $units || exit 1
 
@@ -35,9 +37,13 @@ for test in $units; do
     fi
 done
 
-[ $# -gt 0 ] || set -- tests/e2e/test_reload.py tests/e2e/test_gone.py tests/e2e/test_admin.py tests/e2e/test_scenarios_g.py tests/e2e/test_reload_load.py \
-    tests/e2e/test_contract_reload.py tests/e2e/test_contract_rules.py tests/e2e/test_reload_watch.py tests/e2e/test_reload_changes.py \
-    tests/e2e/test_admin_settings.py tests/e2e/test_settings_kill.py
+# Several workers, and somebody who reloads, watches, changes, stops or hands over while they work.
+if [ $# = 0 ]; then
+    for name in reload reload_load reload_watch reload_changes contract_reload contract_rules contract_stop settings_kill gone admin admin_settings \
+        admin_generations admin_targets policy_state scenarios_g tls tls_providers native names stop upgrade handover activation faults; do
+        [ -f "tests/e2e/test_$name.py" ] && set -- "$@" "tests/e2e/test_$name.py"
+    done
+fi
 tests/support/venv.sh || exit 1
 # The tests start the gateway with an environment of their own: what the sanitizer needs is set by a program in between.
 cat >$out/moongate-tsan <<END

@@ -11,6 +11,7 @@ import json
 import os
 import select
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -104,7 +105,7 @@ class Call:
                 continue
             try:
                 n = self.conn.sock.send(view[:1] if one_by_one else view[:262144])
-            except BlockingIOError:
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 continue
             except OSError:
                 self._gone()
@@ -145,16 +146,20 @@ class Call:
 class Upstream:
     """
     Upstream(action, …): the actions of successive calls. `on(path, action, …)` gives a path its own
-    script, whose calls are counted in `calls_to(path)` and not in `calls`.
+    script, whose calls are counted in `calls_to(path)` and not in `calls`. With `tls`, an ssl.SSLContext, it speaks
+    TLS, under the host name `host` (which has to lead here); handshakes that fail are in `tls_failures`.
     """
 
-    def __init__(self, *script, sndbuf=None):
+    def __init__(self, *script, sndbuf=None, tls=None, host="127.0.0.1"):
         self._scripts = {None: list(script)}
         self._taken = {None: 0}
         self._lock = threading.Lock()
         self._all = []              # (script key, Call)
         self._connections = []
         self._sndbuf = sndbuf
+        self._tls = tls
+        self.tls_failures = []
+        self.handshakes = []        # (TLS version, resumed, subject of the client's certificate)
         self.unread = 0             # connections closed without being read
         self.problems = []          # what broke in the script itself
         self.stop_pipe = os.pipe()
@@ -162,7 +167,7 @@ class Upstream:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port = self._listener.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
-        self.base_url = f"http://{self.address}/v1"
+        self.base_url = f"{'https' if tls else 'http'}://{host}:{self.port}/v1"
         self._spawn(self._accept)
 
     def on(self, path, *script):
@@ -220,6 +225,8 @@ class Upstream:
         self._threads.append(thread)
 
     def _wait_readable(self, sock):
+        if isinstance(sock, ssl.SSLSocket) and sock.pending():
+            return
         poller = select.poll()
         poller.register(sock, select.POLLIN)
         poller.register(self.stop_pipe[0], select.POLLIN)
@@ -256,8 +263,37 @@ class Upstream:
                 return self._next(None)
         return None
 
+    @staticmethod
+    def _let_read(conn):
+        """Ends so that the peer can read what was said last: with its bytes unread there would be a reset."""
+        conn.sock = socket.socket(fileno=conn.sock.detach())
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+            conn.sock.settimeout(20)
+            while conn.sock.recv(65536):
+                pass
+        except OSError:
+            pass
+
+    def _shake(self, conn):
+        """False when the handshake failed."""
+        try:
+            conn.sock.settimeout(20)
+            conn.sock = self._tls.wrap_socket(conn.sock, server_side=True, do_handshake_on_connect=False)
+            conn.sock.do_handshake()
+            conn.sock.settimeout(None)
+        except OSError as problem:
+            self.tls_failures.append(str(problem))
+            self._let_read(conn)
+            return False
+        peer = dict(pair for names in (conn.sock.getpeercert() or {}).get("subject", ()) for pair in names)
+        self.handshakes.append((conn.sock.version(), conn.sock.session_reused, peer.get("commonName")))
+        return True
+
     def _serve(self, conn):
         try:
+            if self._tls and not self._shake(conn):
+                return
             while True:
                 action = self._take_unread()
                 if action:

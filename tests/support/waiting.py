@@ -3,7 +3,7 @@
 import select
 import time
 
-PATIENCE = 20.0  # seconds; generous, for sanitizers and noisy machines
+PATIENCE = 90.0  # seconds; only what never comes costs them, so they outlast any stall of a noisy machine
 
 
 def wait_until(condition, what="the condition", deadline=PATIENCE, pause=0.01):

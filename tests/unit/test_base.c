@@ -56,7 +56,8 @@ static void clocks_run(void **state) {
 }
 
 static void dates_written(void **state) {
-    /* Goal: ISO times agree with the C library's calendar, over leap days and centuries. */
+    /* Goal: ISO times and those of a Date header agree with the C library's calendar, over leap
+     * days and centuries. */
     static const int64_t seconds[] = {0,          951782400,  951868799,  1709164800,
                                       1709251199, 4107542399, 4107542400, 253402300799};
     char have[32];
@@ -68,6 +69,9 @@ static void dates_written(void **state) {
         gmtime_r(&t, &tm);
         strftime(want, sizeof(want), "%Y-%m-%dT%H:%M:%S.789Z", &tm);
         clock_format(seconds[i] * USEC_PER_SEC + 789999, have, sizeof(have));
+        assert_string_equal(have, want);
+        strftime(want, sizeof(want), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+        clock_format_http(seconds[i] * USEC_PER_SEC + 789999, have, sizeof(have));
         assert_string_equal(have, want);
     }
     clock_format(-1, have, sizeof(have));

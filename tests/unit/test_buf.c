@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
@@ -128,6 +129,24 @@ static void take_gives_the_storage_away(void **state) {
     buf_release(&b);
 }
 
+static void numbers(void **state) {
+    /* Goal: decimal digits as printf writes them, all or nothing. */
+    static const unsigned long long values[] = {0, 7, 10, 99, 100, 4294967296, ~0ULL};
+    struct buf b;
+    char want[32];
+    (void)state;
+    buf_init(&b, 24);
+    for (size_t i = 0; i < sizeof(values) / sizeof(*values); i++) {
+        buf_clear(&b);
+        snprintf(want, sizeof(want), "n=%llu", values[i]);
+        assert_int_equal(buf_adds(&b, "n=") | buf_addn(&b, values[i]), BUF_OK);
+        assert_string_equal(b.data, want);
+    }
+    assert_int_equal(buf_addn(&b, 100), BUF_FULL);
+    assert_string_equal(b.data, want);
+    buf_release(&b);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(empty_reads_as_text),
@@ -137,6 +156,7 @@ int main(void) {
         cmocka_unit_test(huge_reserve_is_refused),
         cmocka_unit_test(consume_and_truncate),
         cmocka_unit_test(take_gives_the_storage_away),
+        cmocka_unit_test(numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

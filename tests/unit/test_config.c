@@ -73,7 +73,7 @@ static const char EVERYTHING[] =
     "  state_dir = 'state',\n"
     "  log = { level = 'debug', access = 'access.log', error = 'off', trail = false },\n"
     "  limits = { body = 2^20, header_time = 1, body_time = 2, idle_time = 3, write_time = 4, "
-    "drain_time = 0 },\n"
+    "drain_time = 0, memory = 2^30, connections = 77 },\n"
     "  providers = {\n"
     "    spare = { dialect = 'openai', base_url = 'http://[::1]:8000/v1//' },\n"
     "    ['open-ai.1'] = { dialect = 'openai', base_url = 'https://api.example.com/v1', api_key = "
@@ -137,6 +137,8 @@ static void check_top(const struct folder *f, const struct config *c) {
     assert_string_equal(c->log.error, "off");
     assert_false(c->log.trail);
     assert_int_equal(c->body_max, 1 << 20);
+    assert_int_equal(c->memory, 1 << 30);
+    assert_int_equal(c->connections, 77);
     assert_int_equal(c->header_time, 1 * USEC_PER_SEC);
     assert_int_equal(c->body_time, 2 * USEC_PER_SEC);
     assert_int_equal(c->idle_time, 3 * USEC_PER_SEC);
@@ -256,6 +258,8 @@ static void nothing_given(void **state) {
     assert_string_equal(c->log.error, "stderr");
     assert_true(c->log.trail);
     assert_int_equal(c->body_max, DEFAULT_BODY_MAX);
+    assert_int_equal(c->memory, DEFAULT_MEMORY);
+    assert_int_equal(c->connections, DEFAULT_CONNECTIONS);
     assert_int_equal(c->header_time, 10 * USEC_PER_SEC);
     assert_int_equal(c->body_time, 60 * USEC_PER_SEC);
     assert_int_equal(c->idle_time, 75 * USEC_PER_SEC);
@@ -350,8 +354,8 @@ static const struct mistake MISTAKES[] = {
     {"'127.0.0.1:8080'", "{}", 2, "listen: expected 1 to 16 addresses, found 0"},
     {"'127.0.0.1:8080'", "{ ':80',\n 'x' }", 3, "listen[2]: expected an address such as"},
     {"'127.0.0.1:8080'", "{ ':80', ':80' }", 2, "listen[2]: \":80\" is given twice"},
-    {"'127.0.0.1:8080'", "{ { address = ':80', tls = { cert = 'c', key = 'k' } } }", 2,
-     "listen[1].tls: TLS listeners are not available in this version"},
+    {"'127.0.0.1:8080'", "{ { address = ':80', tls = 'cert.pem' } }", 2,
+     "listen[1].tls: expected a table"},
     {"'127.0.0.1:8080'", "{ { adress = ':80' } }", 2,
      "listen[1].adress: unknown key; did you mean \"address\"?"},
     {"workers = 1", "workers = 0", 3,
@@ -450,6 +454,7 @@ static const struct mistake MISTAKES[] = {
     {"queue = 1", "queue = print", 6, "providers.openai.queue: a function is no data"},
     {"queue = 1", "[true] = 1", 6,
      "providers.openai: a key is a boolean; expected a name or a list index"},
+    {"queue = 1", "['a\\0b'] = 1", 6, "providers.openai: a key contains a zero byte"},
     {"queue = 1", "queue = 1, queue = 2", 6,
      "\"queue\" is given twice in one table; the first is in line 6"},
     {"{ { name = 'app'", "{ x = 1, { name = 'app'", 8,

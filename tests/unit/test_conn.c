@@ -251,7 +251,7 @@ static void refused_while_sending(const char *head) {
     struct rig *rig = rig_tcp();
     rig_send(rig, head);
     for (int i = 0; i < 64; i++) {
-        ssize_t n = send(rig->peer, block, sizeof(block), MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n = rig_send_some(rig, block, sizeof(block));
         assert_true(n > 0 || errno == EAGAIN);
         rig_pump(rig);
     }
@@ -510,7 +510,7 @@ static void test_half_close_after_answer(void **state) {
     conn_head(rig->conn, 200, NULL, sizeof(body));
     conn_body(rig->conn, body, sizeof(body));
     conn_end(rig->conn);
-    assert_int_equal(shutdown(rig->peer, SHUT_WR), 0);
+    rig_half_close(rig);
     rig_settle(rig);
     RIG_WAIT_READING(rig, rig->peer_eof);
     assert_true(rig->got.len > sizeof(body));
@@ -589,9 +589,9 @@ static void abort_on_request(struct rig *rig, struct http_request *request) {
 }
 
 static void drain_on_request(struct rig *rig, struct http_request *request) {
-    conn_drain(rig->conn);
+    conn_drain(rig->conn, 0);
     answer_ok(rig, request);
-    conn_drain(rig->conn);
+    conn_drain(rig->conn, 0);
 }
 
 /* Goal: every way to end a connection from inside its callbacks is safe, and closed is reported
@@ -639,14 +639,14 @@ static void test_drain(void **state) {
     rig_send(rig, GET "\r\n");
     RIG_WAIT_READING(rig, rig_has(rig, "\r\n\r\nok"));
     RIG_WAIT(rig, conn_idle(rig->conn));
-    conn_drain(rig->conn);
+    conn_drain(rig->conn, 0);
     assert_int_equal(rig->closed, 1);
     rig_free(rig);
 
     rig = rig_new(SOCK_STREAM);
     rig_send(rig, GET "\r\n" GET "\r\n");
     RIG_WAIT(rig, rig->n_requests == 1);
-    conn_drain(rig->conn);
+    conn_drain(rig->conn, 0);
     rig_settle(rig);
     assert_int_equal(rig->closed, 0);
     assert_false(conn_idle(rig->conn));

@@ -14,7 +14,9 @@
 
 #include "../support/gateway_world.h"
 
-#define SHORT 0.06 /* as written in the policies below */
+#define SHORT                                                                                      \
+    0.3 /* as written in the policies below; what comes at once is well within it, also on a busy  \
+           machine */
 
 static usec since(usec from) {
     return clock_now() - from;
@@ -45,19 +47,19 @@ static void before_commit(void **state) {
         const char *outcome;
         int status;
     } table[] = {
-        {"connect = 0.06, first_byte = 20, total = 20", NOTHING, false, "timeout_connect", 504},
-        {"first_byte = 0.06, total = 20", CONNECTED, false, "timeout_first_byte", 504},
-        {"first_token = 0.06, total = 20", NOTHING, true, "timeout_first_token", 504},
-        {"first_token = 0.06, first_byte = 20", CONNECTED, true, "timeout_first_token", 504},
-        {"first_token = 0.06, idle = 0.01", HEAD, true, "timeout_first_token", 504},
-        {"first_token = 0.06, idle = 0.01", ROLE, true, "timeout_first_token", 504},
-        {"total = 0.06", NOTHING, true, "timeout_total", 504},
-        {"total = 0.06, first_byte = 20", CONNECTED, false, "timeout_total", 504},
+        {"connect = 0.3, first_byte = 20, total = 20", NOTHING, false, "timeout_connect", 504},
+        {"first_byte = 0.3, total = 20", CONNECTED, false, "timeout_first_byte", 504},
+        {"first_token = 0.3, total = 20", NOTHING, true, "timeout_first_token", 504},
+        {"first_token = 0.3, first_byte = 20", CONNECTED, true, "timeout_first_token", 504},
+        {"first_token = 0.3, idle = 0.01", HEAD, true, "timeout_first_token", 504},
+        {"first_token = 0.3, idle = 0.01", ROLE, true, "timeout_first_token", 504},
+        {"total = 0.3", NOTHING, true, "timeout_total", 504},
+        {"total = 0.3, first_byte = 20", CONNECTED, false, "timeout_total", 504},
         /* first_byte and first_token are over or not for plain answers */
-        {"total = 0.06, first_byte = 0.04, first_token = 0.01", PLAIN_BODY, true, "timeout_total",
+        {"total = 0.3, first_byte = 0.2, first_token = 0.2", PLAIN_BODY, true, "timeout_total",
          504},
-        {"total = 0.06, idle = 0.01", PLAIN_BODY, false, "timeout_total", 504},
-        {"max_seconds = 0.06", PLAIN_BODY, false, "limit_exceeded", 502},
+        {"total = 0.3, idle = 0.01", PLAIN_BODY, false, "timeout_total", 504},
+        {"max_seconds = 0.3", PLAIN_BODY, false, "limit_exceeded", 502},
     };
     char handle[512];
     for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
@@ -88,9 +90,9 @@ static void provider_limits_count_too(void **state) {
     static const struct {
         const char *provider, *send;
     } table[] = {
-        {", first_byte_timeout = 0.06", "first_byte = 20"},
-        {", first_byte_timeout = 20", "first_byte = 0.06"},
-        {", first_byte_timeout = 0.06", ""},
+        {", first_byte_timeout = 0.3", "first_byte = 20"},
+        {", first_byte_timeout = 20", "first_byte = 0.3"},
+        {", first_byte_timeout = 0.3", ""},
     };
     char handle[256];
     for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
@@ -109,15 +111,14 @@ static void content_stops_the_clocks(void **state) {
     /* Goal: once committed, the clocks of the time before are off: a stream may take longer than
      * first_token, first_byte and total allow. */
     struct world *world = world_new(
-        *state, "",
-        "return req:send('a/m', { first_byte = 0.05, first_token = 0.05, total = 0.05 })");
+        *state, "", "return req:send('a/m', { first_byte = 0.3, first_token = 0.3, total = 0.3 })");
     struct world_client *c = world_connect(world);
     client_ask(c, ASK_STREAM);
     WORLD_WAIT(world, world->up.n == 1);
     struct scripted_transfer *it = scripted_at(&world->up, 0);
     reach(it, ROLE);
     play_data(it, WORD_EVENT("one"));
-    WORLD_WAIT(world, since(it->started) > 150000);
+    WORLD_WAIT(world, since(it->started) > 500000);
     assert_true(it->live);
     play_data(it, FINISH_EVENT DONE_EVENT);
     play_done(it, OUTCOME_OK);
@@ -128,7 +129,7 @@ static void content_stops_the_clocks(void **state) {
 static void idle_runs_on_content_only(void **state) {
     /* Goal: after commit, comments and empty deltas do not keep a stream alive, content does. What
      * the client sees is an error event and no last chunk. */
-    struct world *world = world_new(*state, "", "return req:send('a/m', { idle = 0.1 })");
+    struct world *world = world_new(*state, "", "return req:send('a/m', { idle = 0.5 })");
     struct world_client *c = world_connect(world);
     client_ask(c, ASK_STREAM);
     WORLD_WAIT(world, world->up.n == 1);
@@ -146,7 +147,7 @@ static void idle_runs_on_content_only(void **state) {
         assert_true(since(content) < WORLD_DEADLINE);
         world_pump(world);
     }
-    assert_true(it->ended - content >= 100000 - 2000);
+    assert_true(it->ended - content >= 500000 - 2000);
     WORLD_WAIT(world, (client_read(c), c->eof));
     assert_false(client_whole(c));
     assert_true(client_has(c, "\"code\":\"timeout_idle\""));
@@ -157,7 +158,7 @@ static void idle_runs_on_content_only(void **state) {
 
 static void content_keeps_a_stream_alive(void **state) {
     /* Goal: a stream that brings content in time lives on far beyond one idle time. */
-    struct world *world = world_new(*state, "", "return req:send('a/m', { idle = 1 })");
+    struct world *world = world_new(*state, "", "return req:send('a/m', { idle = 2 })");
     struct world_client *c = world_connect(world);
     client_ask(c, ASK_STREAM);
     WORLD_WAIT(world, world->up.n == 1);
@@ -165,7 +166,7 @@ static void content_keeps_a_stream_alive(void **state) {
     reach(it, ROLE);
     play_data(it, WORD_EVENT("one"));
     usec last = clock_now();
-    while (since(it->started) < 1500000 && it->live) {
+    while (since(it->started) < 2500000 && it->live) {
         if (since(last) > 50000) {
             play_data(it, WORD_EVENT("more"));
             last = clock_now();
@@ -182,7 +183,7 @@ static void content_keeps_a_stream_alive(void **state) {
 static void idle_waits_for_a_slow_client(void **state) {
     /* Goal: while a client does not read, the provider is held back and is not to blame for the
      * silence. */
-    struct world *world = world_new(*state, "", "return req:send('a/m', { idle = 0.05 })");
+    struct world *world = world_new(*state, "", "return req:send('a/m', { idle = 0.5 })");
     struct world_client *c = world_connect(world);
     struct buf event;
     client_ask(c, ASK_STREAM);
@@ -201,7 +202,7 @@ static void idle_waits_for_a_slow_client(void **state) {
     }
     assert_true(it->paused);
     usec from = clock_now();
-    WORLD_WAIT(world, since(from) > 200000);
+    WORLD_WAIT(world, since(from) > 800000);
     assert_true(it->live);
     WORLD_WAIT(world, (client_read(c), !it->paused));
     play_data(it, DONE_EVENT);
@@ -213,7 +214,7 @@ static void idle_waits_for_a_slow_client(void **state) {
 
 static void limits_of_an_answer(void **state) {
     /* Goal: max_bytes and max_seconds hold for the relayed part too, and the log says `limit`. */
-    static const char *const limits[] = {"max_seconds = 0.1", "max_bytes = 400"};
+    static const char *const limits[] = {"max_seconds = 0.5", "max_bytes = 400"};
     char handle[128];
     for (size_t i = 0; i < 2; i++) {
         snprintf(handle, sizeof(handle), "return req:send('a/m', { %s })", limits[i]);
@@ -229,7 +230,7 @@ static void limits_of_an_answer(void **state) {
             play_data(it, WORD_EVENT("more"));
         }
         WORLD_WAIT(world, !it->live);
-        assert_true(i == 1 || it->ended - it->started >= 100000 - 2000);
+        assert_true(i == 1 || it->ended - it->started >= 500000 - 2000);
         WORLD_WAIT(world, (client_read(c), c->eof));
         assert_false(client_whole(c));
         assert_true(client_has(c, "limit_exceeded"));
@@ -245,15 +246,15 @@ static void deadline_caps_everything(void **state) {
         size_t starts;
         const char *said;
     } table[] = {
-        {"req:deadline(0.06); return req:send('a/m', { total = 20 })", 1, "timeout_total"},
-        {"req:deadline(0.06); req:send('a/m'); return req:send('b/m')", 1, "timeout_total"},
-        {"req:deadline(0.06); req:sleep(20); return req:send('a/m')", 0, "timeout_total"},
-        {"req:deadline(0.06); req:start('a/m'); local a = req:wait(20)\n"
+        {"req:deadline(0.3); return req:send('a/m', { total = 20 })", 1, "timeout_total"},
+        {"req:deadline(0.3); req:send('a/m'); return req:send('b/m')", 1, "timeout_total"},
+        {"req:deadline(0.3); req:sleep(20); return req:send('a/m')", 0, "timeout_total"},
+        {"req:deadline(0.3); req:start('a/m'); local a = req:wait(20)\n"
          "return a or req:fail(504, 'x', 'x')",
          1, ""},
-        {"req:deadline(0.06); req:sleep(20); return req:respond { body = 'late' }", 0,
+        {"req:deadline(0.3); req:sleep(20); return req:respond { body = 'late' }", 0,
          "deadline_exceeded"},
-        {"req:deadline(0.06); req:sleep(20)\n"
+        {"req:deadline(0.3); req:sleep(20)\n"
          "return req:respond { stream = function(out) out:write('late') end }",
          0, "deadline_exceeded"},
     };
@@ -276,7 +277,7 @@ static void deadline_caps_everything(void **state) {
 
 /* ---- admission ---- */
 
-#define NARROW ", max_inflight = 1, queue = 1, queue_timeout = 0.06"
+#define NARROW ", max_inflight = 1, queue = 1, queue_timeout = 0.3"
 
 static void queue_time(void **state) {
     /* Goal: one in flight, one waits for its time and gets a 503 with Retry-After, one more is

@@ -111,6 +111,17 @@ static void test_bytes(void **state) {
         assert_int_equal(header_value_ok(str_make(&byte, 1)), c == '\t' || (c >= 32 && c != 127));
     }
     assert_false(header_name_ok(STR("")));
+    for (size_t at = 0; at < 40; at++) { /* wherever it stands: values are looked at in steps */
+        char text[] = "0123456789 123456789\t123456789 123456789";
+        assert_true(header_value_ok(str_make(text, 40)));
+        text[at] = 0x7f;
+        assert_false(header_value_ok(str_make(text, 40)));
+        text[at] = '\n';
+        assert_false(header_value_ok(str_make(text, 40)));
+        assert_true(header_value_ok(str_make(text, at)));
+        text[at] = (char)0xff;
+        assert_true(header_value_ok(str_make(text, 40)));
+    }
     assert_true(header_value_ok(STR("")));
     assert_false(header_value_ok(STR("a\r\nb: c")));
     assert_false(header_value_ok(STR("a\0b")));

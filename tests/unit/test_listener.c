@@ -13,6 +13,7 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -22,12 +23,14 @@
 #include "base/str.h"
 #include "net/listener.h"
 
-#define DEADLINE (20 * USEC_PER_SEC)
+#define DEADLINE (90 * USEC_PER_SEC)
 
 struct counter {
     struct event_base *base;
     struct listener *listener;
-    int accepted;
+    int accepted, drained;
+    int taken[8];
+    bool keep; /* the accepted sockets, in taken */
     bool stop_after_first;
 };
 
@@ -36,7 +39,11 @@ static void on_accepted(void *ctx, int fd) {
     c->accepted++;
     assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
     assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
-    close(fd);
+    if (c->keep) {
+        c->taken[c->accepted - 1] = fd;
+    } else {
+        close(fd);
+    }
     if (c->stop_after_first) {
         listener_stop(c->listener);
     }
@@ -188,11 +195,112 @@ static void test_out_of_descriptors(void **state) {
     event_base_free(c.base);
 }
 
+static void on_drained(void *ctx) {
+    struct counter *c = ctx;
+    c->drained++;
+}
+
+static int connect_soon(int port) {
+    struct sockaddr_in sin = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int client = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    connect(client, (struct sockaddr *)&sin, sizeof(sin));
+    return client;
+}
+
+static bool is_connected(int client) {
+    struct pollfd p = {.fd = client, .events = POLLOUT};
+    return poll(&p, 1, 0) == 1 && !(p.revents & (POLLERR | POLLHUP));
+}
+
+/* Goal: draining takes what waits, lets nobody new in, and closes; nobody who was connected is
+ * reset. */
+static void test_drain(void **state) {
+    (void)state;
+    struct counter c = {.base = event_base_new(), .keep = true};
+    int fd = open_any(true);
+    int port = listen_port(fd), waiting[5];
+    c.listener = listener_new(c.base, fd, on_accepted, &c);
+    for (int i = 0; i < 5; i++) {
+        waiting[i] = connect_soon(port);
+        assert_true(is_connected(waiting[i]));
+    }
+    listener_drain(c.listener, on_drained);
+    assert_int_equal(c.accepted, 5);
+    assert_int_equal(c.drained, 0);
+    int late = connect_soon(port);
+    assert_false(is_connected(late)); /* its SYN was dropped, it is not refused either */
+    usec until = clock_now() + DEADLINE;
+    while (!c.drained && clock_now() < until) {
+        pump(&c);
+    }
+    assert_int_equal(c.drained, 1);
+    assert_int_equal(c.accepted, 5);
+    for (int i = 0; i < 5; i++) {
+        assert_true(is_connected(waiting[i]));
+        close(waiting[i]);
+        close(c.taken[i]);
+    }
+    close(late);
+    listener_free(c.listener);
+    event_base_free(c.base);
+}
+
+/* Goal: a kept socket is left with its queue, for whoever has it too. */
+static void test_keep(void **state) {
+    (void)state;
+    struct counter c = {.base = event_base_new()};
+    int fd = open_any(false), other = dup(fd);
+    struct err err;
+    c.listener = listener_new(c.base, fd, on_accepted, &c);
+    listener_keep(c.listener);
+    int client = connect_soon(listen_port(other));
+    listener_drain(c.listener, on_drained);
+    assert_int_equal(c.drained, 1);
+    pump(&c);
+    listener_free(c.listener);
+    assert_int_equal(c.accepted, 0);
+    assert_int_equal(listen_adopt(other, &err), 0);
+    int taken = accept(other, NULL, NULL);
+    assert_true(taken >= 0 && is_connected(client));
+    close(taken);
+    close(client);
+    close(other);
+    event_base_free(c.base);
+}
+
+/* Goal: sockets from elsewhere are known by their address, port 0 standing for any; what does not
+ * listen is refused. */
+static void test_matches(void **state) {
+    (void)state;
+    int fd = open_any(false), other = socket(AF_INET, SOCK_STREAM, 0);
+    char name[64];
+    struct err err;
+    assert_int_equal(listen_name(fd, name, sizeof(name)), 0);
+    assert_int_equal(listen_matches(fd, name, &err), 1);
+    assert_int_equal(listen_matches(fd, "127.0.0.1:0", &err), 1);
+    assert_int_equal(listen_matches(fd, "localhost:0", &err), 1);
+    assert_int_equal(listen_matches(fd, "127.0.0.2:0", &err), 0);
+    assert_int_equal(listen_matches(fd, "127.0.0.1:1", &err), 0);
+    assert_int_equal(listen_matches(fd, "[::1]:0", &err), 0);
+    assert_int_equal(listen_matches(fd, "nonsense", &err), -1);
+    assert_int_equal(listen_adopt(other, &err), -1);
+    assert_non_null(strstr(err.text, "no listening TCP socket"));
+    assert_int_equal(listen_adopt(-1, &err), -1);
+    close(other);
+    close(fd);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad_addresses),      cmocka_unit_test(test_ports),
-        cmocka_unit_test(test_reuse_port),         cmocka_unit_test(test_accept),
+        cmocka_unit_test(test_bad_addresses),
+        cmocka_unit_test(test_ports),
+        cmocka_unit_test(test_reuse_port),
+        cmocka_unit_test(test_accept),
         cmocka_unit_test(test_out_of_descriptors),
+        cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_keep),
+        cmocka_unit_test(test_matches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

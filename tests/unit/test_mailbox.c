@@ -18,7 +18,7 @@
 #include "base/clock.h"
 #include "gateway/mailbox.h"
 
-#define DEADLINE (20 * USEC_PER_SEC)
+#define DEADLINE (90 * USEC_PER_SEC)
 
 struct letter {
     struct mail mail; /* first */

@@ -27,6 +27,7 @@ static void basics(void **state) {
     struct map *m = map_new(10);
     (void)state;
     assert_null(map_get(m, STR("name")));
+    assert_null(map_key(m, STR("name")).p);
     assert_null(map_remove(m, STR("name")));
     assert_int_equal(map_set(m, str_of(name), &a), 0);
     name[0] = 'X';
@@ -34,6 +35,7 @@ static void basics(void **state) {
     assert_int_equal(map_set(m, STR("name"), &b), 0);
     assert_int_equal(map_count(m), 1);
     assert_ptr_equal(map_get(m, STR("name")), &b);
+    assert_string_equal(map_key(m, STR("name")).p, "name");
     assert_int_equal(map_set(m, STR("a\0b"), &a), 0);
     assert_null(map_get(m, STR("a\0c")));
     assert_null(map_get(m, STR("a")));
@@ -41,6 +43,7 @@ static void basics(void **state) {
     assert_ptr_equal(map_get(m, STR("")), &a);
     assert_ptr_equal(map_remove(m, STR("name")), &b);
     assert_null(map_get(m, STR("name")));
+    assert_null(map_key(m, STR("name")).p);
     assert_int_equal(map_count(m), 2);
     map_free(m);
     map_free(NULL);

@@ -144,15 +144,12 @@ static void meta_name(char *to, size_t size, const char *name) {
     *at = (char)(*at - 'a' + 'A');
 }
 
-/* A class has an __index of four upvalues, of which the first two are its methods and its fields.
- */
+/* The first upvalue of a class's __index has its methods and its fields. */
 static void add_class(lua_State *L, const char *name, struct names *out) {
     char meta[64];
     int metatable = lua_gettop(L);
     if (lua_getfield(L, metatable, "__index") == LUA_TFUNCTION && lua_getupvalue(L, -1, 1)) {
         meta_name(meta, sizeof(meta), name);
-        add_keys(L, lua_gettop(L), out, meta);
-        assert_non_null(lua_getupvalue(L, -2, 2));
         add_keys(L, lua_gettop(L), out, meta);
     }
     lua_settop(L, metatable);

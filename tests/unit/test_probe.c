@@ -18,7 +18,7 @@
 #include "upstream/probe.h"
 
 #define S(literal) ((char *)(literal)) /* the fields are owned strings elsewhere */
-#define DEADLINE (20 * USEC_PER_SEC)
+#define DEADLINE (90 * USEC_PER_SEC)
 
 /* ---- The scripted transport: keeps what it was asked, answers when told ---- */
 

@@ -321,6 +321,19 @@ static void documents_that_are_not_ours(void **state) {
     assert_true(targets_suspended_for(t, STR("far"), NONE) > HOUR);
 }
 
+static void a_clock_set_back_lengthens_nothing(void **state) {
+    /* Goal: an end that was ten minutes ahead when it was saved is no further ahead now, although
+     * the wall clock says years; a file without the time of saving is read as before. */
+    struct targets *t = *state;
+    assert_int_equal(
+        targets_load(t, STR("{\"version\":1,\"saved_ms\":9000000000000,\"suspended\":["
+                            "{\"name\":\"ten\",\"group\":false,\"until_ms\":9000000600000,"
+                            "\"reason\":\"\"}]}")),
+        0);
+    usec left = targets_suspended_for(t, STR("ten"), NONE);
+    assert_true(left > 590 * USEC_PER_SEC && left <= 600 * USEC_PER_SEC);
+}
+
 static void suspensions_are_bounded(void **state) {
     /* Goal: suspending ever new names (a client may choose them) keeps the latest ends and a
      * bounded table. */
@@ -407,6 +420,7 @@ int main(void) {
         TEST(each_target),
         TEST(saving_and_loading),
         TEST(documents_that_are_not_ours),
+        TEST(a_clock_set_back_lengthens_nothing),
         TEST(suspensions_are_bounded),
         TEST(many_threads),
     };

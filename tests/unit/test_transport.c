@@ -95,7 +95,7 @@ static void test_request_bytes(void **state) {
              "POST /v1/x?y=1 HTTP/1.1" CRLF "Host: 127.0.0.1:%d" CRLF
              "Accept-Encoding: identity" CRLF "X-One: 1" CRLF "Empty:" CRLF "X-Colon: :" CRLF
              "Content-Length: 7" CRLF CRLF "{\"a\":1}",
-             s.port);
+             s.url_port);
     assert_string_equal(s.last, want);
 }
 
@@ -666,9 +666,7 @@ static void test_free_all(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-#define T(name)                                                                                    \
-    cmocka_unit_test_setup_teardown(name, setup_curl, teardown),                                   \
-        cmocka_unit_test_setup_teardown(name, setup_native, teardown)
+#define T(name) OVER_EACH(name)
         T(test_reuse),
         T(test_fresh),
         T(test_request_bytes),

@@ -13,7 +13,7 @@
 #include "../support/config_files.h"
 #include "gateway/watch.h"
 
-#define DEADLINE (20 * USEC_PER_SEC)
+#define DEADLINE (90 * USEC_PER_SEC)
 #define DEBOUNCE 20000
 #define QUIET (8 * DEBOUNCE) /* nothing was told in this time: it will not be */
 
