@@ -17,6 +17,7 @@
 
 struct queue {
     struct lookup *head, **tail;
+    size_t n;
 };
 
 struct lookups {
@@ -33,12 +34,14 @@ struct lookups {
 static void queue_init(struct queue *q) {
     q->head = NULL;
     q->tail = &q->head;
+    q->n = 0;
 }
 
 static void queue_add(struct queue *q, struct lookup *lookup) {
     lookup->next = NULL;
     *q->tail = lookup;
     q->tail = &lookup->next;
+    q->n++;
 }
 
 static struct lookup *queue_take(struct queue *q) {
@@ -46,6 +49,7 @@ static struct lookup *queue_take(struct queue *q) {
     if (lookup) {
         q->head = lookup->next;
         q->tail = q->head ? q->tail : &q->head;
+        q->n--;
     }
     return lookup;
 }
@@ -109,10 +113,11 @@ static void *run(void *arg) {
     return NULL;
 }
 
-/* Under the lock. A thread more, when all are busy and there may be more. */
+/* Under the lock. A thread more, when all are busy and there may be more. What waits already is for
+ * those that are idle: they may not have woken up yet. */
 static void add_thread(struct lookups *l) {
     pthread_t thread;
-    if (l->idle > 0 || l->threads == MAX_LOOKUP_THREADS) {
+    if (l->idle > l->waiting.n || l->threads == MAX_LOOKUP_THREADS) {
         return;
     }
     if (thread_start(&thread, run, l) == 0) {

@@ -274,6 +274,21 @@ static void test_hanging(void **state) {
     }
 }
 
+/* Goal: two names that are asked for at once do not share the one thread that is idle: the first
+ * may hang. */
+static void test_at_once(void **state) {
+    struct fixture *f = *state;
+    struct asker a = {.f = f}, b = {.f = f};
+    assert_int_equal(answer(f, "quick.test"), 1); /* its thread stays for a while */
+    usleep(20000);                                /* it may be idle by now; if not, no matter */
+    f->zone.closed = true;
+    ask(&a, "a.test");
+    ask(&b, "b.test");
+    RUN_UNTIL(f, f->zone.begun == 3);
+    f->zone.closed = false;
+    RUN_UNTIL(f, a.answers == 1 && b.answers == 1);
+}
+
 /* Goal: freeing the resolver waits for no lookup, however long it hangs; what it finds comes to
  * nothing, and nothing leaks (ASan looks). */
 static void test_free_hanging(void **state) {
@@ -307,9 +322,9 @@ static void test_many_names(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-        T(test_one_look),     T(test_stale),      T(test_look_fails), T(test_negative),
-        T(test_doubt),        T(test_forget),     T(test_ask_inside), T(test_hanging),
-        T(test_free_hanging), T(test_many_names),
+        T(test_one_look), T(test_stale),        T(test_look_fails), T(test_negative),
+        T(test_doubt),    T(test_forget),       T(test_ask_inside), T(test_hanging),
+        T(test_at_once),  T(test_free_hanging), T(test_many_names),
 #undef T
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
