@@ -23,16 +23,28 @@ static void destroy(struct conn *c) {
     free(c);
 }
 
+/* Lest a FIN makes the client take what it has for the whole answer. */
+static void end_with_reset(struct conn *c) {
+    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+}
+
 void conn_shut(struct conn *c) {
     if (c->dead) {
         return;
     }
     c->dead = true;
+    if (conn_ends_body(c) && (c->state == CONN_ANSWERING || conn_pending(c) > 0)) {
+        c->reset = true;
+    }
     event_del(&c->readable);
     event_del(&c->writable);
     event_del(&c->turn);
     event_del(&c->timer);
     conn_drop_tls(c);
+    if (c->reset && !c->fed) {
+        end_with_reset(c);
+    }
     if (!c->fed) {
         close(c->fd);
     }
@@ -74,6 +86,7 @@ void conn_leave(struct conn *c) {
 
 void conn_lost(struct conn *c) {
     if (c->state == CONN_ANSWERING) {
+        c->reset = conn_ends_body(c);
         c->state = CONN_CLOSING;
         c->ops->gone(c->ctx, c, c->request_ctx);
     }
@@ -93,7 +106,7 @@ void conn_begin_closing(struct conn *c) {
 static void begin_lingering(struct conn *c) {
     c->state = CONN_LINGERING;
     c->phase_since = clock_now();
-    if (c->fed || (!c->reset && (c->eof || conn_say_end(c) != 0))) {
+    if (c->fed || c->shaking || (!c->reset && (c->eof || conn_say_end(c) != 0))) {
         conn_shut(c);
     }
 }

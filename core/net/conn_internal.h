@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the files of the connection share: conn.c (life and states), conn_read.c (requests),
- * conn_write.c (answers and output), conn_time.c (deadlines). Nobody else includes this.
+ * conn_write.c (answers and output), conn_time.c (deadlines), conn_io.c (plain or TLS). Nobody else
+ * includes this.
  */
 #ifndef NET_CONN_INTERNAL_H
 #define NET_CONN_INTERNAL_H
@@ -91,6 +92,11 @@ static inline size_t conn_pending(const struct conn *c) {
     return c->out.len - c->out_sent;
 }
 
+/* The answer's body has no end of its own but the connection's: after a FIN it looks whole. */
+static inline bool conn_ends_body(const struct conn *c) {
+    return c->answer_head_out && !c->no_body && !c->length_known && !c->chunked;
+}
+
 /* conn.c. Each event callback stands between enter and leave; leave may free the connection. */
 void conn_enter(struct conn *c);
 void conn_leave(struct conn *c);
@@ -110,7 +116,7 @@ static inline bool conn_drained_out(const struct conn *c) {
 void conn_on_readable(evutil_socket_t fd, short what, void *arg);
 void conn_begin_head(struct conn *c, usec now);
 void conn_parse(struct conn *c);
-bool conn_has_arrived(const struct conn *c); /* input, in the kernel; EOF is none */
+bool conn_has_arrived(const struct conn *c); /* input that was not looked at; EOF is none */
 bool conn_input_blank(const struct conn *c); /* nothing but line ends between requests */
 void conn_refuse(struct conn *c, int status, const char *message);
 bool conn_wants_input(const struct conn *c);

@@ -52,7 +52,7 @@ bool conn_input_blank(const struct conn *c) {
 
 bool conn_has_arrived(const struct conn *c) {
     char first;
-    return !c->fed && recv(c->fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+    return conn_input_waits(c) || (!c->fed && recv(c->fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0);
 }
 
 void conn_refuse(struct conn *c, int status, const char *message) {

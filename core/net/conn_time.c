@@ -89,8 +89,6 @@ static void reset_when_sent(struct conn *c, usec now) {
         now < c->phase_since + CONN_LINGER_TIME) {
         return;
     }
-    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
-    setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
     conn_shut(c);
 }
 

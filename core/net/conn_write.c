@@ -249,8 +249,7 @@ void conn_abort(struct conn *c) {
     if (c->state != CONN_ANSWERING || c->dead) {
         return;
     }
-    /* A body that ends with the connection looks whole after a FIN. */
-    c->reset = c->answer_head_out && !c->no_body && !c->length_known && !c->chunked;
+    c->reset = conn_ends_body(c);
     conn_begin_closing(c);
 }
 

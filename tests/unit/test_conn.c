@@ -414,6 +414,32 @@ static void test_abort_http10(void **state) {
     rig_free(rig);
 }
 
+/* Goal: so is one whose connection is closed under it, or whose client takes it too slowly. */
+static void test_close_http10(void **state) {
+    (void)state;
+    static const char much[MIB(1)];
+    for (int stalls = 0; stalls < 2; stalls++) {
+        struct rig *rig = rig_tcp();
+        rig->limits.write_time = 50000;
+        rig_send(rig, "GET /x HTTP/1.0\r\nHost: h\r\n\r\n");
+        RIG_WAIT(rig, rig->n_requests == 1);
+        conn_head(rig->conn, 200, NULL, CONN_LENGTH_UNKNOWN);
+        conn_body(rig->conn, "abc", 3);
+        if (stalls) {
+            for (int i = 0; i < 6; i++) {
+                conn_body(rig->conn, much, sizeof(much));
+            }
+            RIG_WAIT(rig, rig->closed);
+        } else {
+            RIG_WAIT_READING(rig, rig_has(rig, "\r\n\r\nabc"));
+            conn_kill(rig->conn);
+        }
+        RIG_WAIT_READING(rig, rig->peer_eof);
+        assert_int_equal(rig->peer_errno, ECONNRESET);
+        rig_free(rig);
+    }
+}
+
 /* Goal: an abort before the head sends nothing at all. */
 static void test_abort_before_head(void **state) {
     (void)state;
@@ -936,6 +962,7 @@ int main(void) {
         cmocka_unit_test(test_chunks),
         cmocka_unit_test(test_abort),
         cmocka_unit_test(test_abort_http10),
+        cmocka_unit_test(test_close_http10),
         cmocka_unit_test(test_abort_before_head),
         cmocka_unit_test(test_surplus),
         cmocka_unit_test(test_gone),
