@@ -174,6 +174,13 @@ int text_proxy(struct str s, struct err *err) {
     size_t skip = at ? (size_t)(at - rest.p) + 1 : 0;
     struct str authority = str_make(rest.p + skip, rest.n - skip);
     authority.n -= str_ends(authority, "/") ? 1 : 0;
+    struct str user = str_make(rest.p, skip ? skip - 1 : 0);
+    if (str_has(user, "/") || str_has(user, "?") || str_has(user, "#") || str_has(user, "@")) {
+        return err_set(err,
+                       "%s whose user or password holds a / ? # or @; write it as %%2F %%3F "
+                       "%%23 or %%40",
+                       what);
+    }
     if (!all(s, is_visible) || memchr(s.p, '\\', s.n) || memchr(s.p, '"', s.n)) {
         return err_set(err, "%s with characters that do not belong into a URL", what);
     }

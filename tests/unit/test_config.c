@@ -399,6 +399,10 @@ static const struct mistake MISTAKES[] = {
     {"'https://a.example/v1'", "'https://user:sk-very-secret@a/v1'", 6,
      "providers.openai.base_url: expected a URL such as \"https://api.example.com/v1\", found one "
      "with user information"},
+    {"'https://a.example/v1'", "'https://a/v1', proxy = 'http://user:pass/word@p:1'", 6,
+     "providers.openai.proxy: expected the URL of a proxy such as "
+     "\"http://proxy.example.com:3128\" or \"http://user:password@10.0.0.1:3128\", found one whose "
+     "user or password holds a / ? # or @"},
     {"'https://a.example/v1'", "'https:///v1'", 6,
      "providers.openai.base_url: expected a URL such as \"https://api.example.com/v1\", found one "
      "without a host"},
