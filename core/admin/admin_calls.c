@@ -90,20 +90,12 @@ const struct admin_call *admin_find_call(struct str method, struct str path,
     return NULL;
 }
 
-static int digit(char c) {
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    char low = (char)(c | 0x20);
-    return low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
-}
-
 bool admin_decode(struct str s, bool plus, struct buf *out) {
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
         if (c == '%') {
-            int high = i + 2 < s.n ? digit(s.p[i + 1]) : -1;
-            int low = i + 2 < s.n ? digit(s.p[i + 2]) : -1;
+            int high = i + 2 < s.n ? hex_digit(s.p[i + 1]) : -1;
+            int low = i + 2 < s.n ? hex_digit(s.p[i + 2]) : -1;
             if (high < 0 || low < 0) {
                 return false;
             }

@@ -99,14 +99,6 @@ static size_t utf8_encode(uint32_t c, char out[4]) {
     return 4;
 }
 
-static int hex_digit(char c) {
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    char low = (char)(c | 0x20);
-    return low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
-}
-
 /* The four digits at p, or -1. */
 static int32_t hex4(const char *p, const char *end) {
     int32_t value = 0;

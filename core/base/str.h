@@ -65,6 +65,15 @@ bool str_glob(const char *pattern, struct str s);
 /* Decimal digits only, no sign, no space, at most 18 digits. False otherwise. */
 bool str_to_u64(struct str s, unsigned long long *out);
 
+/* What a hex digit stands for, in either case; -1: it is none. */
+static inline int hex_digit(char c) {
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    char low = (char)(c | 0x20);
+    return low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
+}
+
 /* The member of `names` (NULL-terminated) nearest to `word` by edit distance, or NULL when none is
  * near enough to be meant (distance above a third of the longer, at least 2). */
 const char *str_nearest(const char *word, const char *const *names);

@@ -14,7 +14,7 @@
 #include "config/config_load.h"
 #include "net/tls.h"
 
-enum { MIN_MASKED = 6, MAX_TOLD = 1600 };
+enum { MAX_TOLD = 1600 };
 
 static void tell(struct load *l, const struct path *at, bool warning, const char *fmt, va_list ap) {
     char text[MAX_TOLD];
@@ -179,104 +179,4 @@ const struct config_provider *config_provider(const struct config *c, struct str
         }
     }
     return NULL;
-}
-
-/* Which pairs of bytes some secret begins with: there may be thousands of secrets, and hardly any
- * place where one could begin. */
-struct beginnings {
-    uint64_t bits[65536 / 64];
-};
-
-static unsigned pair_at(const char *p) {
-    return (unsigned)(unsigned char)p[0] << 8 | (unsigned char)p[1];
-}
-
-static void find_beginnings(const struct config *c, struct beginnings *b) {
-    memset(b, 0, sizeof(*b));
-    for (size_t i = 0; c->secrets[i]; i++) {
-        if (strlen(c->secrets[i]) >= MIN_MASKED) {
-            unsigned pair = pair_at(c->secrets[i]);
-            b->bits[pair / 64] |= UINT64_C(1) << (pair % 64);
-        }
-    }
-}
-
-/* The length of the longest secret that stands here, 0 when none does. */
-static size_t secret_at(const struct config *c, struct str text) {
-    size_t longest = 0;
-    for (size_t i = 0; c->secrets[i]; i++) {
-        size_t n = strlen(c->secrets[i]);
-        if (n >= MIN_MASKED && n > longest && str_starts(text, c->secrets[i])) {
-            longest = n;
-        }
-    }
-    return longest;
-}
-
-void config_mask(const struct config *c, struct buf *text) {
-    struct beginnings begin;
-    size_t from = 0;
-    size_t to = 0;
-    if (text->len < MIN_MASKED || !c->secrets || !c->secrets[0]) {
-        return;
-    }
-    find_beginnings(c, &begin);
-    while (from < text->len) {
-        unsigned pair = from + 1 < text->len ? pair_at(text->data + from) : 0;
-        size_t n = 0;
-        if (from + 1 < text->len && begin.bits[pair / 64] >> (pair % 64) & 1) {
-            n = secret_at(c, str_make(text->data + from, text->len - from));
-        }
-        if (n) { /* the mask is shorter than any of them: it fits where it stood */
-            memcpy(text->data + to, CONFIG_MASK, strlen(CONFIG_MASK));
-            to += strlen(CONFIG_MASK);
-            from += n;
-        } else {
-            text->data[to++] = text->data[from++];
-        }
-    }
-    buf_truncate(text, to);
-}
-
-void config_mask_diags(const struct config *c, struct diags *diags) {
-    for (size_t i = 0; i < diags->n; i++) {
-        char *message = diags->list[i].message;
-        struct buf text;
-        buf_init(&text, strlen(message) + 1);
-        if (buf_adds(&text, message) != BUF_OK) {
-            *message = '\0'; /* rather than a secret */
-        } else {
-            config_mask(c, &text);
-            str_copy(message, strlen(message) + 1, buf_str(&text));
-        }
-        buf_release(&text);
-    }
-}
-
-static void mask_text(void *ctx, struct buf *text) {
-    config_mask(ctx, text);
-}
-
-struct json_texts config_masks(const struct config *c) {
-    return (struct json_texts){mask_text, (void *)(uintptr_t)c};
-}
-
-/* How much of the secret's beginning stands at the end of the text. */
-static size_t beginning_at_end(const char *secret, struct str text) {
-    size_t n = strlen(secret);
-    for (n = n < text.n ? n : text.n; n >= MIN_MASKED; n--) {
-        if (memcmp(text.p + text.n - n, secret, n) == 0) {
-            return n;
-        }
-    }
-    return 0;
-}
-
-void config_mask_cut(const struct config *c, struct buf *text) {
-    size_t longest = 0;
-    for (size_t i = 0; c->secrets && c->secrets[i]; i++) {
-        size_t n = beginning_at_end(c->secrets[i], buf_str(text));
-        longest = n > longest ? n : longest;
-    }
-    buf_truncate(text, text->len - longest);
 }

@@ -323,133 +323,6 @@ static int count_workers(const struct value *v) {
     return cores < 1 ? 1 : cores > MAX_WORKERS ? MAX_WORKERS : cores;
 }
 
-/* The NULL-terminated list of what must never be shown. */
-struct secrets {
-    char **list;
-    size_t n, cap;
-};
-
-static int add_text(struct secrets *s, struct str text) {
-    if (text.n == 0) {
-        return 0;
-    }
-    if (s->n + 1 >= s->cap) {
-        size_t cap = s->cap ? s->cap * 2 : 16;
-        char **list = realloc(s->list, cap * sizeof(*list));
-        if (!list) {
-            return -1;
-        }
-        s->list = list;
-        s->cap = cap;
-    }
-    s->list[s->n] = str_dup(text);
-    if (!s->list[s->n]) {
-        return -1;
-    }
-    s->list[++s->n] = NULL;
-    return 0;
-}
-
-/* Also as JSON may write it: with its slashes escaped. */
-static int add_secret(struct secrets *s, struct str text) {
-    struct buf escaped;
-    int rc = add_text(s, text);
-    if (rc || !text.n || !memchr(text.p, '/', text.n)) {
-        return rc;
-    }
-    buf_init(&escaped, text.n * 2);
-    for (size_t i = 0; i < text.n && !rc; i++) {
-        rc = buf_adds(&escaped, text.p[i] == '/' ? "\\" : "");
-        rc = rc ? rc : buf_addc(&escaped, text.p[i]);
-    }
-    rc = rc ? rc : add_text(s, buf_str(&escaped));
-    buf_release(&escaped);
-    return rc;
-}
-
-/* A header such as "authorization = Bearer abc" carries a secret in its last word. */
-static int add_header_secrets(struct secrets *s, const struct value *headers) {
-    static const char *const words[] = {"auth",   "key",      "token", "secret",
-                                        "cookie", "password", NULL};
-    for (size_t i = 0; headers->type == VALUE_TABLE && i < headers->as.t.n_fields; i++) {
-        const struct value_field *h = &headers->as.t.fields[i];
-        struct str text = value_str(&h->value);
-        for (size_t w = 0; words[w]; w++) {
-            if (!str_case_has(str_of(h->name), words[w])) {
-                continue;
-            }
-            const char *space = text.n ? memrchr(text.p, ' ', text.n) : NULL;
-            struct str last =
-                space ? str_make(space + 1, text.n - (size_t)(space + 1 - text.p)) : text;
-            if (add_secret(s, last)) {
-                return -1;
-            }
-            break;
-        }
-    }
-    return 0;
-}
-
-static int hex_digit(char c) {
-    return c >= '0' && c <= '9'                 ? c - '0'
-           : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
-                                                : -1;
-}
-
-/* "%2F" is a byte of a password as libcurl sends it. */
-static int add_decoded(struct secrets *s, struct str text) {
-    struct buf plain;
-    int rc = 0;
-    buf_init(&plain, text.n);
-    for (size_t i = 0; i < text.n && !rc; i++) {
-        bool coded = text.p[i] == '%' && i + 2 < text.n && hex_digit(text.p[i + 1]) >= 0 &&
-                     hex_digit(text.p[i + 2]) >= 0;
-        rc = buf_addc(&plain, coded
-                                  ? (char)(hex_digit(text.p[i + 1]) * 16 + hex_digit(text.p[i + 2]))
-                                  : text.p[i]);
-        i += coded ? 2 : 0;
-    }
-    rc = rc || str_eq(text, buf_str(&plain)) ? rc : add_secret(s, buf_str(&plain));
-    buf_release(&plain);
-    return rc;
-}
-
-/* The password in "http://user:password@host:port". */
-static int add_proxy_secret(struct secrets *s, const char *proxy) {
-    struct str text = str_of(proxy);
-    const char *at = text.n ? memrchr(text.p, '@', text.n) : NULL;
-    const char *colon = at ? memchr(text.p + 7, ':', (size_t)(at - text.p - 7)) : NULL;
-    if (!colon) {
-        return 0;
-    }
-    struct str password = str_make(colon + 1, (size_t)(at - colon - 1));
-    return add_secret(s, password) || add_decoded(s, password) ? -1 : 0;
-}
-
-static int gather_secrets(struct secrets *s, const struct config *c, const struct value *keys) {
-    for (size_t i = 0; i < c->n_providers; i++) {
-        if (add_secret(s, str_of(c->providers[i].api_key)) ||
-            add_header_secrets(s, &c->providers[i].headers) ||
-            add_proxy_secret(s, c->providers[i].proxy)) {
-            return -1;
-        }
-    }
-    for (size_t i = 0; i < c->n_keys; i++) {
-        if (add_secret(s, value_str(value_field(&keys->as.t.items[i], "secret")))) {
-            return -1;
-        }
-    }
-    return add_secret(s, str_of(c->admin_token)) || add_secret(s, str_of(c->admin_read_token)) ? -1
-                                                                                               : 0;
-}
-
-static int build_secrets(struct config *c, const struct value *root) {
-    struct secrets s = {0};
-    int rc = gather_secrets(&s, c, value_field(root, "keys"));
-    c->secrets = s.list ? s.list : calloc(1, sizeof(*c->secrets));
-    return c->secrets ? rc : -1;
-}
-
 static int build_inputs(struct config *c, const struct snapshot *s) {
     size_t n = 0;
     while (snapshot_input(s, n)) {
@@ -485,7 +358,7 @@ static int build(struct load *l, struct config *c, const struct value *root) {
         return -1;
     }
     config_tls(l, root, c); /* its files are inputs */
-    return build_inputs(c, l->snapshot) || build_secrets(c, root) ? -1 : 0;
+    return build_inputs(c, l->snapshot) || config_secrets(c, root) ? -1 : 0;
 }
 
 struct config *config_build(struct load *l, const struct value *root) {

@@ -47,6 +47,9 @@ struct config *config_build(struct load *l, const struct value *root);
  * wrong with them. */
 void config_tls(struct load *l, const struct value *root, struct config *c);
 
+/* Of config_build: gathers into c->secrets what config_mask masks. -1: memory. */
+int config_secrets(struct config *c, const struct value *root);
+
 void config_free(struct config *c); /* whatever of it is built; NULL is a no-op */
 
 #endif

@@ -31,16 +31,8 @@ static int bad(struct err *err, const char *text) {
     return -400;
 }
 
-static int hex_value(char c) {
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static int size_byte(struct http_chunks *c, char byte, struct err *err) {
-    int digit = hex_value(byte);
+    int digit = hex_digit(byte);
     if (digit >= 0) {
         if (++c->digits > MAX_CHUNK_DIGITS) {
             return bad(err, "a chunk size has too many digits");

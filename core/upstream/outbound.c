@@ -9,14 +9,6 @@
 
 /* ---- URL ---- */
 
-static int hex(char c) {
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Does the still encoded name read `name`? A client could else hide `key` as `%6bey`. */
 static bool decodes_to(struct str encoded, const char *name) {
     size_t i = 0;
@@ -25,9 +17,9 @@ static bool decodes_to(struct str encoded, const char *name) {
             return false;
         }
         char c = encoded.p[i];
-        if (c == '%' && i + 2 < encoded.n && hex(encoded.p[i + 1]) >= 0 &&
-            hex(encoded.p[i + 2]) >= 0) {
-            c = (char)(hex(encoded.p[i + 1]) * 16 + hex(encoded.p[i + 2]));
+        if (c == '%' && i + 2 < encoded.n && hex_digit(encoded.p[i + 1]) >= 0 &&
+            hex_digit(encoded.p[i + 2]) >= 0) {
+            c = (char)(hex_digit(encoded.p[i + 1]) * 16 + hex_digit(encoded.p[i + 2]));
             i += 2;
         }
         if (c != *name) {
