@@ -138,7 +138,7 @@ void tls_free(struct tls *t) {
     free(t);
 }
 
-/* Our own check failed: OpenSSL only says "certificate verify failed". Where we do not insist on the
+/* Our own check failed: OpenSSL only says "certificate verify failed". Where nobody insists on the
  * check it is made all the same, and nothing fails for it. */
 static bool explain_verify(struct tls *t) {
     long result = SSL_get_verify_result(t->ssl);

@@ -61,10 +61,12 @@ X509 *tls_read_cert(struct str pem, STACK_OF(X509) * *chain, struct err *err) {
             err_set(err, "expected at most %d certificates in one chain", MAX_TLS_CHAIN);
         }
     }
-    if (bio && more && broken) {
+    if (bio && !more) {
+        err_set(err, "memory is short");
+    } else if (bio && broken) {
         err_set(err, "holds a PEM certificate that cannot be read: is it cut off?");
         whole = false;
-    } else if (bio && more && !first) {
+    } else if (bio && !first) {
         no_cert(pem, err);
     }
     BIO_free(bio);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define FILE_NAME "libcurl.so.4"
+#define OLDEST 0x075500 /* 7.85.0: CURLOPT_PROTOCOLS_STR; an older one ignores what it is told */
 
 /* Where each function's address goes. */
 #define ENTRY(name)                                                                                \
@@ -35,5 +36,9 @@ int curl_library_load(struct curl_library *lib, struct err *err) {
         memcpy((char *)lib + entries[i].offset, &function, sizeof function);
     }
     dlclose(handle); /* it stays all the same */
+    lib->info = lib->version_info(CURLVERSION_NOW);
+    if (lib->info->version_num < OLDEST) {
+        return err_set(err, "libcurl %s is too old; expected 7.85.0 or newer", lib->info->version);
+    }
     return 0;
 }

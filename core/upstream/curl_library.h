@@ -12,6 +12,7 @@
 #include "base/err.h"
 
 struct curl_library {
+    const curl_version_info_data *info; /* the library's own */
     CURLcode (*global_init)(long flags);
     void (*global_cleanup)(void);
     char *(*version)(void);
@@ -33,7 +34,8 @@ struct curl_library {
 };
 
 /* Fills *lib. The library stays loaded as long as the process: a second call costs microseconds,
- * the first some milliseconds. Any thread. -1: it is not there, and *err says so. */
+ * the first some milliseconds. Any thread. -1: it is not there, or too old to be told to
+ * send once and to whom; *err says so. */
 int curl_library_load(struct curl_library *lib, struct err *err)
     __attribute__((warn_unused_result));
 

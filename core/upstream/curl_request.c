@@ -71,7 +71,7 @@ static int set_tls(struct curl_transfer *x, struct tls_client *tls) {
     CURLcode (*const set)(CURL *, CURLoption, ...) = x->owner->lib.easy_setopt;
     static const struct tls_client_options none = {.verify = true};
     const struct tls_client_options *o = tls ? tls_client_options(tls) : &none;
-    const char *folder = o->ca.n ? NULL : x->owner->lib.version_info(CURLVERSION_NOW)->capath;
+    const char *folder = o->ca.n ? NULL : x->owner->lib.info->capath;
     x->tls = tls ? tls_client_ref(tls) : NULL;
     set(x->easy, CURLOPT_SSL_VERIFYPEER, o->verify ? 1L : 0L);
     set(x->easy, CURLOPT_SSL_VERIFYHOST, o->verify ? 2L : 0L);

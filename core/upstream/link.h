@@ -35,8 +35,8 @@ struct links_stats {
     unsigned long opened;
 };
 
-/* Keeps at most idle_max idle connections, none older than 60 s. `ops` is borrowed. NULL: memory.
- */
+/* Keeps at most idle_max idle connections, and lends none that was idle for 60 s. `ops` is
+ * borrowed. NULL: memory. */
 struct links *links_new(struct event_base *base, size_t idle_max, const struct link_ops *ops);
 void links_free(struct links *all); /* closes the idle ones; the others must be closed before */
 void links_stats(const struct links *all, struct links_stats *out);
@@ -45,7 +45,8 @@ void links_stats(const struct links *all, struct links_stats *out);
  * none. `client`: for TLS, NULL for plain text. */
 struct link *links_take(struct links *all, const struct origin *to, struct tls_client *client,
                         void *user);
-/* A new one, which is being made. NULL: memory, or no descriptor. */
+/* A new one, which is being made. NULL: memory, no descriptor for the resolver, or
+ * MAX_KNOWN_NAMES are being looked up. */
 struct link *links_open(struct links *all, const struct origin *to, struct tls_client *client,
                         void *user);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A request as it goes over a plain connection: its text, and what of it is out. Small bodies stand
- * in the text, so that they leave with the head in one write; the pieces of large ones are sent
- * from where they lie. Knows no socket.
+ * A request as it goes over a connection of our own: its text, and what of it is out. Small bodies
+ * stand in the text, so that they leave with the head in one write; the pieces of large ones are
+ * sent from where they lie. Knows no socket.
  */
 #ifndef UPSTREAM_WIRE_REQUEST_H
 #define UPSTREAM_WIRE_REQUEST_H
