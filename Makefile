@@ -20,7 +20,7 @@ OPT = -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-rec
 endif
 
 PARTS    := base net config state upstream policy gateway bind sim admin
-LIB_SRC  := $(sort $(wildcard $(PARTS:%=core/%/*.c))) core/moongate.c core/moongate_call.c
+LIB_SRC  := $(sort $(wildcard $(PARTS:%=core/%/*.c))) $(sort $(wildcard core/moongate*.c))
 CLI_SRC  := core/main.c $(sort $(wildcard core/cli/*.c))
 LIB_OBJ  := $(LIB_SRC:core/%.c=$(BUILD)/obj/%.o)
 CLI_OBJ  := $(CLI_SRC:core/%.c=$(BUILD)/obj/%.o)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The parts of a running gateway that its threads share. Built by moongate.c; workers and the
+ * The parts of a running gateway that its threads share. Built by moongate_start.c; workers and the
  * control thread get a pointer to it. What is not marked otherwise is set before the threads start
  * and not changed while they run.
  */

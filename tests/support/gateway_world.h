@@ -326,7 +326,7 @@ static inline struct world *world_new(struct folder *folder, const char *provide
         fail_msg("no worker: %s", err.text);
     }
     loader_publish_first(&world->loader, first);
-    worker_generation(&world->w); /* as moongate.c does before it starts a worker */
+    worker_generation(&world->w); /* as moongate_start.c does before it starts a worker */
     return world;
 }
 

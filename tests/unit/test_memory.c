@@ -44,7 +44,7 @@ struct load {
     long long n;
 };
 
-/* The test's thread is the worker's: as moongate.c does it for an attached loop. */
+/* The test's thread is the worker's: as moongate_load.c does it for an attached loop. */
 static bool let_worker_go(void *ctx) {
     struct world *world = ctx;
     if (mailbox_withdraw(&world->w.mailbox, &world->w.swap_mail)) {

@@ -26,7 +26,7 @@
     "  n = { type = 'integer', default = 1, min = 0, max = 9 } },\n"                               \
     "  handle = function(req) return req:send('a/m') end } -- %s\n"
 
-/* The test's thread is the worker's: as moongate.c does it for an attached loop. */
+/* The test's thread is the worker's: as moongate_load.c does it for an attached loop. */
 static bool let_worker_go(void *ctx) {
     struct world *world = ctx;
     if (mailbox_withdraw(&world->w.mailbox, &world->w.swap_mail)) {
