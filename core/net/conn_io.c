@@ -96,6 +96,7 @@ bool conn_shake(struct conn *c) {
     case 0:
         c->shaking = false;
         c->phase_since = clock_now();
+        c->drain_until = c->phase_since + c->drain_grace; /* the client could not send before */
         return true;
     case TLS_WANT_READ:
         return false;

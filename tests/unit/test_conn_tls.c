@@ -83,6 +83,27 @@ static void test_drain_in_handshake(void **state) {
     rig_free(rig);
 }
 
+/* Goal: who was still shaking hands when a drain's grace was over has that grace for the request.
+ */
+static void test_drain_outlasted_by_handshake(void **state) {
+    (void)state;
+    struct clock_virtual at = {.now = clock_now(), .wall = clock_wall()};
+    struct clock_virtual *before = clock_use(&at);
+    struct rig *rig = rig_silent();
+    rig->on_request = answer_ok;
+    conn_drain(rig->conn, USEC_PER_SEC);
+    rig_settle(rig);
+    at.now += 2 * USEC_PER_SEC;
+    rig->peer_tls = tls_connect(rig_ends()->client, rig->peer, "rig.test");
+    RIG_WAIT(rig, tls_handshake(rig->peer_tls) == 0);
+    rig_settle(rig);
+    assert_int_equal(rig->closed, 0);
+    rig_send(rig, GET "\r\n");
+    RIG_WAIT_READING(rig, rig_count(rig, "\r\n\r\nok") == 1);
+    rig_free(rig);
+    clock_use(before);
+}
+
 /* Goal: a request that came with the end of the handshake, and many in one record, are all seen:
  * no event of the socket tells of them. */
 static void test_input_within_the_session(void **state) {
@@ -133,6 +154,7 @@ int main(void) {
         cmocka_unit_test(test_failed_handshakes),
         cmocka_unit_test(test_slow_handshake),
         cmocka_unit_test(test_drain_in_handshake),
+        cmocka_unit_test(test_drain_outlasted_by_handshake),
         cmocka_unit_test(test_input_within_the_session),
         cmocka_unit_test(test_end_or_cut),
     };
