@@ -41,6 +41,7 @@ int control_save(struct control *c) {
 void control_yield(struct control *c) {
     control_save(c);
     c->yielded = true;
+    probes_pause(c->probes);
     state_unlock(c->state_lock);
     c->state_lock = STATE_LOCK_FAILED;
 }
@@ -49,6 +50,7 @@ void control_reclaim(struct control *c) {
     c->yielded = false;
     c->saved_serial = 0; /* the other may have written */
     control_save(c);
+    probes_resume(c->probes);
 }
 
 static void on_save_timer(evutil_socket_t fd, short what, void *arg) {

@@ -54,8 +54,8 @@ void control_release(struct control *c);
  * returns 0. -1: there is no state_dir, or it failed, which is logged and tried again each second.
  * Blocks on the disk. */
 int control_save(struct control *c);
-/* On the control thread: saves the state and lets another process write in state_dir from now on;
- * takes that right back (as soon as the other has let go). */
+/* On the control thread: saves the state and leaves state_dir and the probes to another process
+ * from now on; takes both back (the right to write as soon as the other has let go). */
 void control_yield(struct control *c);
 void control_reclaim(struct control *c);
 /* Any thread: probes and file watch adopt the configuration. */

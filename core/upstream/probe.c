@@ -372,6 +372,23 @@ int probes_configure(struct probes *all, struct config *config) {
     return 0;
 }
 
+void probes_pause(struct probes *all) {
+    for (struct probe *p = all->list; p; p = p->next) {
+        if (p->transfer) {
+            transfer_cancel(p->transfer);
+            p->transfer = NULL;
+        }
+        event_del(p->timer);
+        event_del(p->deadline);
+    }
+}
+
+void probes_resume(struct probes *all) {
+    for (struct probe *p = all->list; p; p = p->next) {
+        schedule(p, 0);
+    }
+}
+
 void probes_stats(const struct probes *all, struct probe_stats *out) {
     *out = all->stats;
 }

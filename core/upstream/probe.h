@@ -23,6 +23,10 @@ void probes_free(struct probes *p);
 /* Adopts the providers of a new configuration (a reference is taken): those that kept name and
  * settings go on as they were, new ones start, those gone stop (and count as up). */
 int probes_configure(struct probes *p, struct config *config);
+/* Asks nothing any more, and lets go of what is under way; verdicts stay as they are. */
+void probes_pause(struct probes *p);
+/* Asks again, each provider at once. */
+void probes_resume(struct probes *p);
 
 /* For metrics: how many verdicts of each kind so far. */
 struct probe_stats {

@@ -305,10 +305,34 @@ static void test_configure(void **state) {
     assert_int_equal(f->fake.n_open, 0);
 }
 
+/* Goal: while paused nothing is asked and verdicts stay; then each is asked at once and counts on.
+ */
+static void test_pause(void **state) {
+    struct fixture *f = *state;
+    struct config c;
+    struct config_provider p[2] = {provider("asked"), provider("waits")};
+    p[0].health.down = p[1].health.down = 1;
+    p[1].health.interval = DEADLINE;
+    configure(f, &c, p, 2);
+    RUN_UNTIL(f, f->fake.n_open == 2);
+    next(f, 500, OUTCOME_OK);
+    next(f, 500, OUTCOME_OK);
+    RUN_UNTIL(f, f->fake.n_open == 1); /* one question is under way, the other one's time runs */
+    probes_pause(f->probes);
+    assert_int_equal(f->fake.n_open, 0);
+    assert_int_equal(f->fake.started, 3);
+    assert_int_equal(event_base_get_num_events(f->base, EVENT_BASE_COUNT_ADDED), 0);
+    assert_false(up(f, "asked") || up(f, "waits"));
+    probes_resume(f->probes);
+    RUN_UNTIL(f, f->fake.n_open == 2);
+    configure(f, &c, NULL, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-        T(test_rows), T(test_question), T(test_late), T(test_stale), T(test_configure),
+        T(test_rows),  T(test_question),  T(test_late),
+        T(test_stale), T(test_configure), T(test_pause),
 #undef T
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
