@@ -15,7 +15,6 @@
 
 void gw_take_down(struct moongate *gw) {
     struct gateway *g = &gw->gateway;
-    takeover_end(&gw->takeover);
     control_stop(&gw->control);
     handover_release(&gw->handover);
     admin_free(gw->admin);
@@ -30,6 +29,7 @@ void gw_take_down(struct moongate *gw) {
     listeners_release(&gw->listeners);
     loader_finish(&gw->loader);
     control_release(&gw->control);
+    takeover_end(&gw->takeover); /* the other takes back what is free again by now */
     logfile_close(gw->access_log);
     logfile_close(gw->error_log);
     gw->access_log = gw->error_log = NULL;

@@ -5,12 +5,12 @@
  * takeover.c (the one that starts).
  *
  *     starting                              running
- *     "moongate 1 hello"            ->      loads nothing any more, so that settings.json stays as
- * it is
+ *     "moongate 1 hello"            ->      loads nothing any more: settings.json stays as it is
  *                                   <-      "sockets PID" + one letter pair for each descriptor, as
  *                                           often as needed, then "end"
  *     (loads and checks all)
- *     "take"                        ->      saves its state, lets go of the lock on state_dir
+ *     "take"                        ->      saves its state, lets go of the lock on state_dir,
+ *                                           asks after no provider's health any more
  *                                   <-      "yours"
  *     (takes the lock, reads the state, starts to accept)
  *     "done" + 0 or 1 per socket    ->      leaves those with 1 to the other, drains, ends
@@ -19,6 +19,12 @@
  * Both accept until "done"; no listening socket is ever closed in between. When the connection ends
  * before "done", the running gateway takes back what it gave and goes on as if nothing had been. An
  * answer that begins with "no " says why not.
+ *
+ * What goes over: listening sockets, and by way of state_dir suspensions and settings. What does
+ * not: counts (limits.connections, limits.memory, max_inflight, the policies' store, windows and
+ * buckets), which each of the two keeps for itself while both have clients; probes' verdicts, which
+ * the other finds out anew; and suspensions that requests of the running one cause after "take": it
+ * still heeds them, and nobody else learns of them.
  */
 #ifndef GATEWAY_HANDOVER_WIRE_H
 #define GATEWAY_HANDOVER_WIRE_H

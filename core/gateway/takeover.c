@@ -77,6 +77,7 @@ static int hear(struct takeover *t, struct packet *p, const char *what, struct e
     const char *wrong = NULL;
     if (n == 0) {
         wrong = "it ended the hand-over";
+        t->ended = true;
     } else if (m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
         wrong = "not all of its sockets came: are there file descriptors left (ulimit -n)?";
     } else if (strncmp(p->text, HANDOVER_NO, strlen(HANDOVER_NO)) == 0) {
@@ -144,8 +145,8 @@ static int give(struct takeover *t, struct packet *p, struct listeners *into, st
                                  .role = marks[2 * i] == 'a' ? SOCKET_ADMIN : SOCKET_TRAFFIC,
                                  .kept = marks[2 * i + 1] == 'k',
                                  .number = t->sockets++};
-        if (t->sockets > MAX_SOCKETS || listeners_give(into, &s, err) != 0) {
-            close_fds(p, t->sockets > MAX_SOCKETS ? i : i + 1);
+        if (listeners_give(into, &s, err) != 0) { /* which knows how many there may be */
+            close_fds(p, i + 1);
             return -1;
         }
     }
@@ -197,12 +198,11 @@ int takeover_done(struct takeover *t, const struct listeners *used, struct err *
     static const char WHAT[] = "leave its sockets to this one";
     char text[HANDOVER_PACKET];
     snprintf(text, sizeof(text), HANDOVER_DONE "%s", used->taken);
-    int result = say(t, text, WHAT, err);
-    if (result == 0) {
-        errno = 0;
-        result = hear_word(t, HANDOVER_BYE, WHAT, err);
-        result = result != 0 && errno == EAGAIN ? 1 : result;
-    }
+    (void)say(t, text, WHAT, err); /* why it failed is heard: the other said no, or is at its end */
+    errno = 0;
+    int result = hear_word(t, HANDOVER_BYE, WHAT, err);
+    bool silent = errno == EAGAIN || errno == ECONNRESET || t->ended;
+    result = result != 0 && silent ? 1 : result;
     takeover_end(t);
     return result;
 }

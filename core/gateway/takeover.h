@@ -11,9 +11,10 @@
 #include "gateway/listeners.h"
 
 struct takeover {
-    int fd;   /* -1: there is no conversation */
-    long pid; /* of the running gateway */
-    int sockets;
+    int fd;      /* -1: there is no conversation */
+    long pid;    /* of the running gateway */
+    int sockets; /* that it passed */
+    bool ended;  /* it hung up without a word: who would serve on says no */
 };
 
 /* Finds the gateway that runs on the state_dir and gets its listening sockets, which are given to
@@ -22,9 +23,9 @@ int takeover_begin(struct takeover *t, const char *state_dir, struct listeners *
                    struct err *err) __attribute__((warn_unused_result));
 /* From 0 on the state_dir is ours. -1 with err. Without a conversation: 0. */
 int takeover_claim(struct takeover *t, struct err *err) __attribute__((warn_unused_result));
-/* We serve: the other one drains. 0; 1 when it did not confirm in time, err says so, and it will
- * drain when it comes to itself; -1 with err when it went on meanwhile: we must not. Ends the
- * conversation. */
+/* We serve: the other one drains. 0; 1 when it did not confirm, err says so: in time, and it will
+ * drain when it comes to itself, or at all, because it is at its end; -1 with err when it went on
+ * meanwhile: we must not. Ends the conversation. */
 int takeover_done(struct takeover *t, const struct listeners *used, struct err *err)
     __attribute__((warn_unused_result));
 void takeover_end(struct takeover *t); /* idempotent */

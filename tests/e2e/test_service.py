@@ -34,7 +34,7 @@ def test_sockets_are_used(lab, manager):
     assert gw.chat().status == 200 and call(gw.admin, "GET", "/readyz").status == 200
     gw.signal(signal.SIGHUP)
     assert {"RELOADING", "MONOTONIC_USEC"} == set(manager.next()) and manager.next()["READY"] == "1"
-    gw.signal(signal.SIGTERM)
+    gw.stop()
     assert manager.next() == {"STOPPING": "1"}
 
 

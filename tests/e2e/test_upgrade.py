@@ -3,14 +3,17 @@
 import os
 import signal
 import socket
+import ssl
 import subprocess
+import threading
 
 import pytest
 from support import actions, wire
+from support.certs import Certs
 from support.client import Client
 from support.gateway import BINARY
 from support.traffic import WORDS, Traffic
-from support.waiting import wait_until
+from support.waiting import PATIENCE, wait_until
 
 PACE = 0.03  # between the events of a stream
 
@@ -215,3 +218,135 @@ def test_signal_to_who_was_replaced(gw):
         answer.rest()
         assert answer.clean and b"[DONE]" in answer.body
     ended(old)
+
+
+@pytest.fixture
+def https(lab, tmp_path):
+    """The gateway of the other tests behind TLS, and with much time for a client's head."""
+    certs = Certs(tmp_path)
+    root = certs.ca("root")
+    made = lab.failover({"p": lab.upstream(provider)}, start=False,
+                        config={"state_dir": "state", "limits": {"drain_time": 60, "header_time": 60},
+                                "listen": {"address": "127.0.0.1:0", "tls": certs.leaf(root, "here").lua}})
+    made.tls = root.client()
+    return made.start()
+
+
+def test_upgrades_of_a_tls_listener(https):
+    """Goal: over TLS nobody notices either: handshakes, kept connections and streams go on through processes that follow each other."""
+    before = []
+    with Traffic(https.address, fresh=2, kept=2, streams=2, tls=https.tls) as traffic:
+        for _ in range(3):
+            seen = dict(traffic.count)
+            wait_until(lambda: all(traffic.count[k] > seen.get(k, 0) for k in ("fresh", "kept", "streams")), "traffic", 60)
+            before.append(https.take_over())
+        for old in before:
+            ended(old)
+    assert traffic.failures == [] and traffic.count["moved"] > 0, (traffic.failures, traffic.count)
+
+
+def late_handshake(sock, context, request):
+    """Shakes hands over a connected socket; the request follows in the packet that ends the handshake. Returns the answer's bytes up to the end."""
+    arrived, leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(arrived, leaving, server_hostname="127.0.0.1")
+
+    def until(step):
+        while True:
+            try:
+                return step()
+            except ssl.SSLWantReadError:
+                if leaving.pending:
+                    sock.sendall(leaving.read())
+                data = sock.recv(65536)
+                assert data, "the gateway closed in the handshake"
+                arrived.write(data)
+    until(tls.do_handshake)
+    tls.write(request)
+    answer = b""
+    while data := until(lambda: tls.read(65536)):
+        answer += data
+    return answer
+
+
+def test_stop_with_tls_clients_under_way(https):
+    """Goal: after SIGTERM a stream over TLS goes on to its end, and a client that had connected may take its time for the handshake."""
+    with https.open_chat() as c, https.client() as idle, socket.create_connection(https.address.rsplit(":", 1), PATIENCE) as slow:
+        answer = c.start()
+        assert answer.next_event()
+        https.signal(signal.SIGTERM)
+        https.wait_log("stopping")
+        answer.rest()
+        assert answer.clean and b"[DONE]" in answer.body
+        assert idle.sock.recv(1) == b""  # who only waits has had its time by now
+        answered = late_handshake(slow, https.tls, b"GET /v1/models HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert answered.startswith(b"HTTP/1.1 200 ") and b"connection: close" in answered.lower(), answered
+    assert https.wait_exit() == 0
+    https.checked = True
+    https.check_reports()
+
+
+class Other:
+    """The running side of a hand-over, played by the test: `last` is what it says to "done"; None: it hangs up."""
+
+    def __init__(self, gw, last):
+        self.last, self.held = last, socket.create_server(("127.0.0.1", 0), backlog=64)
+        (gw.folder / "state").mkdir()
+        here = os.open(gw.folder / "state", os.O_PATH)
+        self.listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.listening.bind(f"/proc/self/fd/{here}/handover.sock")
+        os.close(here)
+        self.listening.listen(1)
+        self.listening.settimeout(PATIENCE)
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self):
+        peer, _ = self.listening.accept()
+        with peer:
+            peer.settimeout(PATIENCE)
+            assert peer.recv(100) == b"moongate 1 hello"
+            socket.send_fds(peer, [b"sockets lo"], [self.held.fileno()])
+            peer.send(b"end")
+            assert peer.recv(100) == b"take"
+            peer.send(b"yours")
+            assert peer.recv(2000).startswith(b"done ")
+            if self.last:
+                peer.send(self.last)
+
+    def close(self):
+        self.thread.join(PATIENCE)
+        self.held.close()
+        self.listening.close()
+
+
+def test_old_process_that_is_killed_at_the_end(gw):
+    """Goal: an old process that ends before it says goodbye leaves somebody who serves; one that says it serves on is believed."""
+    other = Other(gw, None)
+    gw.start(options=["--take-over"])
+    other.close()
+    assert "ended the hand-over" in gw.stderr and gw.chat().status == 200
+
+
+def test_old_process_that_serves_on(gw):
+    """Goal: when the old process takes its place back, the new one ends with 1 and says what it was told."""
+    other = Other(gw, b"no it took too long")
+    run = subprocess.run([BINARY, "serve", "-c", gw.folder / "gateway.lua", "--take-over"], capture_output=True, text=True, timeout=60)
+    other.close()
+    assert run.returncode == 1 and "it took too long" in run.stderr, run.stderr
+
+
+def test_new_process_that_fails_late(gw):
+    """Goal: a new process that had the state_dir already, and then finds an address taken, leaves it before the old one wants it back."""
+    gw.start()
+    assert gw.chat().trail[0][0] == "bad/x"  # something to save
+    text = (gw.folder / "gateway.lua").read_text()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        there = "127.0.0.1:%d" % taken.getsockname()[1]
+        gw.write("gateway.lua", text.replace('["listen"] = "127.0.0.1:0"', f'["listen"] = {{ "127.0.0.1:0", "{there}" }}', 1))
+        run = subprocess.run([BINARY, "serve", "-c", gw.folder / "gateway.lua", "--take-over"], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 1 and there in run.stderr, run.stderr
+    gw.write("gateway.lua", text)
+    gw.wait_log("did not take over")
+    assert gw.api("POST", "/admin/targets/p%2Fm/suspend", {"seconds": 500}).status == 200
+    wait_until(lambda: "p/m" in (gw.folder / "state/suspensions.json").read_text(), "the state to be written")
+    assert "cannot be saved" not in gw.stderr

@@ -14,10 +14,10 @@ TEXT = "".join(WORDS)
 
 
 class Traffic:
-    """`with Traffic(address, fresh=2, kept=2, streams=2) as t: …`, then t.count[kind] answers and t.failures."""
+    """`with Traffic(address, fresh=2, kept=2, streams=2) as t: …`, then t.count[kind] answers and t.failures; `tls`: an ssl.SSLContext."""
 
-    def __init__(self, address, pause=0.002, **clients):
-        self._address, self._pause = address, pause
+    def __init__(self, address, pause=0.002, tls=None, **clients):
+        self._address, self._pause, self._tls = address, pause, tls
         self._over = threading.Event()
         self._lock = threading.Lock()
         self.count = collections.Counter()
@@ -54,9 +54,12 @@ class Traffic:
         if held:
             held.close()
 
+    def _client(self):
+        return Client(self._address, tls=self._tls)
+
     def _fresh(self, _):
         """Half of them wait a little between connection and request, as clients far away do."""
-        with Client(self._address) as client:
+        with self._client() as client:
             if self.count["fresh"] % 2:
                 self._over.wait(0.005)
             client.request("GET", "/v1/models")
@@ -64,7 +67,7 @@ class Traffic:
             assert answer.status == 200 and answer.clean, (answer.status, answer.ended)
 
     def _kept(self, client):
-        client = client or Client(self._address)
+        client = client or self._client()
         client.request("POST", "/v1/chat/completions", (), chat_body())
         answer = client.read()
         assert answer.status == 200 and answer.clean, (answer.status, answer.ended)
@@ -75,7 +78,7 @@ class Traffic:
         return None
 
     def _streams(self, _):
-        with Client(self._address) as client:
+        with self._client() as client:
             client.request("POST", "/v1/chat/completions", (), chat_body(True))
             answer = client.start()
             assert answer.status == 200, answer.status
