@@ -201,10 +201,12 @@ static int start(struct moongate *gw, struct event_base *base, struct moongate_e
     }
     gw->running = true;
     if (start_threads(gw, &err) != 0) {
+        listeners_give_back(&gw->listeners);
         moongate_stop(gw, 0);
         return gw_fail(error, err.text);
     }
     if (gw_end_takeover(gw, error) != 0) {
+        listeners_give_back(&gw->listeners);
         moongate_stop(gw, -1);
         return -1;
     }

@@ -72,27 +72,28 @@ static int use(struct listeners *l, struct given_socket *s) {
     return fd;
 }
 
-static int add(struct listeners *l, const struct bind_plan *plan, size_t i, int fd, bool kept,
-               struct err *err) {
+/* The `i`th socket of an address; its fd is taken. */
+static int add(struct listeners *l, const struct bind_plan *plan, size_t i,
+               const struct given_socket *s, struct err *err) {
     struct worker *w = plan->workers[i % plan->n_workers];
     if (l->n_open == MAX_SOCKETS) {
-        close(fd);
+        close(s->fd);
         return err_set(err, "more than %d listening sockets", MAX_SOCKETS);
     }
-    if (worker_listen(w, plan->index, fd) != 0) {
+    if (worker_listen(w, plan->index, s->fd) != 0) {
         return err_set(err, "out of memory");
     }
     struct listener *made = w->listeners[w->n_listeners - 1];
-    if (kept) {
+    if (s->kept) {
         listener_keep(made);
     }
-    l->open[l->n_open++] = (struct open_listener){.listener = made};
+    l->open[l->n_open++] = (struct open_listener){.listener = made, .handed = s->number >= 0};
     return 0;
 }
 
 /* How many given sockets of the address there were, -1 with err. *last is one of them. */
 static int bind_given(struct listeners *l, const struct bind_plan *plan,
-                      const struct listener **last, struct err *err) {
+                      const struct open_listener **last, struct err *err) {
     bool bad = false;
     size_t count = 0;
     struct given_socket *s = find(l, plan->address, SOCKET_TRAFFIC, &bad, err);
@@ -100,11 +101,12 @@ static int bind_given(struct listeners *l, const struct bind_plan *plan,
         listen_name(s->fd, plan->bound, NAME_SIZE);
     }
     while (s) {
-        bool kept = s->kept;
-        if (add(l, plan, count, use(l, s), kept, err) != 0) {
+        struct given_socket used = *s;
+        (void)use(l, s);
+        if (add(l, plan, count, &used, err) != 0) {
             return -1;
         }
-        *last = l->open[l->n_open - 1].listener;
+        *last = &l->open[l->n_open - 1];
         count++;
         s = find(l, plan->bound, SOCKET_TRAFFIC, &bad, err);
     }
@@ -112,28 +114,30 @@ static int bind_given(struct listeners *l, const struct bind_plan *plan,
 }
 
 /* One more socket at the address: of its own, or another descriptor of a given one. */
-static int one_more(const char *bound, const struct listener *given, bool *kept, struct err *err) {
-    *kept = false;
-    if (!given || listen_is_shareable(listener_fd(given))) {
-        return listen_open(bound, true, err);
+static int one_more(const char *bound, const struct open_listener *given, struct given_socket *out,
+                    struct err *err) {
+    *out = (struct given_socket){.number = -1};
+    if (!given || listen_is_shareable(listener_fd(given->listener))) {
+        out->fd = listen_open(bound, true, err);
+        return out->fd < 0 ? -1 : 0;
     }
-    *kept = listener_kept(given);
-    int fd = fcntl(listener_fd(given), F_DUPFD_CLOEXEC, 0);
-    return fd >= 0 ? fd : err_set(err, "address \"%s\": no more file descriptors", bound);
+    out->kept = listener_kept(given->listener);
+    out->number = given->handed ? 0 : -1;
+    out->fd = fcntl(listener_fd(given->listener), F_DUPFD_CLOEXEC, 0);
+    return out->fd >= 0 ? 0 : err_set(err, "address \"%s\": no more file descriptors", bound);
 }
 
 int listeners_bind(struct listeners *l, const struct bind_plan *plan, struct err *err) {
-    const struct listener *last = NULL;
+    const struct open_listener *last = NULL;
     snprintf(plan->bound, NAME_SIZE, "%s", plan->address);
     int have = bind_given(l, plan, &last, err);
     for (size_t i = (size_t)have; have >= 0 && i < plan->n_workers; i++) {
-        bool kept;
-        int fd = one_more(plan->bound, last, &kept, err);
-        if (fd < 0) {
+        struct given_socket made;
+        if (one_more(plan->bound, last, &made, err) != 0) {
             return -1;
         }
-        listen_name(fd, plan->bound, NAME_SIZE); /* all workers share what port 0 became */
-        if (add(l, plan, i, fd, kept, err) != 0) {
+        listen_name(made.fd, plan->bound, NAME_SIZE); /* all workers share what port 0 became */
+        if (add(l, plan, i, &made, err) != 0) {
             return -1;
         }
     }
@@ -153,6 +157,14 @@ int listeners_admin(struct listeners *l, const char *address, bool *kept, struct
 void listeners_note_admin(struct listeners *l, struct listener *listener) {
     if (l->n_open < MAX_SOCKETS) {
         l->open[l->n_open++] = (struct open_listener){.listener = listener, .admin = true};
+    }
+}
+
+void listeners_give_back(struct listeners *l) {
+    for (size_t i = 0; i < l->n_open; i++) {
+        if (l->open[i].handed) {
+            listener_keep(l->open[i].listener);
+        }
     }
 }
 

@@ -29,6 +29,7 @@ struct given_socket {
 struct open_listener {
     struct listener *listener; /* borrowed */
     bool admin;
+    bool handed; /* the gateway that is taken over from listens on the same socket */
 };
 
 #define MAX_SOCKETS (MAX_WORKERS * MAX_LISTENERS + 1) /* each worker's of each address, admin's */
@@ -72,6 +73,10 @@ int listeners_bind(struct listeners *l, const struct bind_plan *plan, struct err
 int listeners_admin(struct listeners *l, const char *address, bool *kept, struct err *err)
     __attribute__((warn_unused_result));
 void listeners_note_admin(struct listeners *l, struct listener *listener); /* borrowed */
+
+/* The hand-over failed: the other gateway goes on listening on the sockets it handed over, so a
+ * stop of this one leaves them as they are. */
+void listeners_give_back(struct listeners *l);
 
 /* After all addresses: -1 with err when a socket was given, by anybody but a hand-over, whose
  * address is not configured. */

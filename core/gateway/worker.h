@@ -28,7 +28,7 @@ struct attempt;
 /* One of a worker's listeners: what it accepts with. */
 struct worker_door {
     struct worker *worker;
-    size_t address;           /* its place in the configuration's `listen`, whose TLS it speaks */
+    size_t address; /* its place in the configuration's `listen`, whose TLS it speaks */
 };
 
 struct worker {

@@ -328,11 +328,12 @@ def test_old_process_that_is_killed_at_the_end(gw):
 
 
 def test_old_process_that_serves_on(gw):
-    """Goal: when the old process takes its place back, the new one ends with 1 and says what it was told."""
+    """Goal: when the old process takes its place back, the new one ends with 1, says what it was told, and leaves it sockets that work."""
     other = Other(gw, b"no it took too long")
     run = subprocess.run([BINARY, "serve", "-c", gw.folder / "gateway.lua", "--take-over"], capture_output=True, text=True, timeout=60)
-    other.close()
     assert run.returncode == 1 and "it took too long" in run.stderr, run.stderr
+    socket.create_connection(other.held.getsockname(), 20).close()
+    other.close()
 
 
 def test_new_process_that_fails_late(gw):
