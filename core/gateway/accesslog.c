@@ -39,6 +39,23 @@ static double ms(usec from, usec to) {
     return from && to >= from ? (double)(to - from) / 1000.0 : -1;
 }
 
+/* Why there was no answer at all ("certificate verify failed …"), in the transport's words: nothing
+ * of a prompt or an answer is in it. One of no bytes where there is no more to tell. */
+static struct str no_answer_reason(const struct attempt *a) {
+    switch (a->gate_outcome) {
+    case OUTCOME_CONNECT_ERROR:
+    case OUTCOME_TLS_ERROR:
+    case OUTCOME_DNS_ERROR:
+    case OUTCOME_STALE_CONNECTION:
+    case OUTCOME_INVALID_RESPONSE:
+    case OUTCOME_EMPTY_RESPONSE:
+        return str_of(a->status == 0 && a->verdict.outcome == a->gate_outcome ? a->verdict.message
+                                                                              : "");
+    default:
+        return str_of("");
+    }
+}
+
 static int attempts(struct buf *line, const struct exchange *x) {
     int bad = buf_adds(line, ",\"attempts\":[");
     bool first = true;
@@ -56,6 +73,8 @@ static int attempts(struct buf *line, const struct exchange *x) {
         bad |= field(&one, "class", str_of(outcome_class(o) ? class_name(outcome_class(o)) : NULL));
         bad |= number(&one, "status", a->status);
         bad |= number(&one, "ms", ms(a->sent_at, a->ended_at));
+        struct str reason = no_answer_reason(a);
+        bad |= reason.n ? field(&one, "detail", reason) : 0;
         bad |= buf_addc(&one, '}');
         bad |= first ? 0 : buf_addc(line, ',');
         bad |= buf_add_str(line, buf_str(&one));
