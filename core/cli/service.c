@@ -11,7 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define FIRST_FD 3 /* SD_LISTEN_FDS_START */
+#define FIRST_FD 3    /* SD_LISTEN_FDS_START */
+#define NOTIFY_WAIT 1 /* seconds: a manager that reads nothing must not keep us from stopping */
 
 /* A whole decimal number up to `max`, or -1. */
 static long number_of(const char *text, long max) {
@@ -89,6 +90,8 @@ void service_notify(const char *state) {
     }
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd >= 0) {
+        struct timeval patience = {NOTIFY_WAIT, 0};
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
         socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n);
         (void)!sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&to, len);
         close(fd);

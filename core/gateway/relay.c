@@ -32,14 +32,17 @@ static void break_off(struct exchange *x, struct attempt *a, enum outcome why) {
         struct buf event;
         char message[128];
         buf_init(&event, KIB(1));
-        snprintf(message, sizeof(message), "the answer broke off: %s", outcome_name(why));
+        snprintf(message, sizeof(message), "the answer broke off: %s",
+                 why == OUTCOME_CANCELLED ? "the gateway stops" : outcome_name(why));
         if (dialect_write_error_event(x->dialect, &event, "upstream_error", outcome_name(why),
                                       message) == 0) {
             conn_body(x->conn, event.data, event.len);
         }
         buf_release(&event);
     }
-    finish(x, why == OUTCOME_LIMIT_EXCEEDED ? END_LIMIT : END_UPSTREAM_CUT);
+    /* cancelled: by the end of the drain time, which is no fault of the provider's */
+    bool limit = why == OUTCOME_LIMIT_EXCEEDED || why == OUTCOME_CANCELLED;
+    finish(x, limit ? END_LIMIT : END_UPSTREAM_CUT);
 }
 
 static void note_content(struct exchange *x, struct attempt *a) {

@@ -37,8 +37,10 @@ static int failed(const struct takeover *t, const char *what, struct err *err) {
                    strerror(errno));
 }
 
+/* Where the other has hung up, the next hear() tells: its last words wait there. */
 static int say(struct takeover *t, const char *text, const char *what, struct err *err) {
-    return send(t->fd, text, strlen(text), MSG_NOSIGNAL) < 0 ? failed(t, what, err) : 0;
+    ssize_t n = send(t->fd, text, strlen(text), MSG_NOSIGNAL);
+    return n < 0 && errno != EPIPE && errno != ECONNRESET ? failed(t, what, err) : 0;
 }
 
 static void take_fds(struct msghdr *m, struct packet *p) {
@@ -69,6 +71,9 @@ static int hear(struct takeover *t, struct packet *p, const char *what, struct e
                        .msg_controllen = sizeof(control)};
     p->n = 0;
     ssize_t n = recvmsg(t->fd, &m, MSG_CMSG_CLOEXEC);
+    if (n < 0 && errno == ECONNRESET) { /* told once, before what the other said last */
+        n = recvmsg(t->fd, &m, MSG_CMSG_CLOEXEC);
+    }
     if (n < 0) {
         return failed(t, what, err);
     }
@@ -76,7 +81,8 @@ static int hear(struct takeover *t, struct packet *p, const char *what, struct e
     take_fds(&m, p);
     const char *wrong = NULL;
     if (n == 0) {
-        wrong = "it ended the hand-over";
+        wrong =
+            "it ended the hand-over: it stops, or another took over from it just now; try again";
         t->ended = true;
     } else if (m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
         wrong = "not all of its sockets came: are there file descriptors left (ulimit -n)?";

@@ -161,6 +161,7 @@ def test_stream_at_the_end_of_the_drain_time(lab):
         events = answer.events()
     ended(gw)
     assert events[-1].error and b"[DONE]" not in answer.body and answer.ended == "cut"
+    assert b"the gateway stops" in answer.body and gw.entry(answer)["end"] == "limit"
 
 
 def test_drain_is_over(lab):

@@ -38,6 +38,17 @@ def test_sockets_are_used(lab, manager):
     assert manager.next() == {"STOPPING": "1"}
 
 
+def test_manager_that_reads_nothing(lab, manager):
+    """Goal: who does not read what it is told keeps the gateway neither from serving nor from stopping."""
+    manager.fill()
+    gw = manager.service(lab, lab.upstream(actions.ok()).base_url).start()
+    assert gw.chat().status == 200
+    gw.signal(signal.SIGTERM)
+    assert gw.wait_exit() == 0
+    gw.checked = True
+    gw.check_reports()
+
+
 def test_connection_waits_for_the_next_process(lab, manager):
     """Goal: while no process runs nobody is refused: the connection waits in the manager's socket and the next process answers it."""
     gw = manager.service(lab, lab.upstream(actions.ok()).base_url).start()

@@ -104,6 +104,17 @@ def test_second_process_without_take_over(gw):
     assert gw.chat().status == 200
 
 
+def test_second_gateway_on_the_same_port(gw):
+    """Goal: a gateway of another folder does not get half of the connections of one that listens at the same address."""
+    gw.start()
+    config = (gw.folder / "gateway.lua").read_text().replace('"state"', '"other"').replace('"127.0.0.1:0"', f'"{gw.address}"', 1)
+    assert gw.address in config
+    gw.write("other.lua", config)
+    run = subprocess.run([BINARY, "serve", "-c", gw.folder / "other.lua"], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 1 and f'"{gw.address}": another process listens there already' in run.stderr, run.stderr
+    assert gw.chat().status == 200
+
+
 def test_nobody_to_take_over_from(gw):
     """Goal: --take-over where nobody runs, or where somebody was killed, is a start like any other; without state_dir it is refused."""
     gw.start(options=["--take-over"])
@@ -190,6 +201,8 @@ def test_one_hand_over_at_a_time(gw):
     half, other = Half(gw), Half(gw)
     half.begin()
     assert "already" in other.hear()
+    run = subprocess.run([BINARY, "serve", "-c", gw.folder / "gateway.lua", "--take-over"], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 1 and "already" in run.stderr, run.stderr
     half.leave()
     other.leave()
     gw.wait_log("did not take over")
