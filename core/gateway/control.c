@@ -128,7 +128,9 @@ static void *run(void *arg) {
 
 int control_start(struct control *c, struct err *err) {
     struct timeval each = {SAVE_SECONDS, 0};
-    event_add(c->save_timer, &each);
+    if (event_add(c->save_timer, &each) != 0) {
+        return err_set(err, "control thread: out of memory");
+    }
     c->running = thread_start(&c->thread, run, c) == 0;
     return c->running ? 0 : err_set(err, "control thread: no thread could be started");
 }

@@ -282,7 +282,9 @@ static void note(struct watch *w) {
     usec latest = w->first + MAX_WATCH_DELAY;
     usec at = now + w->debounce < latest ? now + w->debounce : latest;
     struct timeval in = usec_to_timeval(at - now);
-    evtimer_add(w->timer, &in);
+    if (evtimer_add(w->timer, &in) != 0) {
+        event_active(w->timer, EV_TIMEOUT, 0); /* early, rather than never */
+    }
 }
 
 static void on_event(struct watch *w, const struct inotify_event *e) {

@@ -212,15 +212,18 @@ struct listener {
 static void pause_accepting(struct listener *l) {
     struct timeval tv = usec_to_timeval(ACCEPT_PAUSE);
     atomic_fetch_add(&l->pauses, 1);
-    event_del(&l->readable);
-    event_add(&l->resume, &tv);
+    if (event_add(&l->resume, &tv) == 0) {
+        event_del(&l->readable);
+    } /* else: memory is short, and it is tried again in the loop's next turn */
 }
 
 static void on_resume(evutil_socket_t fd, short what, void *arg) {
     struct listener *l = arg;
     (void)fd;
     (void)what;
-    event_add(&l->readable, NULL);
+    if (event_add(&l->readable, NULL) != 0) {
+        event_active(&l->resume, EV_TIMEOUT, 0); /* busy rather than deaf */
+    }
 }
 
 /* False when there is no more to accept now. */

@@ -5,6 +5,7 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <netinet/tcp.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -98,9 +99,11 @@ static void knock_next(struct dial *d) {
         }
     }
     d->open += error == 0;
-    if (d->begun < d->to.n) {
-        event_add(&d->timer, &head_start);
-    } else if (d->open == 0) {
+    bool more = d->begun < d->to.n;
+    if (more && event_add(&d->timer, &head_start) == 0) {
+        return;
+    }
+    if (more || d->open == 0) { /* without memory for a timer the next has to come at once */
         event_active(&d->timer, 0, 0);
     }
 }

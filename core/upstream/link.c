@@ -66,8 +66,7 @@ static void fail(struct link *link, enum outcome outcome, const char *detail) {
 }
 
 static void ready(struct link *link) {
-    link_watch(link, true);
-    if (!link->reading) {
+    if (!link_watch(link, true)) {
         fail(link, OUTCOME_CONNECT_ERROR, "out of memory");
         return;
     }
@@ -84,8 +83,7 @@ static void shake(struct link *link) {
     } else if (r == WIRE_FAILED) {
         fail(link, OUTCOME_TLS_ERROR, link->wire.error);
     } else if (r == WIRE_AGAIN) {
-        link_watch(link, true);
-        waits = link->reading;
+        waits = link_watch(link, true);
     } else {
         link_watch(link, false);
         waits = event_add(&link->writable, NULL) == 0;
@@ -202,12 +200,12 @@ bool link_pending(const struct link *link) {
     return link->retry || wire_pending(&link->wire);
 }
 
-void link_watch(struct link *link, bool reading) {
-    if (reading == link->reading) {
-        return;
+bool link_watch(struct link *link, bool reading) {
+    if (reading != link->reading) {
+        int r = reading ? event_add(&link->readable, NULL) : event_del(&link->readable);
+        link->reading = reading && r == 0;
     }
-    int r = reading ? event_add(&link->readable, NULL) : event_del(&link->readable);
-    link->reading = reading && r == 0;
+    return link->reading == reading;
 }
 
 static void unlist(struct link *link) {
@@ -321,8 +319,7 @@ void link_keep(struct link *link) {
     link->idle_since = clock_now();
     TAILQ_INSERT_HEAD(&all->idle, link, place);
     all->n_idle++;
-    link_watch(link, true);
-    if (!link->reading) {
+    if (!link_watch(link, true)) {
         link_close(link); /* nobody would see it close */
     } else if (all->n_idle > all->idle_max) {
         link_close(TAILQ_LAST(&all->idle, link_list));

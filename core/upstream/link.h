@@ -60,8 +60,10 @@ const char *link_error(const struct link *link); /* of WIRE_FAILED */
 bool link_refused(const struct link *link);
 /* Bytes wait that `readable` will not tell of. */
 bool link_pending(const struct link *link);
-void link_watch(struct link *link, bool reading); /* reads from the beginning; false holds it */
-void link_keep(struct link *link);                /* idle from now on; may close it */
-void link_close(struct link *link);               /* at any moment; NULL is a no-op */
+/* Reads from the beginning; false holds it. False: it should read and cannot, for want of memory.
+ */
+bool link_watch(struct link *link, bool reading);
+void link_keep(struct link *link);  /* idle from now on; may close it */
+void link_close(struct link *link); /* at any moment; NULL is a no-op */
 
 #endif

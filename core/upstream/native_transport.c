@@ -284,11 +284,14 @@ static void go_on(struct native_transfer *x) {
     x->busy++;
     struct answer_sink sink = sink_of(x);
     after(x, answer_reader_resume(&x->answer, &sink));
-    if (!x->dropped && !x->paused) {
-        link_watch(x->link, true);
-        if (link_pending(x->link)) {
-            on_readable(x);
-        }
+    if (x->dropped || x->paused) {
+        leave(x);
+        return;
+    }
+    if (!link_watch(x->link, true)) {
+        finish(x, OUTCOME_STREAM_BROKEN, "out of memory");
+    } else if (link_pending(x->link)) {
+        on_readable(x);
     }
     leave(x);
 }

@@ -15,6 +15,8 @@
 #include "net/tls.h"
 #include "upstream/outbound.h"
 
+#define PARKED (365 * 86400) /* seconds */
+
 struct probe {
     struct probes *all;
     struct probe *next;
@@ -59,9 +61,18 @@ static bool status_listed(const char *list, int status) {
     return false;
 }
 
+/* A probe's timers are always set, some of them to no time that comes: to move one that is set
+ * takes no memory. */
+static int park(struct event *timer) {
+    static const struct timeval never = {PARKED, 0};
+    return event_add(timer, &never);
+}
+
 static void schedule(struct probe *p, usec after) {
     struct timeval tv = usec_to_timeval(after);
-    event_add(p->timer, &tv);
+    if (event_add(p->timer, &tv) != 0) {
+        event_active(p->timer, EV_TIMEOUT, 0); /* early, rather than never again */
+    }
 }
 
 static void schedule_next(struct probe *p) {
@@ -86,14 +97,16 @@ static void verdict(struct probe *p, bool ok, const char *why) {
         p->down = true;
         log_warn(all->log, "provider %s is down: %d probes in a row failed, the last with: %s",
                  p->provider->name, p->failed_in_row, why);
-        targets_set_up(all->targets, str_of(p->provider->name), false);
     } else if (p->down && p->ok_in_row >= h->up) {
         p->down = false;
         log_info(all->log, "provider %s is up: %d probes in a row succeeded", p->provider->name,
                  p->ok_in_row);
         targets_set_up(all->targets, str_of(p->provider->name), true);
     }
-    event_del(p->deadline);
+    if (p->down) { /* again each time: memory may have been short for it */
+        targets_set_up(all->targets, str_of(p->provider->name), false);
+    }
+    (void)park(p->deadline);
     schedule_next(p);
 }
 
@@ -183,21 +196,22 @@ static void on_timer(evutil_socket_t fd, short what, void *arg) {
     struct probe *p = arg;
     struct timeval tv = usec_to_timeval(p->provider->health.timeout);
     (void)fd, (void)what;
+    (void)park(p->timer); /* keeps the place that it has just left */
     p->asked_at = clock_now();
     p->again = false;
-    if (ask(p, false) != 0) {
+    if (event_add(p->deadline, &tv) != 0 || ask(p, false) != 0) {
         log_error(p->all->log,
                   "probe of provider %s: cannot be sent (memory, or the address is no URL)",
                   p->provider->name);
+        (void)park(p->deadline);
         schedule_next(p); /* our fault, not the provider's */
-        return;
     }
-    event_add(p->deadline, &tv);
 }
 
 static void on_deadline(evutil_socket_t fd, short what, void *arg) {
     struct probe *p = arg;
     (void)fd, (void)what;
+    (void)park(p->deadline);
     if (p->transfer) {
         transfer_cancel(p->transfer);
         p->transfer = NULL;
@@ -234,7 +248,8 @@ static struct probe *probe_new(struct probes *all, struct config *config,
     p->timer = evtimer_new(all->base, on_timer, p);
     p->deadline = evtimer_new(all->base, on_deadline, p);
     p->body = provider->health.body ? str_dup(str_of(provider->health.body)) : NULL;
-    if (!p->timer || !p->deadline || (provider->health.body && !p->body)) {
+    if (!p->timer || !p->deadline || park(p->timer) != 0 || park(p->deadline) != 0 ||
+        (provider->health.body && !p->body)) {
         probe_free(p);
         return NULL;
     }

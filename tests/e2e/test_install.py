@@ -14,7 +14,11 @@ from support.gateway import PLAIN, ROOT
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """Installed from the release build, as a user would; of what is built already PREFIX compiles two files again."""
+    """Installed from the release build, as a user would; of what is built already PREFIX compiles two files again.
+
+    Without sanitizers: what is looked at is what users get, and a sanitized library asks any C program that is linked with it for the
+    sanitizers' own runtime. What it does all other tests see sanitized.
+    """
     prefix, build = tmp_path_factory.mktemp("prefix"), tmp_path_factory.mktemp("build")
     if (PLAIN.parent / "obj").is_dir():
         shutil.copytree(PLAIN.parent / "obj", build / "obj")

@@ -2,7 +2,7 @@
 /*
  * For tests of memory that runs out: allocations that fail on demand. The linker sends all
  * allocations of our own objects here (see the Makefile), so one file of a test program includes
- * this.
+ * this. Only the thread that began fails: servers and lookups of the test go on.
  *
  * Some acts make thousands of allocations, most of them in Lua: MEMORY_ALL=1 in the environment
  * fails each of them, otherwise some hundreds over the whole length do.
@@ -31,7 +31,7 @@ struct failing {
 };
 
 static inline struct failing *failing(void) {
-    static struct failing f;
+    static _Thread_local struct failing f;
     return &f;
 }
 
