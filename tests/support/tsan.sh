@@ -40,7 +40,7 @@ done
 # Several workers, and somebody who reloads, watches, changes, stops or hands over while they work.
 if [ $# = 0 ]; then
     for name in reload reload_load reload_watch reload_changes contract_reload contract_rules contract_stop settings_kill gone admin admin_settings \
-        admin_generations admin_targets policy_state scenarios_g tls libcurl upgrade service faults_dns; do
+        admin_generations admin_targets policy_state scenarios_g tls libcurl upgrade service; do
         [ -f "tests/e2e/test_$name.py" ] && set -- "$@" "tests/e2e/test_$name.py"
     done
 fi
