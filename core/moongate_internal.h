@@ -77,6 +77,7 @@ struct generation *gw_begin_takeover(struct moongate *gw, struct generation *fir
 int gw_end_takeover(struct moongate *gw, struct moongate_error *error);
 /* Listens for a successor. What is wrong with it is logged: it is no reason not to serve. */
 void gw_allow_replacement(struct moongate *gw);
+void gw_on_state_owned(void *ctx); /* on the control thread: state_dir is ours now */
 
 /* ---- moongate_stop.c ---- */
 

@@ -66,12 +66,13 @@ static int make_workers(struct moongate *gw, size_t n, struct err *err) {
     return 0;
 }
 
-static int make_admin(struct moongate *gw, const struct config *c, struct err *err) {
+/* `shared`: another process may have the address, too. */
+static int make_admin(struct moongate *gw, const struct config *c, bool shared, struct err *err) {
     if (!c->admin_listen) {
         return 0;
     }
     bool kept;
-    int fd = listeners_admin(&gw->listeners, c->admin_listen, &kept, err);
+    int fd = listeners_admin(&gw->listeners, c->admin_listen, shared, &kept, err);
     if (fd < 0) {
         return -1;
     }
@@ -106,7 +107,17 @@ static int assemble(struct moongate *gw, struct generation *first, struct err *e
     const struct config *c = generation_config(first);
     struct gateway *g = &gw->gateway;
     if (gw_open_logs(gw, c, err) != 0 || control_init(&gw->control, g, c, err) != 0 ||
-        make_watch(gw, err) != 0 || make_admin(gw, c, err) != 0) {
+        control_open_state(&gw->control, !gw->options.take_over, err) != 0 ||
+        make_watch(gw, err) != 0) {
+        return -1;
+    }
+    bool shared = listeners_check_free(&gw->listeners, (const char *const *)c->listen, err) != 0;
+    if (shared) {
+        log_warn(&g->log,
+                 "another process listens at an address of ours already: the two share its "
+                 "connections until one of them stops");
+    }
+    if (make_admin(gw, c, shared, err) != 0) {
         return -1;
     }
     for (size_t i = 0; c->listen[i]; i++) {
@@ -165,6 +176,7 @@ static void prepare(struct moongate *gw, struct event_base *base) {
     listeners_init(&gw->listeners);
     gw->gateway.started = clock_now();
     atomic_store(&gw->gateway.draining, false);
+    atomic_store(&gw->gateway.beside, false);
 }
 
 /* Everything but the threads. */
@@ -200,6 +212,9 @@ static int start(struct moongate *gw, struct event_base *base, struct moongate_e
         worker_generation(g->workers[i]);
     }
     gw->running = true;
+    bool beside = atomic_load(&g->beside);
+    gw->control.owned = beside ? gw_on_state_owned : NULL;
+    gw->control.owned_ctx = gw;
     if (start_threads(gw, &err) != 0) {
         listeners_give_back(&gw->listeners);
         moongate_stop(gw, 0);
@@ -210,7 +225,9 @@ static int start(struct moongate *gw, struct event_base *base, struct moongate_e
         moongate_stop(gw, -1);
         return -1;
     }
-    gw_allow_replacement(gw);
+    if (!beside) {
+        gw_allow_replacement(gw);
+    }
     announce(gw);
     return 0;
 }

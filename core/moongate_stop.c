@@ -3,8 +3,6 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <stdlib.h>
-#include <time.h>
-
 #include <unistd.h>
 
 #include "admin/admin.h"
@@ -127,7 +125,8 @@ void moongate_stop(struct moongate *gw, double drain_seconds) {
     set_grace(g, drain, replaced);
     post_all(gw, offsetof(struct worker, stop_mail));
     if (!wait_all(gw, clock_now() + drain, true)) {
-        log_warn(&g->log, "drain time is over: requests still in flight are cut");
+        log_warn(&g->log, "%s: requests still in flight are cut",
+                 gw->hurried ? "told to hurry" : "drain time is over");
         post_all(gw, offsetof(struct worker, kill_mail));
         if (!wait_all(gw, clock_now() + KILL_GRACE, false)) {
             post_all(gw, offsetof(struct worker, kill_mail));

@@ -28,6 +28,10 @@ void gw_allow_replacement(struct moongate *gw) {
     }
 }
 
+void gw_on_state_owned(void *ctx) {
+    gw_allow_replacement(ctx);
+}
+
 struct generation *gw_begin_takeover(struct moongate *gw, struct generation *first, size_t lanes,
                                      struct moongate_error *error) {
     const struct config *c = generation_config(first);

@@ -16,7 +16,7 @@ int control_save(struct control *c) {
     if (!c->state_dir || serial == c->saved_serial) {
         return c->state_dir ? 0 : -1;
     }
-    if (c->yielded) {
+    if (c->yielded || atomic_load(&c->gateway->beside)) {
         return -1;
     }
     if (c->state_lock < 0) {
@@ -53,10 +53,38 @@ void control_reclaim(struct control *c) {
     probes_resume(c->probes);
 }
 
+static void load_state(struct control *c) {
+    struct err err;
+    if (state_load(&c->gateway->state, c->state_dir, &err) != 0) {
+        log_warn(&c->gateway->log, "suspensions of the last run are lost: %s", err.text);
+    }
+}
+
+/* Has the gateway beside us ended? What it suspended last is added to what we know. */
+static void look_for_state(struct control *c) {
+    struct err err;
+    int lock = state_lock(c->state_dir, &err);
+    if (lock < 0) {
+        return;
+    }
+    c->state_lock = lock;
+    load_state(c);
+    c->saved_serial = 0; /* what is known now is in no file */
+    atomic_store(&c->gateway->beside, false);
+    log_info(&c->gateway->log, "state_dir is ours: the other gateway has ended");
+    if (c->owned) {
+        c->owned(c->owned_ctx);
+    }
+}
+
 static void on_save_timer(evutil_socket_t fd, short what, void *arg) {
+    struct control *c = arg;
     (void)fd;
     (void)what;
-    control_save(arg);
+    if (atomic_load(&c->gateway->beside)) {
+        look_for_state(c);
+    }
+    control_save(c);
 }
 
 static void on_configure(struct mail *mail) {
@@ -102,16 +130,27 @@ int control_init(struct control *c, struct gateway *g, const struct config *conf
     if (!c->save_timer || !c->probes || (config->state_dir && !c->state_dir)) {
         return err_set(err, "control thread: out of memory");
     }
-    if (c->state_dir) {
-        c->state_lock = state_lock(c->state_dir, err);
-        if (c->state_lock == STATE_LOCK_HELD) {
-            return -1;
-        }
+    return 0;
+}
+
+int control_open_state(struct control *c, bool beside, struct err *err) {
+    if (!c->state_dir) {
+        return 0;
     }
-    if (c->state_dir && state_load(&g->state, c->state_dir, err) != 0) {
-        log_warn(&g->log, "suspensions of the last run are lost: %s", err->text);
+    c->state_lock = state_lock(c->state_dir, err);
+    if (c->state_lock == STATE_LOCK_HELD && !beside) {
+        struct err held = *err;
+        return err_set(err, "%s, which does not hand over: stop it first", held.text);
     }
-    c->saved_serial = targets_serial(g->state.targets);
+    if (c->state_lock == STATE_LOCK_HELD) {
+        atomic_store(&c->gateway->beside, true);
+        log_warn(&c->gateway->log,
+                 "%s: until it ends we write nothing there, and settings cannot be "
+                 "changed here",
+                 err->text);
+    }
+    load_state(c);
+    c->saved_serial = targets_serial(c->gateway->state.targets);
     return 0;
 }
 

@@ -28,6 +28,9 @@ struct control {
     char *state_dir; /* owned; NULL: suspensions are not kept */
     int state_lock;  /* the right to write there; negative: another gateway has it, or it failed */
     bool yielded;    /* it was given away on purpose */
+    void (*owned)(void *ctx); /* NULL, or: the right came later than the start; once, on the control
+                                 thread */
+    void *owned_ctx;
     unsigned long saved_serial;
     bool save_failed; /* logged once until it works again */
     atomic_ulong save_failures;
@@ -38,10 +41,15 @@ struct control {
     struct config *next_config; /* a reference, for the probes to adopt */
 };
 
-/* On -1 control_release still frees what was made. When the configuration names a state_dir, locks
- * it
- * (-1 when another gateway has it) and loads the state file. */
+/* On -1 control_release still frees what was made. */
 int control_init(struct control *c, struct gateway *g, const struct config *config, struct err *err)
+    __attribute__((warn_unused_result));
+/*
+ * Takes the right to write in state_dir and loads the state file. When another gateway has it: -1
+ * with err, or, with `beside`, 0: what is there is read, and each second it is looked whether the
+ * other has ended (gateway->beside until then). Then the state file is read again.
+ */
+int control_open_state(struct control *c, bool beside, struct err *err)
     __attribute__((warn_unused_result));
 /* Before the start: adds a file watch, which each configuration switches on or off. -1: memory */
 int control_watch(struct control *c, const struct watch_options *options)

@@ -127,6 +127,18 @@ static int one_more(const char *bound, const struct open_listener *given, struct
     return out->fd >= 0 ? 0 : err_set(err, "address \"%s\": no more file descriptors", bound);
 }
 
+int listeners_check_free(const struct listeners *l, const char *const *addresses, struct err *err) {
+    if (l->n_given > 0) {
+        return 0;
+    }
+    for (size_t i = 0; addresses[i]; i++) {
+        if (listen_check_free(addresses[i], err) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 int listeners_bind(struct listeners *l, const struct bind_plan *plan, struct err *err) {
     const struct open_listener *last = NULL;
     snprintf(plan->bound, NAME_SIZE, "%s", plan->address);
@@ -144,14 +156,21 @@ int listeners_bind(struct listeners *l, const struct bind_plan *plan, struct err
     return have < 0 ? -1 : 0;
 }
 
-int listeners_admin(struct listeners *l, const char *address, bool *kept, struct err *err) {
+int listeners_admin(struct listeners *l, const char *address, bool shared, bool *kept,
+                    struct err *err) {
     bool bad = false;
     struct given_socket *s = find(l, address, SOCKET_ADMIN, &bad, err);
     *kept = s && s->kept;
     if (bad) {
         return -1;
     }
-    return s ? use(l, s) : listen_open(address, false, err);
+    if (s) {
+        return use(l, s);
+    }
+    if (!shared && listen_check_free(address, err) != 0) {
+        return -1;
+    }
+    return listen_open(address, true, err);
 }
 
 void listeners_note_admin(struct listeners *l, struct listener *listener) {

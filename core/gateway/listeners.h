@@ -51,6 +51,14 @@ void listeners_release(struct listeners *l);
 int listeners_give(struct listeners *l, const struct given_socket *socket, struct err *err)
     __attribute__((warn_unused_result));
 
+/*
+ * Before the first listeners_bind: does nobody else listen at the addresses, which end with NULL?
+ * Not asked where sockets were given: who gave them may listen beside the new addresses. -1 with
+ * err.
+ */
+int listeners_check_free(const struct listeners *l, const char *const *addresses, struct err *err)
+    __attribute__((warn_unused_result));
+
 struct bind_plan {
     const char *address;
     size_t index; /* its place in the configuration */
@@ -68,10 +76,11 @@ struct bind_plan {
 int listeners_bind(struct listeners *l, const struct bind_plan *plan, struct err *err)
     __attribute__((warn_unused_result));
 
-/* The socket of the admin listener: a given one, or a new one. The fd (the caller's), or -1 with
- * err. *kept says whether its owner keeps it. */
-int listeners_admin(struct listeners *l, const char *address, bool *kept, struct err *err)
-    __attribute__((warn_unused_result));
+/* The socket of the admin listener: a given one, or a new one; with `shared` another process may
+ * have the address, too. The fd (the caller's), or -1 with err. *kept says whether its owner keeps
+ * it. */
+int listeners_admin(struct listeners *l, const char *address, bool shared, bool *kept,
+                    struct err *err) __attribute__((warn_unused_result));
 void listeners_note_admin(struct listeners *l, struct listener *listener); /* borrowed */
 
 /* The hand-over failed: the other gateway goes on listening on the sockets it handed over, so a

@@ -156,6 +156,12 @@ static int keep_overlay(struct loader *l, const struct load_job *job, const stru
     if (!job->overlay) {
         return 0;
     }
+    if (config->state_dir && atomic_load(&l->gateway->beside)) {
+        diags_error(job->diags, config->state_dir, 0,
+                    "another gateway has this state_dir and its settings: change them there, or "
+                    "here when it has ended");
+        return -1;
+    }
     if (overlay_copy(overlay, job->overlay)) {
         err_set(&err, "memory is short");
     } else if (!config->state_dir || overlay_write(overlay, config->state_dir, &err) == 0) {

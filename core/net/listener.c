@@ -112,6 +112,33 @@ int listen_open(const char *address, bool reuse_port, struct err *err) {
     return fd;
 }
 
+/* SO_REUSEADDR, as the real ones: it is refused beside a socket that listens, and nothing else. */
+static int try_one(const struct addrinfo *ai) {
+    int on = 1;
+    int fd = socket(ai->ai_family, ai->ai_socktype | SOCK_CLOEXEC, ai->ai_protocol);
+    if (fd < 0) {
+        return 0; /* opening the real one tells why */
+    }
+    bool taken = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
+                 bind(fd, ai->ai_addr, ai->ai_addrlen) != 0 && errno == EADDRINUSE;
+    close(fd);
+    return taken ? -1 : 0;
+}
+
+int listen_check_free(const char *address, struct err *err) {
+    struct addrinfo *list = resolve(address, err);
+    if (!list) {
+        return -1;
+    }
+    int r = try_one(list); /* the first is the one that is opened */
+    freeaddrinfo(list);
+    return r == 0 ? 0
+                  : err_set(err,
+                            "address \"%s\": cannot listen there: Address already in use by "
+                            "another process",
+                            address);
+}
+
 int listen_adopt(int fd, struct err *err) {
     int listens = 0, protocol = 0;
     socklen_t a = sizeof(listens), b = sizeof(protocol);

@@ -23,6 +23,9 @@ struct listener;
 /* Binds and listens (SO_REUSEPORT when `reuse_port`, so that each worker may have its own),
  * non-blocking, close-on-exec. The fd, or -1. */
 int listen_open(const char *address, bool reuse_port, struct err *err);
+/* Does nobody listen there? SO_REUSEPORT lets two processes of one user share a port, and each gets
+ * some of the connections: wanted when one follows the other, else a mistake. -1 with err. */
+int listen_check_free(const char *address, struct err *err) __attribute__((warn_unused_result));
 int listen_port(int fd);                         /* the bound port, or -1 */
 int listen_name(int fd, char *out, size_t size); /* "127.0.0.1:8080" */
 

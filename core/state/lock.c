@@ -20,10 +20,8 @@ static int held(int fd, const char *dir, struct err *err) {
     ssize_t n = pread(fd, pid, sizeof(pid) - 1, 0);
     pid[n > 0 ? strspn(pid, "0123456789") : 0] = '\0';
     close(fd);
-    err_set(err,
-            "state_dir %s is in use by another gateway (process %s): stop it first, or take over "
-            "from it with serve --take-over",
-            dir, *pid ? pid : "unknown");
+    err_set(err, "state_dir %s is in use by another gateway (process %s)", dir,
+            *pid ? pid : "unknown");
     return STATE_LOCK_HELD;
 }
 

@@ -11,7 +11,7 @@ import pytest
 from support import actions, wire
 from support.certs import Certs
 from support.client import Client
-from support.gateway import BINARY
+from support.gateway import BINARY, check_reports
 from support.traffic import WORDS, Traffic
 from support.waiting import PATIENCE, wait_until
 
@@ -96,23 +96,43 @@ def test_fewer_workers_and_another_address(gw, lab):
     assert gw.chat().status == 200
 
 
-def test_second_process_without_take_over(gw):
-    """Goal: two gateways do not write in one state_dir: the second is refused and told what to do."""
-    gw.start()
-    run = subprocess.run([BINARY, "serve", "-c", gw.folder / "gateway.lua"], capture_output=True, text=True, timeout=60)
-    assert run.returncode == 1 and f"(process {gw.process.pid})" in run.stderr and "--take-over" in run.stderr, run.stderr
-    assert gw.chat().status == 200
+def beside(gw, folder="state"):
+    """A second process on the same addresses, with this state_dir."""
+    config = (gw.folder / "gateway.lua").read_text().replace('"state"', f'"{folder}"')
+    for address in (gw.address, gw.admin):
+        config = config.replace('"127.0.0.1:0"', f'"{address}"', 1)
+    gw.write("beside.lua", config)
+    log = open(gw.folder / "beside.log", "wb")
+    return subprocess.Popen([BINARY, "serve", "-c", gw.folder / "beside.lua"], stdout=subprocess.DEVNULL, stderr=log)
 
 
-def test_second_gateway_on_the_same_port(gw):
-    """Goal: a gateway of another folder does not get half of the connections of one that listens at the same address."""
+def said(gw, text):
+    wait_until(lambda: text in (gw.folder / "beside.log").read_text(), text)
+
+
+def test_second_process_beside_the_first(gw):
+    """Goal: started beside the first one on the same port, a second process serves, leaves state_dir alone until the first has
+    ended, and nobody is refused when that one is stopped."""
     gw.start()
-    config = (gw.folder / "gateway.lua").read_text().replace('"state"', '"other"').replace('"127.0.0.1:0"', f'"{gw.address}"', 1)
-    assert gw.address in config
-    gw.write("other.lua", config)
-    run = subprocess.run([BINARY, "serve", "-c", gw.folder / "other.lua"], capture_output=True, text=True, timeout=60)
-    assert run.returncode == 1 and f'"{gw.address}": another process listens there already' in run.stderr, run.stderr
-    assert gw.chat().status == 200
+    second = None
+    try:
+        with Traffic(gw.address, fresh=2, kept=2) as traffic:
+            second = beside(gw)
+            said(gw, f"in use by another gateway (process {gw.process.pid})")
+            said(gw, "another process listens at an address of ours")
+            said(gw, "ready")
+            gw.stop()
+            said(gw, "state_dir is ours")
+            seen = dict(traffic.count)
+            wait_until(lambda: all(traffic.count[k] > seen.get(k, 0) for k in ("fresh", "kept")), "traffic")
+            assert gw.suspended("bad/x")
+            assert gw.api("PUT", "/admin/routes/chat/settings", {"suspend": 7}).status == 200
+    finally:
+        if second:
+            second.terminate()
+            assert second.wait(60) == 0
+    check_reports((gw.folder / "beside.log").read_text())
+    assert traffic.failures == [], traffic.count
 
 
 def test_nobody_to_take_over_from(gw):

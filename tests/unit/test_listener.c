@@ -124,6 +124,22 @@ static void test_reuse_port(void **state) {
     close(two);
 }
 
+/* Goal: a port where somebody listens is not free, though it could be shared; one that was left is.
+ */
+static void test_check_free(void **state) {
+    (void)state;
+    int one = open_any(true);
+    char name[64];
+    struct err err;
+    assert_int_equal(listen_name(one, name, sizeof(name)), 0);
+    assert_int_equal(listen_check_free(name, &err), -1);
+    assert_non_null(strstr(err.text, "in use by another process"));
+    assert_int_equal(listen_check_free("127.0.0.1:0", &err), 0);
+    close(one);
+    assert_int_equal(listen_check_free(name, &err), 0);
+    assert_int_equal(listen_check_free("nonsense", &err), -1);
+}
+
 /* Goal: connections are accepted, non-blocking and closed on exec; a listener may be stopped while
  * it accepts. */
 static void test_accept(void **state) {
@@ -293,13 +309,10 @@ static void test_matches(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad_addresses),
-        cmocka_unit_test(test_ports),
-        cmocka_unit_test(test_reuse_port),
-        cmocka_unit_test(test_accept),
-        cmocka_unit_test(test_out_of_descriptors),
-        cmocka_unit_test(test_drain),
-        cmocka_unit_test(test_keep),
+        cmocka_unit_test(test_bad_addresses), cmocka_unit_test(test_ports),
+        cmocka_unit_test(test_reuse_port),    cmocka_unit_test(test_check_free),
+        cmocka_unit_test(test_accept),        cmocka_unit_test(test_out_of_descriptors),
+        cmocka_unit_test(test_drain),         cmocka_unit_test(test_keep),
         cmocka_unit_test(test_matches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
