@@ -6,7 +6,7 @@ import random
 import sys
 
 import pytest
-from support.gateway import ROOT
+from support.gateway import ROOT, Sample
 
 sys.path[:0] = [str(ROOT / "tests/bench"), str(ROOT / "tests/soak")]
 import callgrind  # noqa: E402
@@ -46,6 +46,16 @@ def test_a_first_run_is_compared_with_nothing(tmp_path):
     history.keep(path, {"rows": rows})
     path.write_text(path.read_text() + path.read_text().replace(history.machine(), "another machine"))
     assert len(history.load(path)) == 1
+
+
+@pytest.mark.parametrize("kills, reason, answers, told", [
+    (1, "stretch", 600_000, False), (2, "stretch", 600_000, True), (1, "stretch", 400_000, True), (1, "memory", 600_000, True)])
+def test_a_stopped_policy_is_borne_when_rare(kills, reason, answers, told):
+    """Goal: one policy in half a million may be stopped by a CPU clock that a host's other guests move, nothing else may fail."""
+    metrics = [Sample("moongate_policy_kills_total", {"policy": "p", "reason": reason}, kills),
+               Sample("moongate_default_plans_total", {"route": "r"}, kills)]
+    assert bool(soak.policy_problems(metrics, answers)) == told
+    assert soak.policy_problems([Sample("moongate_policy_failures_total", {"route": "r", "reason": "error"}, 1.0)], answers)
 
 
 def samples(growth, noise):
