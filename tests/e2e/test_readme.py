@@ -28,7 +28,7 @@ README = (ROOT / "README.md").read_text()
 POLICIES = (ROOT / "policies/README.md").read_text()
 PAGES = ["README.md", "core/README.md", "policies/README.md", "examples/README.md",
          *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "examples").glob("*/README.md"))]
-PORTS = ["8000", "8080", "8081", "9090"]
+PORTS = ["8000", "8080", "8081", "8443", "9090"]
 LOG_LINE = re.compile(r"TIME (debug|info|warn|error) |\S+:\d+: (error|warning): ")
 
 
@@ -81,7 +81,7 @@ VARIES = [(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", "TIME"), (r"\d{4}-\d\d-\d\d 
           (r"^Date: .*", "Date: DATE"), (r"mg-[0-9a-f]{16}", "ID"), (r"\b[0-9a-f]{16}\b", "HASH"),
           (r"\b\d+ms\b", "Nms"), (r'("created"|"\w*_?ms"|"suspended_for"|"ewma_\w+"):[\d.]+', r"\1:N"),
           (r"\b\d+(\.\d+)? (ms|s|min|KiB|MiB)(?=[ :]|$)", "N"),
-          (r"^Content-Length: \d+", "Content-Length: N"), (r"\d+ workers?\b", "N workers"), (r"[ \t]+", " ")]
+          (r"^Content-Length: \d+", "Content-Length: N"), (r"\d+ workers?\b", "N workers"), (r"process \d+", "process N"), (r"[ \t]+", " ")]
 
 
 def canonical(line):
@@ -254,7 +254,7 @@ def terminal(tmp_path):
 
 def test_every_block_is_tested():
     """Goal: no block of the README is without a test."""
-    known = {"demo", "make-test", "run", "file", "python", "embed"}
+    known = {"demo", "make-test", "run", "file", "python", "embed", "figures"}  # figures: of a run by hand
     assert [f"line {b.line}" for b in fenced(README) if b.what[:1] == [] or b.what[0] not in known] == []
     assert README.count("```") == 2 * len(fenced(README)) and len(fenced(README)) > 8
 
