@@ -38,8 +38,9 @@ void curl_on_kick(evutil_socket_t fd, short what, void *arg) {
     curl_settle(arg);
 }
 
-/* "Returning -1 fails every transfer": memory so short that no event can be had leaves no better
- * choice. */
+/* "Returning -1 fails every transfer", and leaves the events of the others behind, which nobody
+ * takes away then: never. A transfer whose socket cannot be watched runs into its caller's clock.
+ */
 int curl_on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *assigned) {
     struct curl_transport *t = arg;
     struct watch *w = assigned;
@@ -57,20 +58,21 @@ int curl_on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *assi
     if (!w) {
         w = calloc(1, sizeof *w);
         if (!w) {
-            return -1;
+            return 0;
         }
         w->transport = t;
         w->event = event_new(t->events, fd, events, on_socket_event, w);
         if (!w->event) {
             free(w);
-            return -1;
+            return 0;
         }
         t->lib.multi_assign(t->multi, fd, w);
     } else {
         event_del(w->event);
         event_assign(w->event, t->events, fd, events, on_socket_event, w);
     }
-    return event_add(w->event, NULL);
+    (void)event_add(w->event, NULL);
+    return 0;
 }
 
 int curl_on_timer(CURLM *multi, long ms, void *arg) {
@@ -81,5 +83,6 @@ int curl_on_timer(CURLM *multi, long ms, void *arg) {
         return 0;
     }
     struct timeval tv = {ms / 1000, ms % 1000 * 1000};
-    return event_add(t->timer, &tv);
+    (void)event_add(t->timer, &tv); /* without it the tick looks, within a second */
+    return 0;
 }
