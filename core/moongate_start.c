@@ -213,7 +213,7 @@ static int start(struct moongate *gw, struct event_base *base, struct moongate_e
     }
     gw->running = true;
     bool beside = atomic_load(&g->beside);
-    gw->control.owned = beside ? gw_on_state_owned : NULL;
+    gw->control.owned = gw_on_state_owned;
     gw->control.owned_ctx = gw;
     if (start_threads(gw, &err) != 0) {
         listeners_give_back(&gw->listeners);

@@ -94,12 +94,11 @@ bool admin_decode(struct str s, bool plus, struct buf *out) {
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
         if (c == '%') {
-            int high = i + 2 < s.n ? hex_digit(s.p[i + 1]) : -1;
-            int low = i + 2 < s.n ? hex_digit(s.p[i + 2]) : -1;
-            if (high < 0 || low < 0) {
+            int escaped = percent_byte(s, i);
+            if (escaped < 0) {
                 return false;
             }
-            c = (char)(high * 16 + low);
+            c = (char)escaped;
             i += 2;
         } else if (c == '+' && plus) {
             c = ' ';

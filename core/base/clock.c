@@ -102,9 +102,9 @@ void clock_format(usec wall, char *out, size_t size) {
              (int)(wall % USEC_PER_SEC / 1000));
 }
 
-static const char MONTHS[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                   "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-static const char WEEKDAYS[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+static const char *const MONTHS[12] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+static const char *const WEEKDAYS[7] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
 
 static void put_digits(char *out, int n, int64_t value) {
     while (n-- > 0) {
@@ -165,9 +165,7 @@ static int take_name(struct cursor *c, const char *const *names, int n) {
 }
 
 static bool take_month(struct cursor *c, int *month) {
-    static const char *const names[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                        "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-    *month = take_name(c, names, 12);
+    *month = take_name(c, MONTHS, 12);
     return *month != 0;
 }
 
@@ -217,11 +215,10 @@ static bool take_asctime(struct cursor *c, struct moment *m) {
 static bool take_date(struct cursor *c, struct moment *m) {
     static const char *const long_days[] = {"Sunday",   "Monday", "Tuesday", "Wednesday",
                                             "Thursday", "Friday", "Saturday"};
-    static const char *const days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
     if (take_name(c, long_days, 7)) {
         return take_rfc850(c, m);
     }
-    if (!take_name(c, days, 7) || c->p == c->end) {
+    if (!take_name(c, WEEKDAYS, 7) || c->p == c->end) {
         return false;
     }
     return *c->p == ',' ? take_imf(c, m) : take_asctime(c, m);

@@ -74,6 +74,15 @@ static inline int hex_digit(char c) {
     return low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
 }
 
+/* The byte that the escape "%2F" at s.p[i] stands for; -1: none stands there. */
+static inline int percent_byte(struct str s, size_t i) {
+    if (i + 2 >= s.n || s.p[i] != '%') {
+        return -1;
+    }
+    int high = hex_digit(s.p[i + 1]), low = hex_digit(s.p[i + 2]);
+    return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
 /* The member of `names` (NULL-terminated) nearest to `word` by edit distance, or NULL when none is
  * near enough to be meant (distance above a third of the longer, at least 2). */
 const char *str_nearest(const char *word, const char *const *names);

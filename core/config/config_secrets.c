@@ -84,12 +84,9 @@ static int add_decoded(struct secrets *s, struct str text) {
     int rc = 0;
     buf_init(&plain, text.n);
     for (size_t i = 0; i < text.n && !rc; i++) {
-        bool coded = text.p[i] == '%' && i + 2 < text.n && hex_digit(text.p[i + 1]) >= 0 &&
-                     hex_digit(text.p[i + 2]) >= 0;
-        rc = buf_addc(&plain, coded
-                                  ? (char)(hex_digit(text.p[i + 1]) * 16 + hex_digit(text.p[i + 2]))
-                                  : text.p[i]);
-        i += coded ? 2 : 0;
+        int escaped = percent_byte(text, i);
+        rc = buf_addc(&plain, escaped < 0 ? text.p[i] : (char)escaped);
+        i += escaped < 0 ? 0 : 2;
     }
     rc = rc || str_eq(text, buf_str(&plain)) ? rc : add_secret(s, buf_str(&plain));
     buf_release(&plain);

@@ -28,8 +28,8 @@ struct control {
     char *state_dir; /* owned; NULL: suspensions are not kept */
     int state_lock;  /* the right to write there; negative: another gateway has it, or it failed */
     bool yielded;    /* it was given away on purpose */
-    void (*owned)(void *ctx); /* NULL, or: the right came later than the start; once, on the control
-                                 thread */
+    void (*owned)(void *ctx); /* the right came later than the start; once, on the control thread;
+                                 NULL: nobody wants to know */
     void *owned_ctx;
     unsigned long saved_serial;
     bool save_failed; /* logged once until it works again */

@@ -129,11 +129,9 @@ static void list_client(struct worker *w, struct client *client) {
     atomic_fetch_add(&w->gateway->n_clients, 1);
 }
 
-/* Certificates are the current generation's, whatever the listener began with. */
-static void open_conn(struct client *client, const struct worker_door *door, int fd) {
+/* tls: NULL for plain text. */
+static void open_conn(struct client *client, struct tls_server *tls, int fd) {
     struct worker *w = client->worker;
-    const struct config *c = generation_config(worker_generation(w));
-    struct tls_server *tls = c->listen_tls[door->address];
     client->conn = conn_new(w->base, fd, &CONN_OPS, client, &w->limits);
     if (!client->conn) {
         on_closed(client, NULL);
@@ -147,7 +145,8 @@ static void open_conn(struct client *client, const struct worker_door *door, int
 static void on_accept(void *ctx, int fd) {
     const struct worker_door *door = ctx;
     struct worker *w = door->worker;
-    worker_generation(w); /* limits as they are now */
+    /* Limits and certificates are those of now, whatever the listener began with. */
+    const struct config *config = generation_config(worker_generation(w));
     struct client *client = has_room(w) ? calloc(1, sizeof(*client)) : NULL;
     if (!client) {
         metrics_add(w->metrics, METRIC_REFUSED, "status=\"connection\"", 1);
@@ -156,7 +155,7 @@ static void on_accept(void *ctx, int fd) {
     }
     list_client(w, client);
     metrics_add(w->metrics, METRIC_CONNECTIONS, "", 1);
-    open_conn(client, door, fd);
+    open_conn(client, config->listen_tls[door->address], fd);
 }
 
 static void on_turn(evutil_socket_t fd, short what, void *arg) {

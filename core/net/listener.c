@@ -7,9 +7,9 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/count.h"
 #include "base/limits.h"
 #include "base/str.h"
 
@@ -238,7 +239,7 @@ struct listener {
 
 static void pause_accepting(struct listener *l) {
     struct timeval tv = usec_to_timeval(ACCEPT_PAUSE);
-    atomic_fetch_add(&l->pauses, 1);
+    count_add(l->pauses, 1);
     if (event_add(&l->resume, &tv) == 0) {
         event_del(&l->readable);
     } /* else: memory is short, and it is tried again in the loop's next turn */
@@ -405,5 +406,5 @@ void listener_free(struct listener *l) {
 }
 
 unsigned long listener_pauses(const struct listener *l) {
-    return l ? atomic_load(&((struct listener *)(size_t)l)->pauses) : 0;
+    return count_get(l->pauses);
 }

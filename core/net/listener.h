@@ -56,6 +56,6 @@ void listener_drain(struct listener *l, void (*drained)(void *ctx));
 void listener_keep(struct listener *l);
 bool listener_kept(const struct listener *l);
 int listener_fd(const struct listener *l);               /* borrowed; any thread while it accepts */
-unsigned long listener_pauses(const struct listener *l); /* any thread; NULL gives 0 */
+unsigned long listener_pauses(const struct listener *l); /* any thread */
 
 #endif

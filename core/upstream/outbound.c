@@ -16,15 +16,11 @@ static bool decodes_to(struct str encoded, const char *name) {
         if (i >= encoded.n) {
             return false;
         }
-        char c = encoded.p[i];
-        if (c == '%' && i + 2 < encoded.n && hex_digit(encoded.p[i + 1]) >= 0 &&
-            hex_digit(encoded.p[i + 2]) >= 0) {
-            c = (char)(hex_digit(encoded.p[i + 1]) * 16 + hex_digit(encoded.p[i + 2]));
-            i += 2;
-        }
-        if (c != *name) {
+        int escaped = percent_byte(encoded, i);
+        if ((escaped < 0 ? encoded.p[i] : (char)escaped) != *name) {
             return false;
         }
+        i += escaped < 0 ? 0 : 2;
     }
     return i == encoded.n;
 }

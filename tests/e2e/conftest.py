@@ -87,6 +87,14 @@ def lab(tmp_path, request):
     made.close()
 
 
+@pytest.fixture(scope="module")
+def shared_lab(tmp_path_factory):
+    """A lab for all tests of a file."""
+    made = Lab(tmp_path_factory.mktemp("shared"))
+    yield made
+    made.close()
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item):
     report = (yield).get_result()

@@ -4,17 +4,9 @@ What RFC 9112 asks of a server, section by section, against a gateway whose prov
 are in test_framing.py; here is what a client may count on.
 """
 import pytest
-from conftest import Lab
 from support.client import Client
 
 BODY = b"Hello world!"
-
-
-@pytest.fixture(scope="module")
-def shared_lab(tmp_path_factory):
-    made = Lab(tmp_path_factory.mktemp("shared"))
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import Lab
 from support import actions
 from support.client import call
 from support.waiting import wait_until
@@ -39,13 +38,6 @@ def rows():
 
 
 ROWS = dict(rows())
-
-
-@pytest.fixture(scope="module")
-def shared_lab(tmp_path_factory):
-    made = Lab(tmp_path_factory.mktemp("shared"))
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import json
 import time
 
 import pytest
-from conftest import Lab, provider_config
+from conftest import provider_config
 from support import actions, wire
 from support.client import Client, assert_openai_error, call, chat_body
 from support.waiting import wait_steady, wait_until
@@ -18,13 +18,6 @@ def post(*lines, body=b"", host=True):
     """A request made of raw header lines."""
     head = [b"POST " + PATH + b" HTTP/1.1", *([b"Host: x"] if host else []), b"Content-Type: application/json", *lines]
     return b"\r\n".join(head) + b"\r\n\r\n" + body
-
-
-@pytest.fixture(scope="module")
-def shared_lab(tmp_path_factory):
-    made = Lab(tmp_path_factory.mktemp("shared"))
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")
