@@ -6,6 +6,7 @@
 local here = arg[0]:match("^(.*)/[^/]*$") or "."
 local root = here .. "/../.."
 package.path = table.concat({ here .. "/?.lua", root .. "/lua/?.lua", root .. "/policies/?.lua" }, ";")
+package.preload["moongate.body"] = function() return dofile(here .. "/body.lua") end
 
 -- Undeclared globals are mistakes, here as in the sandbox.
 setmetatable(_G, {
