@@ -8,6 +8,7 @@
 #include "base/map.h"
 #include "gateway/exchange_internal.h"
 #include "gateway/route.h"
+#include "gateway/translation.h"
 #include "upstream/outbound.h"
 
 int answer_trail(const struct exchange *x, struct buf *out) {
@@ -44,6 +45,9 @@ int answer_headers(struct exchange *x, const struct attempt *served, int status,
     int bad = headers_set(out, STR("x-moongate-request-id"), str_of(x->id));
     if (served) {
         bad |= headers_set(out, STR("x-moongate-target"), str_of(served->name));
+    }
+    if (served && attempt_dropped(served)[0] && x->config->log.trail) {
+        bad |= headers_set(out, STR("x-moongate-dropped"), str_of(attempt_dropped(served)));
     }
     if (made && x->config->log.trail) {
         struct buf trail;
@@ -166,12 +170,21 @@ void answer_models(struct exchange *x) {
     answer_response(x);
 }
 
+/* A provider of another dialect said what was wrong, in words that are not the client's. */
+static bool foreign_error(const struct attempt *a) {
+    return translation_foreign(a) && a->status >= 400 &&
+           a->verdict.outcome != OUTCOME_INVALID_RESPONSE;
+}
+
 /* 401, 402 and 403 inside a 200 are about our key, not the client's: they stay a bad gateway. */
 static int failure_status(const struct attempt *a) {
     int status = a->verdict.status;
     bool ours = status >= 401 && status <= 403 && a->provider->auth != AUTH_PASSTHROUGH;
     if (a->verdict.outcome == OUTCOME_ERROR_EVENT && status >= 400 && !ours) {
         return status;
+    }
+    if (foreign_error(a)) {
+        return a->status;
     }
     return outcome_gateway_status(a->verdict.outcome);
 }
@@ -194,18 +207,25 @@ static bool find_error(struct str text, struct jvalue *error) {
             (jscan_find(text, "response.error", error) == 1 && error->type == JTYPE_OBJECT));
 }
 
+/* The gateway's words about it, in the client's dialect; the provider's own where they are to the
+ * point. */
+static int told_error(struct exchange *x, const struct attempt *a, int status) {
+    char message[160];
+    enum outcome o = a->verdict.outcome;
+    bool words = o == OUTCOME_ERROR_EVENT || o == OUTCOME_UNSUPPORTED || foreign_error(a);
+    snprintf(message, sizeof(message), "The provider gave no usable answer (%s).", outcome_name(o));
+    return exchange_decide_error(
+        x, status, o == OUTCOME_UNSUPPORTED ? "invalid_request_error" : "upstream_error",
+        outcome_name(o), words && a->verdict.message[0] ? a->verdict.message : message);
+}
+
 /* The provider's own error object, when an error event brought one. */
 static int own_error(struct exchange *x, struct attempt *a, int status) {
     struct decision *d = &x->decision;
     struct jvalue error;
-    bool has = find_error(buf_str(&a->held), &error);
+    bool has = !translation_foreign(a) && find_error(buf_str(&a->held), &error);
     if (a->verdict.outcome != OUTCOME_ERROR_EVENT || !has) {
-        char message[160];
-        snprintf(message, sizeof(message), "The provider gave no usable answer (%s).",
-                 outcome_name(a->verdict.outcome));
-        bool words = a->verdict.outcome == OUTCOME_ERROR_EVENT && a->verdict.message[0];
-        return exchange_decide_error(x, status, "upstream_error", outcome_name(a->verdict.outcome),
-                                     words ? a->verdict.message : message);
+        return told_error(x, a, status);
     }
     d->status = status;
     buf_clear(&d->body);

@@ -6,6 +6,7 @@
 
 #include "gateway/attempt_clock.h"
 #include "gateway/exchange.h"
+#include "gateway/translation.h"
 #include "upstream/outbound.h"
 
 #define HELD_HEADROOM KIB(256) /* what one more read may bring after a pause was asked for */
@@ -97,7 +98,7 @@ static int build_body(struct attempt *a, const struct send_options *o) {
     struct buf model;
     buf_init(&model, MAX_TARGET_NAME * 6);
     int bad = other ? json_write_string(&model, str_of(a->served_model)) : 0;
-    if (!bad && a->x->request->body.len) {
+    if (!bad && a->x->request->body.len && !a->translation) {
         bad = splice(a, o, buf_str(&model));
     }
     buf_release(&model);
@@ -131,6 +132,13 @@ struct attempt *attempt_build(struct exchange *x, const struct send_options *o, 
         attempt_release(a);
         return NULL;
     }
+    if (translation_plan(a, o, err) != 0) {
+        attempt_release(a);
+        return NULL;
+    }
+    if (translation_foreign(a)) {
+        a->held.max = MAX_TRANSLATED_ANSWER + HELD_HEADROOM;
+    }
     set_limits(a, o);
     a->key = o->key.n ? str_dup(o->key) : NULL;
     a->facts = target_get(x->worker->gateway->state.targets, str_of(a->name), attempt_group(a));
@@ -151,6 +159,8 @@ void attempt_release(struct attempt *a) {
     free(a->name);
     free(a->served_model);
     free(a->key);
+    free(a->dropped);
+    translation_free(a);
     buf_release(&a->url);
     buf_release(&a->held);
     headers_release(&a->out);
