@@ -192,7 +192,7 @@ static const struct transfer_events EVENTS = {on_connected, on_head, on_data, on
 
 static void start_transfer(struct attempt *a) {
     struct transfer_request request = {
-        .method = a->x->request->method,
+        .method = a->foreign ? STR("POST") : a->x->request->method,
         .url = a->url.data,
         .headers = &a->out,
         .body = a->body.piece,
@@ -283,7 +283,9 @@ struct attempt *attempt_new(struct exchange *x, const struct send_options *optio
         target_begin(a->facts);
         a->begun = true;
         exchange_notef(x, "attempt %zu on %s", a->n, a->name);
-        if (a->translation) {
+        if (a->verdict.outcome == OUTCOME_UNSUPPORTED) {
+            report(a);
+        } else if (a->translation) {
             translate_first(a);
         } else {
             admit(a);
@@ -371,9 +373,8 @@ void attempt_expire(struct attempt *a, enum outcome why) {
 }
 
 bool attempt_has_answer(const struct attempt *a) {
-    if (translation_foreign(a) && a->gate_outcome != OUTCOME_OK) {
-        bool filtered = a->gate_outcome == OUTCOME_CONTENT_FILTERED;
-        return filtered && (translation_done(a) || a->event_stream);
+    if (a->foreign && a->gate_outcome == OUTCOME_CONTENT_FILTERED && a->status < 400) {
+        return a->event_stream || translation_done(a);
     }
     switch (a->gate_outcome) {
     case OUTCOME_OK:

@@ -32,8 +32,8 @@ static enum gate_result judge(struct attempt *a) {
     if (is_success(a) && no_body_expected(a)) {
         return good(a);
     }
-    dialect_judge(a->dialect, a->x->request->path, a->status, &a->headers, buf_str(&a->held),
-                  &a->verdict);
+    struct str path = a->path.p ? a->path : a->x->request->path;
+    dialect_judge(a->dialect, path, a->status, &a->headers, buf_str(&a->held), &a->verdict);
     if (a->verdict.outcome != OUTCOME_OK) {
         return GATE_FAILED;
     }
@@ -123,7 +123,7 @@ static enum gate_result no_memory(struct attempt *a) {
 
 enum gate_result gate_data(struct attempt *a, struct str data) {
     bool failing = !is_success(a);
-    bool whole = translation_foreign(a) && !a->event_stream; /* else it cannot be translated */
+    bool whole = a->foreign && !a->event_stream; /* else it cannot be translated */
     size_t limit = failing                    ? MAX_ERROR_BODY
                    : a->event_stream || whole ? a->held.max
                                               : MAX_PLAIN_BODY;

@@ -25,7 +25,7 @@ static bool stream_complete(const struct attempt *a) {
 /* The provider's stream is complete: so becomes the client's. */
 static void end_stream(struct exchange *x, struct attempt *a) {
     bool whole = true;
-    if (translation_foreign(a)) {
+    if (a->foreign) {
         whole = translation_finish(a) == TRANSLATE_OK;
         translation_send(a);
     }
@@ -37,11 +37,14 @@ static void cut_off(struct exchange *x, struct attempt *a, enum outcome why, con
     a->verdict.outcome = why;
     if (a->event_stream) {
         struct buf event;
-        char message[MAX_MESSAGE + 64];
-        buf_init(&event, KIB(8));
+        char message[128];
+        buf_init(&event, KIB(16));
         snprintf(message, sizeof(message), "the answer broke off: %s", words);
-        if (dialect_write_error_event(x->dialect, &event, "upstream_error", outcome_name(why),
-                                      message) == 0) {
+        struct dialect_error e = {.status = outcome_gateway_status(why),
+                                  .type = "upstream_error",
+                                  .code = outcome_name(why),
+                                  .message = message};
+        if (dialect_write_error_event(x->dialect, &event, &e) == 0) {
             conn_body(x->conn, event.data, event.len);
         }
         buf_release(&event);
@@ -98,16 +101,16 @@ static enum pump_result pump(struct exchange *x, struct attempt *a, struct str b
         }
         unsigned signs = dialect_event(a->dialect, &event, &a->usage);
         a->signs |= signs;
-        if ((signs & SIGN_ERROR) && translation_foreign(a)) {
-            dialect_event_error(a->dialect, &event, &a->verdict);
-            return PUMP_ERROR;
-        }
         if (signs & SIGN_ERROR) {
             *error = str_make(bytes.p + *whole, fed - *whole);
+            if (a->foreign) {
+                dialect_event_error(a->dialect, &event, &a->verdict);
+                attempt_mask_verdict(a);
+            }
             return PUMP_ERROR;
         }
         *whole = fed;
-        enum pump_result passed = translation_foreign(a) ? translate(a, &event) : PUMP_MORE;
+        enum pump_result passed = a->foreign ? translate(a, &event) : PUMP_MORE;
         if (passed != PUMP_MORE) {
             return passed;
         }
@@ -121,14 +124,18 @@ static enum pump_result pump(struct exchange *x, struct attempt *a, struct str b
     return PUMP_MORE;
 }
 
-/* An error event of a foreign stream, told in the client's dialect. */
+/* A provider of another dialect: its error in the client's. */
 static void tell_error(struct exchange *x, struct attempt *a) {
-    struct buf words;
-    buf_init(&words, MAX_MESSAGE);
-    (void)!buf_adds(&words, a->verdict.message); /* it has room */
-    attempt_mask_text(a, &words);
-    cut_off(x, a, OUTCOME_ERROR_EVENT, words.len ? words.data : outcome_name(OUTCOME_ERROR_EVENT));
-    buf_release(&words);
+    struct buf event;
+    struct dialect_error e;
+    buf_init(&event, KIB(16));
+    attempt_error(a, &e);
+    if (dialect_write_error_event(x->dialect, &event, &e) == 0) {
+        conn_body(x->conn, event.data, event.len);
+    }
+    buf_release(&event);
+    a->verdict.outcome = OUTCOME_ERROR_EVENT;
+    finish(x, END_UPSTREAM_CUT);
 }
 
 /* The provider's own words, without our keys; nothing is added. */
@@ -170,7 +177,7 @@ static bool pass_events(struct exchange *x, struct attempt *a, struct str bytes,
                         size_t *whole) {
     struct str error = {NULL, 0};
     enum pump_result result = pump(x, a, bytes, fed, whole, &error);
-    if (translation_foreign(a)) {
+    if (a->foreign) {
         translation_send(a);
         return after_foreign(x, a, result);
     }
@@ -283,7 +290,7 @@ void relay_data(struct exchange *x, struct attempt *a, struct str data) {
 void relay_end(struct exchange *x, struct attempt *a, const struct transfer_result *result) {
     bool whole = result->outcome == OUTCOME_OK;
     if (a->event_stream && stream_complete(a)) {
-        if (!translation_foreign(a)) { /* an end marker without its blank line, say */
+        if (!a->foreign) { /* an end marker without its blank line, say */
             conn_body(x->conn, a->held.data, a->held.len);
         }
         end_stream(x, a);
@@ -317,7 +324,7 @@ static int write_head(struct exchange *x, struct attempt *a) {
     struct headers headers;
     headers_init(&headers, MAX_HEADERS * 2, MAX_ANSWER_HEAD * 2);
     int bad = inbound_headers(&a->headers, &headers);
-    if (translation_foreign(a)) {
+    if (a->foreign) {
         bad |= headers_set(&headers, STR("content-type"),
                            a->event_stream ? STR("text/event-stream") : STR("application/json"));
     }
@@ -343,7 +350,7 @@ void relay_begin(struct exchange *x, struct attempt *a) {
     attempt_commit(a);
     if (a->event_stream) {
         note_content(x, a);
-        if (translation_foreign(a) && !translate_scanned(x, a)) {
+        if (a->foreign && !translate_scanned(x, a)) {
             return;
         }
         if (a->signs & SIGN_END) { /* the gate met the end marker already */

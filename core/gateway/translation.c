@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "gateway/translation.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "gateway/exchange.h"
@@ -10,19 +11,15 @@
 
 struct translation {
     struct translate *translate; /* NULL until the request is translated */
-    bool foreign;                /* false: the client's own dialect, for a seal's sake */
     bool strict, answered;
     bool counted;         /* the stream's result */
+    struct buf path;      /* of the provider's that it goes to, with its query */
     struct buf request;   /* what is sent, before the policy's edits */
     struct buf edit_text; /* what the edits borrow */
     struct jedit *edits;  /* owned, as many as MAX_SET_FIELDS at most */
     size_t n_edits;
     struct buf out; /* events to the client, of this turn */
 };
-
-static bool own_dialect(const struct attempt *a) {
-    return a->dialect == a->x->dialect;
-}
 
 static bool is_letter(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
@@ -86,9 +83,34 @@ static int keep_edits(struct translation *t, const struct send_options *o) {
     return 0;
 }
 
+/* Its place at the provider, or why there is none. */
+static int find_path(struct attempt *a, struct buf *path) {
+    struct exchange *x = a->x;
+    bool both = x->asked.generate && x->json &&
+                dialect_generate_path(a->dialect, str_of(a->served_model), x->stream, path) == 0;
+    if (!both) {
+        a->verdict.outcome = OUTCOME_UNSUPPORTED;
+        snprintf(a->verdict.message, sizeof(a->verdict.message),
+                 "%s cannot be asked this: a request of %s at this path is not translated to %s",
+                 a->name, dialect_name(x->dialect), dialect_name(a->dialect));
+        return -1;
+    }
+    struct str rest = buf_str(path);
+    str_split(&rest, '?', &a->path);
+    return 0;
+}
+
+static void init(struct attempt *a, struct translation *t) {
+    buf_init(&t->path, KIB(4));
+    buf_init(&t->request, a->x->request->body.len * 2 + MIB(1));
+    buf_share(&t->request, &a->worker->gateway->memory, POOL_WORK);
+    buf_init(&t->edit_text, MAX_SPLICE_BYTES);
+    buf_init(&t->out, MAX_TRANSLATED_EVENT);
+    buf_share(&t->out, &a->worker->gateway->memory, POOL_OUTPUT);
+}
+
 int translation_plan(struct attempt *a, const struct send_options *o, struct err *err) {
-    bool foreign = !own_dialect(a);
-    if (!foreign && !is_sealed(a->x)) {
+    if (!a->foreign && !is_sealed(a->x)) {
         return 0;
     }
     struct translation *t = calloc(1, sizeof(*t));
@@ -96,14 +118,18 @@ int translation_plan(struct attempt *a, const struct send_options *o, struct err
         return err_set(err, "out of memory for a translation");
     }
     a->translation = t;
-    t->foreign = foreign;
+    init(a, t);
     t->strict = o->strict;
-    buf_init(&t->request, a->x->request->body.len * 2 + MIB(1));
-    buf_share(&t->request, &a->worker->gateway->memory, POOL_WORK);
-    buf_init(&t->edit_text, MAX_SPLICE_BYTES);
-    buf_init(&t->out, MAX_TRANSLATED_EVENT);
-    buf_share(&t->out, &a->worker->gateway->memory, POOL_OUTPUT);
+    if (a->foreign && find_path(a, &t->path) != 0) {
+        translation_free(a); /* the attempt is reported as soon as it is made */
+        return 0;
+    }
     return keep_edits(t, o) ? err_set(err, "out of memory for a translation") : 0;
+}
+
+/* Bytes that pass untouched are of the client's dialect, whatever else the provider speaks. */
+static const char *provider_name(const struct attempt *a) {
+    return dialect_name(a->foreign ? a->dialect : a->x->dialect);
 }
 
 static void count(const struct attempt *a, const char *what, enum translate_result result) {
@@ -112,7 +138,7 @@ static void count(const struct attempt *a, const char *what, enum translate_resu
                                           [TRANSLATE_LIMIT] = "limit",
                                           [TRANSLATE_FAILED] = "failed"};
     bool request = strcmp(what, "request") == 0;
-    const char *client = dialect_name(a->x->dialect), *provider = dialect_name(a->dialect);
+    const char *client = dialect_name(a->x->dialect), *provider = provider_name(a);
     struct buf *labels = metrics_labels(a->worker->metrics);
     metrics_label(labels, "from", str_of(request ? client : provider));
     metrics_label(labels, "to", str_of(request ? provider : client));
@@ -135,6 +161,8 @@ void translation_free(struct attempt *a) {
     }
     a->translation = NULL;
     translate_free(t->translate);
+    a->path = str_make(NULL, 0);
+    buf_release(&t->path);
     buf_release(&t->request);
     buf_release(&t->edit_text);
     buf_release(&t->out);
@@ -142,15 +170,15 @@ void translation_free(struct attempt *a) {
     free(t);
 }
 
-bool translation_foreign(const struct attempt *a) {
-    return a->translation && a->translation->foreign;
+struct str translation_path(const struct attempt *a) {
+    return buf_str(&a->translation->path);
 }
 
 static struct translate *begin(const struct attempt *a) {
     const struct exchange *x = a->x;
     struct translate_order order = {
         .client = str_of(dialect_name(x->dialect)),
-        .provider = str_of(dialect_name(a->dialect)),
+        .provider = str_of(provider_name(a)),
         .model = str_of(a->served_model ? a->served_model : ""),
         .id = str_of(x->id),
         .now = clock_wall() / USEC_PER_SEC,
@@ -163,9 +191,6 @@ static struct translate *begin(const struct attempt *a) {
 int translation_request(struct attempt *a, struct err *err) {
     struct translation *t = a->translation;
     struct exchange *x = a->x;
-    if (!x->json) {
-        return err_set(err, "%s cannot be asked this: the request is no JSON object", a->name);
-    }
     t->translate = begin(a);
     if (!t->translate) {
         return err_set(err, "the gateway has no memory to translate the request");
@@ -186,7 +211,7 @@ int translation_request(struct attempt *a, struct err *err) {
     if (jsplice(buf_str(&t->request), t->edits, t->n_edits, &a->body) != 0) {
         return err_set(err, "the gateway has no memory to translate the request");
     }
-    if (!t->foreign) { /* its answer is the client's as it comes */
+    if (!a->foreign) { /* its answer is the client's as it comes */
         translate_free(t->translate);
         t->translate = NULL;
     }
@@ -222,7 +247,7 @@ enum gate_result translation_judge(struct attempt *a, enum gate_result result) {
     bool success = a->status >= 200 && a->status < 300;
     bool good = result == GATE_GOOD;
     bool filtered = result == GATE_FAILED && a->verdict.outcome == OUTCOME_CONTENT_FILTERED;
-    if (!translation_foreign(a) || !success || !(good || filtered)) {
+    if (!a->foreign || !success || !(good || filtered)) {
         return result;
     }
     if (a->event_stream || a->x->stream) {

@@ -18,13 +18,14 @@
 struct translation;
 
 /* Decides whether the attempt (its provider and dialect are known) needs translation, and makes
- * a->translation when it does; the policy's edits are kept. 0, or -1 with err: memory. */
+ * a->translation when it does; the policy's edits are kept. Where it needs one and none can be, the
+ * verdict is `unsupported` with its message, and a->translation NULL. 0, or -1 with err: memory. */
 int translation_plan(struct attempt *a, const struct send_options *o, struct err *err);
 /* Ends it; a->translation is NULL then. */
 void translation_free(struct attempt *a);
 
-/* Is the answer in another dialect than the client's? */
-bool translation_foreign(const struct attempt *a);
+/* Of a foreign attempt: the provider's path that it goes to, query included. Borrowed. */
+struct str translation_path(const struct attempt *a);
 
 /* Translates the request and builds a->body of it. 0, or -1 with err for the client: the target
  * cannot be asked this. Not inside a run's step. */
