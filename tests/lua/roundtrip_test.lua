@@ -10,23 +10,14 @@ local expect = require "expect"
 
 local CORPUS = arg[0]:match("^(.*)/[^/]*$") .. "/../corpus"
 
--- Names, and where each keeps raw JSON. A dialect whose functions are not there is passed over.
+-- A dialect whose functions are not there is passed over.
 local NAMES = { "openai", "responses", "anthropic", "gemini", "bedrock" }
-local MODULES = { openai = "moongate.dialect.chat", responses = "moongate.dialect.responses" }
-local RAW = { "parameters", "schema", "metadata", "logprobs" }
 
 local function load_dialect(name)
-  local data = { raw = RAW }
-  local good, found = pcall(require, "dialects." .. name)
-  if good and type(found) == "table" then data = found end
-  local functions = data
-  if not data.read_answer then
-    local module = type(data.functions) == "string" and data.functions or MODULES[name]
-    if not module then return nil end
-    good, functions = pcall(require, module)
-    if not good then return nil end
-  end
-  return setmetatable({ name = name, raw = data.raw or functions.raw or RAW }, { __index = functions })
+  local good, data = pcall(require, "dialects." .. name)
+  if not good then return nil end
+  local functions = data.functions and require(data.functions) or data
+  return setmetatable({ name = name, raw = data.raw }, { __index = functions })
 end
 
 local function read_file(path)

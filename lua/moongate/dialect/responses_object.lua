@@ -116,7 +116,7 @@ function responses_object.call(id, call, tools, status, arguments)
   local tool = tools[call.name] or {}
   if tool.custom then
     return { type = "custom_tool_call", id = "ctc_" .. id, call_id = call.id, name = tool.inner or call.name,
-      namespace = tool.namespace, input = custom_tool.unwrap(arguments) }
+      namespace = tool.namespace, input = custom_tool.unwrap(arguments), status = status }
   end
   return { type = "function_call", id = "fc_" .. id, call_id = call.id, name = tool.inner or call.name,
     namespace = tool.namespace, arguments = arguments, status = status }
