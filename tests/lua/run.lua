@@ -19,7 +19,7 @@ require "fake"
 
 local FILES = { "schema", "trigger", "retry", "rotation", "order", "breaker", "failover", "settings",
   "hooks", "race", "notes", "policies", "meta", "dialect_openai",
-  "roundtrip" }
+  "roundtrip", "hostile" }
 
 local cases = {}
 for _, file in ipairs(FILES) do
