@@ -18,7 +18,7 @@ math.randomseed(42)
 require "fake"
 
 local FILES = { "schema", "trigger", "retry", "rotation", "order", "breaker", "failover", "settings",
-  "hooks", "race", "notes", "policies", "meta", "dialect_openai",
+  "hooks", "race", "notes", "policies", "meta", "dialect_openai", "dialect_responses",
   "roundtrip", "hostile" }
 
 local cases = {}
