@@ -108,9 +108,9 @@ return function(test)
       refuses(field:match('"(.-)"') .. ": what it stands for", read, '{"input":"x",' .. field .. "}", long)
     end
     refuses("background", read, '{"input":"x","background":true}', long)
-    refuses("input.0: what a item_reference", read, '{"input":[{"type":"item_reference","id":"msg_1"}]}', long)
-    refuses("input.0: what a item_reference", read, '{"input":[{"id":"msg_1"}]}', long)
-    refuses("input.0: what a compaction", read, '{"input":[{"type":"compaction","encrypted_content":"x"}]}', long)
+    refuses("input.0: an item of type item_reference", read, '{"input":[{"type":"item_reference","id":"msg_1"}]}', long)
+    refuses("input.0: an item of type item_reference", read, '{"input":[{"id":"msg_1"}]}', long)
+    refuses("input.0: an item of type compaction", read, '{"input":[{"type":"compaction","encrypted_content":"x"}]}', long)
     local _, ctx = read([[{"input":[{"type":"web_search_call","id":"ws_1"},{"role":"user","content":[
       {"type":"input_image","file_id":"file-1"}]}],"truncation":"auto","store":true,"max_tool_calls":3}]], long)
     expect.list(ctx.dropped, { "input.0.web_search_call", "input.1.content.0.file_id", "truncation",
