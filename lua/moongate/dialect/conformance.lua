@@ -332,6 +332,15 @@ local function add_wrong(held, add)
   end
 end
 
+-- Data and functions in one table, wherever the functions stand.
+local function whole(dialect)
+  local out = {}
+  for _, from in ipairs { dialect, dialect.functions and require(dialect.functions) } do
+    for name, value in pairs(from) do out[name] = value end
+  end
+  return out
+end
+
 ---The cases of one dialect, for any runner: each raises what is wrong.
 ---@param name string
 ---@param dialect? table what its file returns; without it the module dialects.NAME
@@ -339,7 +348,7 @@ end
 function conformance.cases(name, dialect)
   local list = {}
   local function add(what, run) list[#list + 1] = { name = name .. ": " .. what, run = run } end
-  local held = { name = name, dialect = dialect or require("dialects." .. name), cannot = {} }
+  local held = { name = name, dialect = whole(dialect or require("dialects." .. name)), cannot = {} }
   for _, feature in ipairs(held.dialect.cannot or {}) do held.cannot[feature] = true end
   add("data", function() check_data(held) end)
   if held.dialect.write_request then add_requests(held, add) end
