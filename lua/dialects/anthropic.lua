@@ -33,9 +33,10 @@ return {
     drop = { "anthropic-*", "x-stainless-*", "x-app" },
   },
   raw = { "input_schema", "input", "schema", "cache_control" },
-  -- What this API has no word for, as the conformance kit names it.
+  -- As the conformance kit names them: what this API has no word for, and what it says in other words.
   cannot = { "audio", "format_json", "frequency_penalty", "logprobs", "metadata", "n", "presence_penalty", "seed",
-    "verbosity", "answer.refusal", "answer.stop_filter" },
+    "verbosity" },
+  changes = { "answer.refusal", "answer.stop_filter" },
 
   errors = {
     code = { "error.code", "code" },
