@@ -149,4 +149,14 @@ function shape.each(v, path)
   end
 end
 
+-- The same names for a provider's bytes: what has the wrong kind counts as absent. Code that reads both
+-- directions is handed the one or the other.
+shape.soft = {
+  list = shape.as_list, object = shape.as_object, text = shape.as_text, number = shape.as_number,
+  integer = shape.as_integer, name = shape.as_name, raw = shape.as_raw, each = shape.items,
+  boolean = function(v) if type(v) == "boolean" then return v end end,
+  need = function(v) return v end,
+  refuse = function() end,
+}
+
 return shape
