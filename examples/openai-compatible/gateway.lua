@@ -13,19 +13,19 @@ return {
 
   providers = {
     -- On machines of one's own. A server without a key takes any.
-    vllm   = { dialect = "openai", base_url = env("VLLM_URL", "http://127.0.0.1:8001/v1"),
+    vllm   = { dialect = "openai", speaks = chat_only, base_url = env("VLLM_URL", "http://127.0.0.1:8001/v1"),
                api_key = env("VLLM_KEY", "none") },
-    ollama = { dialect = "openai", base_url = env("OLLAMA_URL", "http://127.0.0.1:11434/v1"),
+    ollama = { dialect = "openai", speaks = chat_only, base_url = env("OLLAMA_URL", "http://127.0.0.1:11434/v1"),
                api_key = env("OLLAMA_KEY", "ollama") },
 
     -- Services.
-    groq       = { dialect = "openai",
+    groq       = { dialect = "openai", speaks = { "openai", "responses" },
                    base_url = env("GROQ_URL", "https://api.groq.com/openai/v1"), api_key = env("GROQ_API_KEY", "none") },
-    deepseek   = { dialect = "openai",
+    deepseek   = { dialect = "openai", speaks = chat_only,
                    base_url = env("DEEPSEEK_URL", "https://api.deepseek.com/v1"), api_key = env("DEEPSEEK_API_KEY", "none") },
-    openrouter = { dialect = "openai",
+    openrouter = { dialect = "openai", speaks = chat_only,
                    base_url = env("OPENROUTER_URL", "https://openrouter.ai/api/v1"), api_key = env("OPENROUTER_API_KEY", "none") },
-    mistral    = { dialect = "openai",
+    mistral    = { dialect = "openai", speaks = chat_only,
                    base_url = env("MISTRAL_URL", "https://api.mistral.ai/v1"), api_key = env("MISTRAL_API_KEY", "none") },
   },
 

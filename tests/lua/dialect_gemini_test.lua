@@ -4,7 +4,8 @@
 local body = require "moongate.body"
 local common = require "moongate.dialect.common"
 local expect = require "expect"
-local gemini = require "dialects.gemini"
+local data = require "dialects.gemini"
+local gemini = require(data.functions)
 
 local CORPUS = arg[0]:match("^(.*)/[^/]*$") .. "/../corpus/gemini/"
 local LONGS = { 4096, 8 }
@@ -31,7 +32,7 @@ local function context(more)
   return ctx
 end
 
-local function decode(text, long) return body.decode(text, gemini.raw, long) end
+local function decode(text, long) return body.decode(text, data.raw, long) end
 local function read(text, ctx, long) return gemini.read_request(decode(text, long), ctx or context()) end
 local function write(request, ctx) return body.encode(gemini.write_request(request, ctx or context())) end
 local function read_answer(text, ctx, long) return gemini.read_answer(decode(text, long), ctx or context()) end
