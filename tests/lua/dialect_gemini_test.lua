@@ -20,7 +20,7 @@ end
 local function corpus(kind)
   local names = {}
   for line in io.popen('ls "' .. CORPUS .. '"'):lines() do
-    if line:find("^" .. kind .. "%-") then names[#names + 1] = line end
+    if line:find("^" .. kind .. "%-") and not line:find(".normal.", 1, true) then names[#names + 1] = line end
   end
   return names
 end
