@@ -11,7 +11,7 @@ local expect = require "expect"
 local CORPUS = arg[0]:match("^(.*)/[^/]*$") .. "/../corpus"
 
 -- Names, and where each keeps raw JSON. A dialect whose functions are not there is passed over.
-local NAMES = { "openai", "responses", "anthropic", "gemini", "bedrock" }
+local NAMES = { "openai", "azure", "responses", "anthropic", "gemini", "bedrock" }
 local MODULES = { openai = "moongate.dialect.chat", responses = "moongate.dialect.responses" }
 local RAW = { "parameters", "schema", "metadata", "logprobs" }
 
