@@ -18,8 +18,8 @@ math.randomseed(42)
 require "fake"
 
 local FILES = { "schema", "trigger", "retry", "rotation", "order", "breaker", "failover", "settings",
-  "hooks", "race", "notes", "policies", "meta", "dialect_openai",
-  "dialect_azure", "dialect_gemini", "roundtrip" }
+  "hooks", "race", "notes", "policies", "meta", "dialect_openai", "dialect_azure",
+  "dialect_gemini", "roundtrip", "body" }
 
 local cases = {}
 for _, file in ipairs(FILES) do
