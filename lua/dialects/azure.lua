@@ -31,5 +31,10 @@ return {
   stream = rules.stream,
   usage = rules.usage,
   say = rules.say,
+<<<<<<< HEAD
   functions = "moongate.dialect.azure",
+=======
+  raw = rules.raw,
+  functions = "moongate.dialect.chat",
+>>>>>>> wt-openai
 }

@@ -8,6 +8,7 @@ local body = require "moongate.body"
 local dialects = require "dialects"
 local expect = require "expect"
 
+<<<<<<< HEAD
 local CORPUS = arg[0]:match("^(.*)/[^/]*$") .. "/../corpus"
 
 -- Names, and where each keeps raw JSON. A dialect whose functions are not there is passed over.
@@ -47,6 +48,8 @@ local function files(name, what)
   return found
 end
 
+=======
+>>>>>>> wt-openai
 -- ---------------------------------------------------------------- the common form, told shortly
 
 local function canonical(arguments)
@@ -124,8 +127,7 @@ local ASKED = { include_usage = true }
 local THOUGHTS = { include_usage = true, reasoning = { show = true } }
 
 return function(test)
-  local all = {}
-  for _, name in ipairs(NAMES) do all[#all + 1] = load_dialect(name) end
+  local all = dialects.all()
 
   local function read(dialect, what, text, long, model)
     local ctx = dialects.ctx { provider = dialect.name, client = dialect.name, model = model,
@@ -143,9 +145,8 @@ return function(test)
 
   local function whole(dialect, what, file)
     dialects.both(test, ("%s/%s there and back"):format(dialect.name, file), function(long)
-      local path = ("%s/%s/%s"):format(CORPUS, dialect.name, file)
-      local text = read_file(path)
-      local normal = read_file((path:gsub("%.json$", ".normal.json"))) or text
+      local text = dialects.file(dialect, file)
+      local normal = dialects.file(dialect, (file:gsub("%.json$", ".normal.json"))) or text
       local found = there_and_back(dialect, what, text, long)
       dialects.same(body.decode(found), normal, file)
       dialects.same(body.decode(there_and_back(dialect, what, found, long)), normal, file .. ", its normal form")
@@ -154,9 +155,14 @@ return function(test)
 
   local function stream(dialect, file)
     dialects.both(test, ("%s/%s there and back"):format(dialect.name, file), function(long)
+<<<<<<< HEAD
       local ctx = dialects.ctx { provider = dialect.name, stream = true,
         request = dialect.name == "gemini" and THOUGHTS or ASKED }
       local events = dialects.events(read_file(("%s/%s/%s"):format(CORPUS, dialect.name, file)))
+=======
+      local ctx = dialects.ctx { provider = dialect.name, stream = true, request = { include_usage = true } }
+      local events = dialects.events(dialects.file(dialect, file))
+>>>>>>> wt-openai
       local deltas = dialects.read_stream(dialect, ctx, events, long)
       expect.equal(deltas[1] and deltas[1].kind, "start", "the first delta")
       local written = dialects.write_stream(dialect, ctx, deltas)
@@ -170,7 +176,7 @@ return function(test)
 
   local function across(from, to, file)
     test(("%s/%s by way of %s"):format(from.name, file, to.name), function()
-      local text = read_file(("%s/%s/%s"):format(CORPUS, from.name, file))
+      local text = dialects.file(from, file)
       local ctx = dialects.ctx { provider = to.name, client = from.name, model = "gpt-4o" }
       local common = from.read_request(body.decode(text, from.raw, 64), ctx)
       ctx.stream = common.stream or false
@@ -189,7 +195,7 @@ return function(test)
 
   for _, dialect in ipairs(all) do
     if dialect.read_request then
-      for _, file in ipairs(files(dialect.name, "request")) do
+      for _, file in ipairs(dialects.files(dialect, "request")) do
         whole(dialect, "request", file)
         for _, to in ipairs(all) do
           if to ~= dialect and to.read_request and to.write_request then across(dialect, to, file) end
@@ -197,8 +203,8 @@ return function(test)
       end
     end
     if dialect.write_answer then
-      for _, file in ipairs(files(dialect.name, "answer")) do whole(dialect, "answer", file) end
-      for _, file in ipairs(files(dialect.name, "stream")) do stream(dialect, file) end
+      for _, file in ipairs(dialects.files(dialect, "answer")) do whole(dialect, "answer", file) end
+      for _, file in ipairs(dialects.files(dialect, "stream")) do stream(dialect, file) end
     end
   end
 end

@@ -19,7 +19,7 @@ require "fake"
 
 local FILES = { "schema", "trigger", "retry", "rotation", "order", "breaker", "failover", "settings",
   "hooks", "race", "notes", "policies", "meta", "dialect_openai", "dialect_azure",
-  "dialect_gemini", "roundtrip", "body" }
+  "dialect_gemini", "roundtrip", "body", "hostile" }
 
 local cases = {}
 for _, file in ipairs(FILES) do

@@ -8,6 +8,7 @@ local custom_tool = require "moongate.dialect.custom_tool"
 local openai_usage = require "moongate.dialect.openai_usage"
 local responses_items = require "moongate.dialect.responses_items"
 local responses_request_write = require "moongate.dialect.responses_request_write"
+local shape = require "moongate.dialect.shape"
 
 local responses_object = {}
 
@@ -103,7 +104,7 @@ end
 ---@return table[]|nil
 function responses_object.logprobs(raw)
   local fields = raw and body.is_raw(raw) and body.kind(raw) == "object" and body.table(raw)
-  return fields and fields.content and body.list(fields.content) or nil
+  return fields and shape.as_list(fields.content) or nil
 end
 
 ---@param id string
@@ -116,7 +117,7 @@ function responses_object.call(id, call, tools, status, arguments)
   local tool = tools[call.name] or {}
   if tool.custom then
     return { type = "custom_tool_call", id = "ctc_" .. id, call_id = call.id, name = tool.inner or call.name,
-      namespace = tool.namespace, input = custom_tool.unwrap(arguments) }
+      namespace = tool.namespace, input = custom_tool.unwrap(arguments), status = status }
   end
   return { type = "function_call", id = "fc_" .. id, call_id = call.id, name = tool.inner or call.name,
     namespace = tool.namespace, arguments = arguments, status = status }
