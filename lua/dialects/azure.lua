@@ -31,10 +31,6 @@ return {
   stream = rules.stream,
   usage = rules.usage,
   say = rules.say,
-<<<<<<< HEAD
-  functions = "moongate.dialect.azure",
-=======
   raw = rules.raw,
-  functions = "moongate.dialect.chat",
->>>>>>> wt-openai
+  functions = "moongate.dialect.azure",
 }

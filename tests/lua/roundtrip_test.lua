@@ -8,48 +8,6 @@ local body = require "moongate.body"
 local dialects = require "dialects"
 local expect = require "expect"
 
-<<<<<<< HEAD
-local CORPUS = arg[0]:match("^(.*)/[^/]*$") .. "/../corpus"
-
--- Names, and where each keeps raw JSON. A dialect whose functions are not there is passed over.
-local NAMES = { "openai", "azure", "responses", "anthropic", "gemini", "bedrock" }
-local MODULES = { openai = "moongate.dialect.chat", responses = "moongate.dialect.responses" }
-local RAW = { "parameters", "schema", "metadata", "logprobs" }
-
-local function load_dialect(name)
-  local data = { raw = RAW }
-  local good, found = pcall(require, "dialects." .. name)
-  if good and type(found) == "table" then data = found end
-  local functions = data
-  if not data.read_answer then
-    local module = type(data.functions) == "string" and data.functions or MODULES[name]
-    if not module then return nil end
-    good, functions = pcall(require, module)
-    if not good then return nil end
-  end
-  return setmetatable({ name = name, raw = data.raw or functions.raw or RAW }, { __index = functions })
-end
-
-local function read_file(path)
-  local file = io.open(path)
-  if not file then return nil end
-  local text = file:read("a")
-  file:close()
-  return text
-end
-
-local function files(name, what)
-  local found = {}
-  local list = io.popen(("ls '%s/%s' 2>/dev/null"):format(CORPUS, name))
-  for file in list:lines() do
-    if file:match("^" .. what .. "%-") and not file:find(".normal.", 1, true) then found[#found + 1] = file end
-  end
-  list:close()
-  return found
-end
-
-=======
->>>>>>> wt-openai
 -- ---------------------------------------------------------------- the common form, told shortly
 
 local function canonical(arguments)
@@ -155,14 +113,9 @@ return function(test)
 
   local function stream(dialect, file)
     dialects.both(test, ("%s/%s there and back"):format(dialect.name, file), function(long)
-<<<<<<< HEAD
       local ctx = dialects.ctx { provider = dialect.name, stream = true,
         request = dialect.name == "gemini" and THOUGHTS or ASKED }
-      local events = dialects.events(read_file(("%s/%s/%s"):format(CORPUS, dialect.name, file)))
-=======
-      local ctx = dialects.ctx { provider = dialect.name, stream = true, request = { include_usage = true } }
       local events = dialects.events(dialects.file(dialect, file))
->>>>>>> wt-openai
       local deltas = dialects.read_stream(dialect, ctx, events, long)
       expect.equal(deltas[1] and deltas[1].kind, "start", "the first delta")
       local written = dialects.write_stream(dialect, ctx, deltas)
