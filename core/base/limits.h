@@ -84,10 +84,11 @@
 #define LISTEN_LINGER                                                                              \
     500000 /* from the last SYN taken to the close: a handshake that is half done needs one more   \
               round trip */
-#define LISTEN_LINGER_LOCAL 20000 /* the same on a loopback address, where it is never half done   \
-                                   */
-#define CONN_CLOSE_TIME 30000000  /* write stall of a closing connection when none is configured */
-#define CONN_BODY_GRACE 10000000  /* a request body may be slow for so long */
+#define LISTEN_LINGER_LOCAL                                                                        \
+    20000                        /* the same on a loopback address, where it is never half done    \
+                                  */
+#define CONN_CLOSE_TIME 30000000 /* write stall of a closing connection when none is configured */
+#define CONN_BODY_GRACE 10000000 /* a request body may be slow for so long */
 #define CONN_BODY_RATE                                                                             \
     1024 /* then it must have come at this many bytes per second, the grace not counted */
 
@@ -141,6 +142,7 @@
 #define MAX_LOCATE_TOKENS 4000000 /* Lua tokens looked at to find the line of one value */
 #define MAX_PROVIDERS 256
 #define MAX_KEYS 4096
+#define MAX_API_KEYS 32 /* of one provider: a request has MAX_ATTEMPTS to try them */
 #define MAX_ROUTES 256
 #define MAX_WORKERS 64
 #define MAX_LISTENERS 16

@@ -26,7 +26,8 @@ enum {
     F_SENT,
     F_REUSED,
     F_TIME,
-    F_PASSTHROUGH
+    F_PASSTHROUGH,
+    F_API_KEY
 };
 
 static const struct bind_field FIELDS[] = {{"target", F_TARGET},
@@ -42,6 +43,7 @@ static const struct bind_field FIELDS[] = {{"target", F_TARGET},
                                            {"reused", F_REUSED},
                                            {"time", F_TIME},
                                            {"passthrough", F_PASSTHROUGH},
+                                           {"api_key", F_API_KEY},
                                            {NULL, 0}};
 
 struct attempt *bind_to_attempt(lua_State *L, int arg) {
@@ -176,6 +178,9 @@ static int get_field(lua_State *L, int id) {
         return push_time(L, a);
     case F_PASSTHROUGH:
         lua_pushboolean(L, a->provider->auth == AUTH_PASSTHROUGH);
+        break;
+    case F_API_KEY:
+        push_text(L, a->api_key ? a->api_key->name : NULL);
         break;
     }
     return 1;

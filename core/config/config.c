@@ -99,6 +99,12 @@ static void provider_release(struct config_provider *p) {
     free(p->base_url);
     free(p->auth_name);
     free_secret(p->api_key);
+    for (size_t i = 0; i < p->n_api_keys; i++) {
+        free(p->api_keys[i].name);
+        free(p->api_keys[i].label);
+        free_secret(p->api_keys[i].secret);
+    }
+    free(p->api_keys);
     free(p->quota_group);
     free_secret(p->proxy);
     tls_client_unref(p->tls);
@@ -176,6 +182,15 @@ const struct config_provider *config_provider(const struct config *c, struct str
     for (size_t i = 0; i < c->n_providers; i++) {
         if (str_is(name, c->providers[i].name)) {
             return &c->providers[i];
+        }
+    }
+    return NULL;
+}
+
+const struct config_api_key *config_api_key(const struct config_provider *p, struct str name) {
+    for (size_t i = 0; i < p->n_api_keys; i++) {
+        if (str_is(name, p->api_keys[i].name)) {
+            return &p->api_keys[i];
         }
     }
     return NULL;

@@ -37,13 +37,22 @@ struct config_health {
     int up, down;               /* verdicts in a row: 1, 3 */
 };
 
+/* One of a provider's pool of keys. */
+struct config_api_key {
+    char *name;   /* [A-Za-z0-9._-]+ */
+    char *label;  /* "provider#name": what it is suspended as */
+    char *secret; /* SECRET */
+};
+
 struct config_provider {
     char *name;     /* [A-Za-z0-9._-]+ */
     char *dialect;  /* "openai" */
     char *base_url; /* without a trailing slash */
     enum config_auth auth;
-    char *auth_name;         /* for AUTH_HEADER and AUTH_QUERY */
-    char *api_key;           /* NULL when none. SECRET */
+    char *auth_name;                 /* for AUTH_HEADER and AUTH_QUERY */
+    char *api_key;                   /* NULL when none, or a pool. SECRET */
+    struct config_api_key *api_keys; /* the pool, in the order of the file; NULL when none */
+    size_t n_api_keys;
     usec connect_timeout;    /* 5 s */
     usec first_byte_timeout; /* 0 = none, like the three below */
     usec first_packet_timeout;
@@ -160,6 +169,8 @@ void config_unref(struct config *c);
 
 const struct config_provider *config_provider(const struct config *c,
                                               struct str name); /* NULL: none */
+/* The key of that name in the provider's pool; NULL: none. */
+const struct config_api_key *config_api_key(const struct config_provider *p, struct str name);
 
 #define CONFIG_MASK "***"
 /* Replaces every occurrence of a secret (of at least 6 bytes) in the buffer by CONFIG_MASK. The

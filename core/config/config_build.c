@@ -171,7 +171,7 @@ static int build_auth(struct config_provider *p) {
     char *given = p->auth_name; /* fill put the text of `auth` there */
     p->auth_name = NULL;
     if (!given) {
-        p->auth = p->api_key ? AUTH_BEARER : AUTH_NONE;
+        p->auth = p->api_key || p->n_api_keys ? AUTH_BEARER : AUTH_NONE;
         return 0;
     }
     p->auth = auth_parse(str_of(given), &name);
@@ -181,19 +181,36 @@ static int build_auth(struct config_provider *p) {
     return failed ? -1 : 0;
 }
 
+static size_t items_of(const struct value *list) {
+    return list && list->type == VALUE_TABLE ? list->as.t.n_items : 0;
+}
+
+static int build_api_keys(struct config_provider *p, const struct value *list) {
+    size_t n = items_of(list);
+    n = n < MAX_API_KEYS ? n : MAX_API_KEYS;
+    p->api_keys = n ? calloc(n, sizeof(*p->api_keys)) : NULL;
+    for (size_t i = 0; p->api_keys && i < n; i++) {
+        struct config_api_key *key = &p->api_keys[i];
+        p->n_api_keys = i + 1;
+        if (fill(&api_key_schema, &list->as.t.items[i], key) ||
+            asprintf(&key->label, "%s#%s", p->name, key->name) < 0) {
+            key->label = NULL;
+            return -1;
+        }
+    }
+    return n && !p->api_keys ? -1 : 0;
+}
+
 static int build_provider(struct config_provider *p, const char *name, const struct value *v) {
     p->name = str_dup(str_of(name));
-    if (!p->name || fill(&provider_schema, v, p) || build_auth(p)) {
+    if (!p->name || fill(&provider_schema, v, p) || build_api_keys(p, value_field(v, "api_keys")) ||
+        build_auth(p)) {
         return -1;
     }
     for (size_t n = strlen(p->base_url); n && p->base_url[n - 1] == '/'; n--) {
         p->base_url[n - 1] = '\0';
     }
     return build_health(&p->health, value_field(v, "health"));
-}
-
-static size_t items_of(const struct value *list) {
-    return list && list->type == VALUE_TABLE ? list->as.t.n_items : 0;
 }
 
 static int build_providers(struct config *c, const struct value *v) {

@@ -27,10 +27,10 @@ static void item_path(struct path *at, const char *list, size_t i, const char *n
     }
 }
 
-/* Tells list[i].name when an earlier one is the same; `show` false for secrets. */
-static void tell_same(struct load *l, const struct value *root, const char *list_name,
-                      const char *name, bool show) {
-    const struct value *list = value_field(root, list_name);
+/* Tells PATH.list[i].name when an earlier one is the same; `show` false for secrets. */
+static void tell_same(struct load *l, const struct path *above, const struct value *table,
+                      const char *list_name, const char *name, bool show) {
+    const struct value *list = value_field(table, list_name);
     for (size_t i = 1; i < items_of(list); i++) {
         const struct value *field = value_field(&list->as.t.items[i], name);
         struct str text = value_str(field);
@@ -38,8 +38,10 @@ static void tell_same(struct load *l, const struct value *root, const char *list
             if (!str_eq(text, text_at(&list->as.t.items[j], name))) {
                 continue;
             }
-            struct path at;
-            item_path(&at, list_name, i, name);
+            struct path at = *above;
+            path_field(&at, list_name);
+            path_item(&at, i + 1);
+            path_field(&at, name);
             load_error(l, &at, "%s%.*s%s is also the %s of %s[%zu]; expected each to be different",
                        show ? "\"" : "it", show ? (int)(text.n > 100 ? 100 : text.n) : 0, text.p,
                        show ? "\"" : "", name, list_name, j + 1);
@@ -52,7 +54,7 @@ static void check_auth(struct load *l, const struct value *provider, struct path
     struct err ignored;
     struct str name;
     struct str auth = text_at(provider, "auth");
-    bool key = value_field(provider, "api_key") != NULL;
+    bool key = value_field(provider, "api_key") || value_field(provider, "api_keys");
     if (auth.n == 0 || text_auth(auth, &ignored)) {
         return;
     }
@@ -68,6 +70,23 @@ static void check_auth(struct load *l, const struct value *provider, struct path
     path_cut(at, before);
 }
 
+/* The keys of a provider: one or a pool, each of the pool by a name and a secret of its own. */
+static void check_api_keys(struct load *l, const struct value *provider, struct path *at) {
+    const struct value *keys = value_field(provider, "api_keys");
+    if (!keys) {
+        return;
+    }
+    tell_same(l, at, provider, "api_keys", "name", true);
+    tell_same(l, at, provider, "api_keys", "secret", false);
+    size_t before = path_field(at, "api_keys");
+    if (value_field(provider, "api_key")) {
+        load_error(l, at, "there is an api_key beside it; expected one of the two");
+    } else if (keys->type == VALUE_TABLE && !items_of(keys) && !keys->as.t.n_fields) {
+        load_error(l, at, "expected at least one key, found an empty list");
+    }
+    path_cut(at, before);
+}
+
 static void check_providers(struct load *l, const struct value *providers) {
     struct path at;
     path_init(&at);
@@ -78,6 +97,7 @@ static void check_providers(struct load *l, const struct value *providers) {
     for (size_t i = 0; i < providers->as.t.n_fields; i++) {
         size_t before = path_field(&at, providers->as.t.fields[i].name);
         check_auth(l, &providers->as.t.fields[i].value, &at);
+        check_api_keys(l, &providers->as.t.fields[i].value, &at);
         path_cut(&at, before);
     }
 }
@@ -342,9 +362,11 @@ static void check_memory(struct load *l, const struct value *limits) {
 void config_rules(struct load *l, const struct value *root) {
     const struct value *routes = value_field(root, "routes");
     check_providers(l, value_field(root, "providers"));
-    tell_same(l, root, "keys", "name", true);
-    tell_same(l, root, "keys", "secret", false);
-    tell_same(l, root, "routes", "name", true);
+    struct path top;
+    path_init(&top);
+    tell_same(l, &top, root, "keys", "name", true);
+    tell_same(l, &top, root, "keys", "secret", false);
+    tell_same(l, &top, root, "routes", "name", true);
     check_keys(l, value_field(root, "keys"));
     check_listen_rules(l, root);
     check_admin(l, value_field(root, "admin"));

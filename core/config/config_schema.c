@@ -166,6 +166,23 @@ static const struct field health_fields[] = {
 };
 const struct schema health_schema = {health_fields};
 
+static const struct field api_key_fields[] = {
+    {.name = "name",
+     .type = FIELD_TEXT,
+     .flags = FIELD_REQUIRED,
+     .text = "",
+     .rule = text_name,
+     .offset = offsetof(struct config_api_key, name)},
+    {.name = "secret",
+     .type = FIELD_TEXT,
+     .flags = FIELD_REQUIRED | FIELD_SECRET,
+     .text = "",
+     .rule = text_secret,
+     .offset = offsetof(struct config_api_key, secret)},
+    {.name = NULL}, /* end */
+};
+const struct schema api_key_schema = {api_key_fields};
+
 static const struct field provider_fields[] = {
     {.name = "dialect",
      .type = FIELD_TEXT,
@@ -184,6 +201,11 @@ static const struct field provider_fields[] = {
      .flags = FIELD_SECRET,
      .rule = text_secret,
      .offset = offsetof(struct config_provider, api_key)},
+    {.name = "api_keys",
+     .type = FIELD_LIST,
+     .flags = FIELD_SECRET | FIELD_BY_HAND,
+     .max = MAX_API_KEYS,
+     .of = &api_key_schema},
     {.name = "auth",
      .type = FIELD_TEXT,
      .rule = text_auth,

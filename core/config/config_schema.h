@@ -57,6 +57,6 @@ struct schema {
 };
 
 extern const struct schema config_schema, provider_schema, health_schema, key_schema, route_schema,
-    listen_schema, identity_schema;
+    listen_schema, identity_schema, api_key_schema;
 
 #endif

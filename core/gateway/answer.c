@@ -177,12 +177,10 @@ static int failure_status(const struct attempt *a) {
 }
 
 /* Seconds for Retry-After: what the provider said, what a suspension still lasts, or a second. */
-static double failure_hint(struct exchange *x, const struct attempt *a) {
+static double failure_hint(const struct attempt *a) {
     double hint = attempt_retry_after(a);
     if (hint < 0 && a->verdict.outcome == OUTCOME_SUSPENDED) {
-        struct targets *targets = x->worker->gateway->state.targets;
-        hint = usec_to_seconds(
-            targets_suspended_for(targets, str_of(a->name), str_of(a->provider->quota_group)));
+        hint = usec_to_seconds(attempt_suspended_for(a));
     }
     return hint < 1 ? 1 : hint;
 }
@@ -220,7 +218,7 @@ void answer_failure(struct exchange *x, struct attempt *a) {
     int bad = own_error(x, a, status);
     if (status == 503 || status == 429) {
         char hint[32];
-        snprintf(hint, sizeof(hint), "%.0f", ceil(failure_hint(x, a)));
+        snprintf(hint, sizeof(hint), "%.0f", ceil(failure_hint(a)));
         bad |= headers_set(&x->decision.headers, STR("retry-after"), str_of(hint));
     }
     if (bad) {

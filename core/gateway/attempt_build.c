@@ -6,6 +6,7 @@
 
 #include "gateway/attempt_clock.h"
 #include "gateway/exchange.h"
+#include "upstream/keys.h"
 #include "upstream/outbound.h"
 
 #define HELD_HEADROOM KIB(256) /* what one more read may bring after a pause was asked for */
@@ -37,6 +38,10 @@ static int resolve(struct attempt *a, const struct send_options *o, struct err *
         return err_set(err, "target \"%.*s\": there is no provider \"%.*s\"", (int)o->target.n,
                        o->target.p, (int)target.provider.n, target.provider.p);
     }
+    if (target.key.p) {
+        return err_set(err, "target \"%.*s\" is a key; name it as api_key beside the target",
+                       (int)o->target.n, o->target.p);
+    }
     a->dialect = dialect_find(str_of(a->provider->dialect));
     struct str model = o->model.n ? o->model : target.model.p ? target.model : str_of(x->model);
     struct buf name;
@@ -53,8 +58,32 @@ static int resolve(struct attempt *a, const struct send_options *o, struct err *
                              o->target.p);
 }
 
+/* Which key of the provider's pool is sent, if one is. */
+static int choose_key(struct attempt *a, const struct send_options *o, struct err *err) {
+    const struct config_provider *p = a->provider;
+    const struct config_api_key *named = config_api_key(p, o->api_key);
+    if (o->api_key.n && o->key.n) {
+        return err_set(err, "send: key and api_key: expected one of the two");
+    }
+    if (o->api_key.n && !named) {
+        return err_set(err, "send: api_key: provider \"%s\" has no key \"%.*s\"", p->name,
+                       (int)(o->api_key.n < 100 ? o->api_key.n : 100), o->api_key.p);
+    }
+    const struct config_api_key *first = keys_first(p, a->worker->gateway->state.targets);
+    if (first && !o->key.n) { /* there is a pool, and its keys are sent */
+        a->api_key = named ? named : first;
+        a->key_named = named != NULL;
+    }
+    return 0;
+}
+
+/* What replaces the provider's api_key; empty when nothing does. */
+static struct str secret_of(const struct attempt *a) {
+    return str_of(a->api_key ? a->api_key->secret : a->key);
+}
+
 static int build_headers(struct attempt *a, const struct send_options *o) {
-    int bad = outbound_headers(a->provider, &a->x->request->headers, o->key, &a->out);
+    int bad = outbound_headers(a->provider, &a->x->request->headers, secret_of(a), &a->out);
     size_t before = 0;
     for (size_t i = 0; i < a->x->n_attempts; i++) {
         before += a->x->attempts[i]->verdict.outcome != OUTCOME_SUSPENDED;
@@ -127,7 +156,7 @@ struct attempt *attempt_build(struct exchange *x, const struct send_options *o, 
     headers_init(&a->headers, MAX_HEADERS, MAX_ANSWER_HEAD);
     jpieces_init(&a->body);
     sse_init(&a->sse);
-    if (resolve(a, o, err) != 0) {
+    if (resolve(a, o, err) != 0 || choose_key(a, o, err) != 0) {
         attempt_release(a);
         return NULL;
     }
@@ -137,7 +166,8 @@ struct attempt *attempt_build(struct exchange *x, const struct send_options *o, 
     struct http_request *r = x->request;
     if (!a->facts || (o->key.n && !a->key) || attempt_clock_init(a) != 0 ||
         build_headers(a, o) != 0 || build_body(a, o) != 0 ||
-        outbound_url(a->provider, &(struct outbound){r->path, r->query, o->key}, &a->url) != 0) {
+        outbound_url(a->provider, &(struct outbound){r->path, r->query, secret_of(a)}, &a->url) !=
+            0) {
         err_set(err, "target \"%s\": out of memory, or what is to be sent is too large", a->name);
         attempt_release(a);
         return NULL;

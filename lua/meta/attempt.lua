@@ -34,6 +34,7 @@
 ---@field sent "nothing"|"partial"|"all" how much of the request went out
 ---@field reused boolean over a connection that was already open
 ---@field passthrough boolean the client's own key was used
+---@field api_key string|nil the name of the key that was sent, of a provider that has several
 ---@field time moongate.Times
 local attempt = {}
 

@@ -17,7 +17,8 @@ setmetatable(_G, {
 math.randomseed(42)
 require "fake"
 
-local FILES = { "schema", "trigger", "retry", "rotation", "order", "breaker", "failover", "settings",
+local FILES = { "schema", "trigger", "retry", "rotation", "order", "breaker", "keys", "failover",
+  "settings",
   "hooks", "race", "notes", "policies", "meta" }
 
 local cases = {}
