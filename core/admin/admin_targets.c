@@ -84,7 +84,7 @@ static void list_unseen(struct target_list *list, const struct config_provider *
  * first request. And all keys of pools. */
 static int list_configured(struct target_list *list, struct generation *g) {
     const struct config *c = list->config;
-    for (size_t r = 0; r < c->n_routes; r++) {
+    for (size_t r = 0; r < c->n_variants; r++) {
         for (const char *const *t = lane_targets(generation_lane(g, 0), r); *t; t++) {
             struct str name = str_of(*t);
             list_unseen(list, config_provider(c, target_split(name).provider), name);

@@ -144,6 +144,7 @@
 #define MAX_KEYS 4096
 #define MAX_API_KEYS 32 /* of one provider: a request has MAX_ATTEMPTS to try them */
 #define MAX_ROUTES 256
+#define MAX_ALIASES 512 /* of all routes together: each has settings of its own in every lane */
 #define MAX_WORKERS 64
 #define MAX_LISTENERS 16
 #define MAX_DIAGS 100          /* diagnostics kept of one load */

@@ -125,6 +125,11 @@ static void route_release(struct config_route *r) {
     free(r->name);
     free(r->path);
     free_texts(r->models);
+    for (size_t i = 0; i < r->n_aliases; i++) {
+        free(r->aliases[i].name);
+        value_release(&r->aliases[i].targets);
+    }
+    free(r->aliases);
     free_texts(r->methods);
     free(r->policy);
     free(r->dialect);
@@ -194,4 +199,30 @@ const struct config_api_key *config_api_key(const struct config_provider *p, str
         }
     }
     return NULL;
+}
+
+bool config_only_aliases(const struct config_route *r) {
+    return r->n_aliases > 0 && !r->models;
+}
+
+struct config_variant config_variant(const struct config *c, size_t variant) {
+    size_t route = 0;
+    if (variant < c->n_routes) {
+        return (struct config_variant){variant, NULL};
+    }
+    while (variant - c->routes[route].first_alias >= c->routes[route].n_aliases) {
+        route++; /* first_alias grows: below the first the difference wraps and is large */
+    }
+    const struct config_route *r = &c->routes[route];
+    return (struct config_variant){route, &r->aliases[variant - r->first_alias]};
+}
+
+size_t config_variant_of(const struct config *c, size_t route, const char *model) {
+    const struct config_route *r = &c->routes[route];
+    for (size_t i = 0; model && i < r->n_aliases; i++) {
+        if (strcmp(r->aliases[i].name, model) == 0) {
+            return r->first_alias + i;
+        }
+    }
+    return route;
 }

@@ -125,6 +125,7 @@ static int fill_field(const struct field *f, const struct value *given, void *re
     case FIELD_WORKERS:
     case FIELD_HEALTH:
     case FIELD_IDENTITIES:
+    case FIELD_MODELS:
         break;
     }
     return 0;
@@ -267,16 +268,51 @@ static bool has_unknown(const struct value *v) {
 static void judge_route(struct load *l, struct config_route *r, const struct value *v) {
     char name[MAX_MODULE_NAME];
     const struct value *settings = value_field(v, "settings");
+    const struct value *models = value_field(v, "models");
     snprintf(name, sizeof(name), "policies/%s.lua", r->policy);
     bool wrong = settings && (settings->type != VALUE_TABLE || has_unknown(settings));
+    wrong = wrong || (models && has_unknown(models));
     if (wrong || !snapshot_find(l->snapshot, name)) {
         free(r->policy);
         r->policy = NULL;
     }
 }
 
+/* A list of targets from what stands for one: a list, one target, or one entry or group. */
+static int build_targets(struct config_alias *alias, const struct value *v) {
+    struct value one;
+    alias->listed = v->type == VALUE_TABLE && v->as.t.n_fields == 0;
+    if (alias->listed) {
+        return value_copy(&alias->targets, v);
+    }
+    alias->targets = value_table();
+    if (value_copy(&one, v)) {
+        return -1;
+    }
+    return value_add_item(&alias->targets, one);
+}
+
+static int build_models(struct config_route *r, const struct value *v) {
+    if (!v || v->type != VALUE_TABLE) {
+        return 0;
+    }
+    size_t n = v->as.t.n_fields;
+    r->aliases = n ? calloc(n, sizeof(*r->aliases)) : NULL;
+    if ((n && !r->aliases) || (items_of(v) && store_texts(&r->models, v))) {
+        return -1;
+    }
+    for (size_t i = 0; i < n; i++) {
+        r->n_aliases = i + 1;
+        r->aliases[i].name = str_dup(str_of(v->as.t.fields[i].name));
+        if (!r->aliases[i].name || build_targets(&r->aliases[i], &v->as.t.fields[i].value)) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 static int build_route(struct load *l, struct config_route *r, const struct value *v) {
-    if (fill(&route_schema, v, r)) {
+    if (fill(&route_schema, v, r) || build_models(r, value_field(v, "models"))) {
         return -1;
     }
     judge_route(l, r, v);
@@ -302,6 +338,11 @@ static int build_routes(struct load *l, struct config *c, const struct value *v)
         if (build_route(l, &c->routes[i], &v->as.t.items[i])) {
             return -1;
         }
+    }
+    c->n_variants = n;
+    for (size_t i = 0; c->routes && i < n; i++) {
+        c->routes[i].first_alias = c->n_variants;
+        c->n_variants += c->routes[i].n_aliases;
     }
     return c->routes ? 0 : -1;
 }

@@ -288,20 +288,30 @@ static bool path_covers(struct str a, struct str b) {
     return b.n >= n && memcmp(a.p, b.p, n) == 0;
 }
 
+/* How many words a list has; the names of aliases are words, too. */
+static size_t words_of(const struct value *list) {
+    return list && list->type == VALUE_TABLE ? list->as.t.n_items + list->as.t.n_fields : 0;
+}
+
+static struct str word_at(const struct value *list, size_t i) {
+    size_t n = list->as.t.n_items;
+    return i < n ? value_str(&list->as.t.items[i]) : str_of(list->as.t.fields[i - n].name);
+}
+
 /* Does every word of b match one of a? Without a list all do. Globs in b are taken by their text:
  * "gpt-*" covers "gpt-4*". */
 static bool words_cover(const struct value *a, const struct value *b) {
-    if (!a || items_of(a) == 0) {
+    if (words_of(a) == 0) {
         return true;
     }
-    if (items_of(b) == 0) {
+    if (words_of(b) == 0) {
         return false;
     }
-    for (size_t i = 0; i < items_of(b); i++) {
-        struct str word = value_str(&b->as.t.items[i]);
+    for (size_t i = 0; i < words_of(b); i++) {
+        struct str word = word_at(b, i);
         bool matched = false;
-        for (size_t j = 0; j < items_of(a) && !matched; j++) {
-            struct str pattern = value_str(&a->as.t.items[j]);
+        for (size_t j = 0; j < words_of(a) && !matched; j++) {
+            struct str pattern = word_at(a, j);
             bool question = word.n && memchr(word.p, '?', word.n);
             matched =
                 str_eq(pattern, word) || (pattern.n && !question && str_glob(pattern.p, word));
@@ -332,6 +342,21 @@ static void check_reach(struct load *l, const struct value *routes) {
                       j + 1);
             break;
         }
+    }
+}
+
+static void check_aliases(struct load *l, const struct value *routes) {
+    size_t n = 0;
+    for (size_t i = 0; i < items_of(routes); i++) {
+        const struct value *models = value_field(&routes->as.t.items[i], "models");
+        n += models && models->type == VALUE_TABLE ? models->as.t.n_fields : 0;
+    }
+    if (n > MAX_ALIASES) {
+        struct path at;
+        path_init(&at);
+        path_field(&at, "routes");
+        load_error(l, &at, "expected at most %d models with targets of their own, found %zu",
+                   MAX_ALIASES, n);
     }
 }
 
@@ -372,6 +397,7 @@ void config_rules(struct load *l, const struct value *root) {
     check_admin(l, value_field(root, "admin"));
     check_memory(l, value_field(root, "limits"));
     check_policies(l, routes);
+    check_aliases(l, routes);
     check_reach(l, routes);
     if (!routes) {
         struct path at;

@@ -139,7 +139,11 @@ static int add_once(struct exchange *x, struct map *seen, size_t route, struct s
 static int list_models(struct exchange *x, struct map *seen) {
     int bad = buf_adds(&x->decision.body, "{\"object\":\"list\",\"data\":[");
     for (size_t r = 0; r < x->config->n_routes; r++) {
-        for (char **m = x->config->routes[r].models; m && *m; m++) {
+        const struct config_route *route = &x->config->routes[r];
+        for (size_t i = 0; i < route->n_aliases; i++) {
+            bad |= add_once(x, seen, r, str_of(route->aliases[i].name), "moongate");
+        }
+        for (char **m = route->models; m && *m; m++) {
             bad |= add_once(x, seen, r, str_of(*m), "moongate");
         }
         for (const char *const *t = lane_targets(x->lane, r); *t; t++) {

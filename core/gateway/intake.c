@@ -89,7 +89,7 @@ static bool find_route(struct exchange *x) {
     struct route_miss miss;
     int i = route_find(x->config, x->request->method, x->request->path, x->model, &miss);
     if (i >= 0) {
-        x->route_index = (size_t)i;
+        x->route_index = config_variant_of(x->config, (size_t)i, x->model);
         x->route = &x->config->routes[i];
         x->dialect = dialect_find(str_of(x->route->dialect));
         return true;

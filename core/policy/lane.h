@@ -36,7 +36,7 @@ struct policy_file {
     struct policy_record record;
 };
 
-/* What a route has beside its configuration. */
+/* What a variant of a route has beside its configuration. */
 struct policy_route {
     size_t policy;         /* index of its policy_file */
     int line;              /* where its handler begins in that file */
@@ -55,7 +55,7 @@ struct generation {
     unsigned char hash[HASH_SIZE];
     struct policy_file *policies;
     size_t n_policies;
-    struct policy_route *routes; /* as many as the configuration has */
+    struct policy_route *routes; /* as many as the configuration has variants */
     struct lane **lanes;
     size_t n_lanes;
     atomic_flag warned_memory; /* of its soft limit */
@@ -64,8 +64,8 @@ struct generation {
 /* Registry references, -1 or 0 where there is nothing. */
 struct lane_refs {
     int *policy;   /* per policy file: its table */
-    int *handler;  /* per route */
-    int *settings; /* per route, read-only */
+    int *handler;  /* per variant of a route */
+    int *settings; /* likewise, read-only */
 };
 
 /*
