@@ -68,7 +68,7 @@ struct attempt {
     bool foreign;    /* the client speaks another dialect than the provider: all is translated */
     struct str path; /* asked for, as the provider's dialect judges it; borrowed. p NULL: the
                         client's */
-    struct target *facts;                   /* a reference; NULL once given back */
+    struct target *facts; /* a reference; NULL once given back */
 
     struct slots *slots;
     struct slot_waiter waiter;

@@ -5,6 +5,7 @@
 
 #include "gateway/answer.h"
 #include "gateway/exchange_internal.h"
+#include "gateway/models.h"
 #include "gateway/route.h"
 #include "upstream/outbound.h"
 
@@ -37,15 +38,9 @@ static bool is_json(const struct http_request *r) {
 
 /* The model that the path names, decoded. False: refused, the exchange is gone. */
 static bool take_path_model(struct exchange *x) {
-    struct str s = x->asked.model;
     struct buf model;
     buf_init(&model, MAX_TARGET_NAME / 2);
-    bool ok = true;
-    for (size_t i = 0; i < s.n && ok; i++) {
-        int escaped = percent_byte(s, i);
-        ok = escaped != 0 && buf_addc(&model, escaped < 0 ? s.p[i] : (char)escaped) == 0;
-        i += escaped < 0 ? 0 : 2;
-    }
+    bool ok = buf_add_decoded(&model, x->asked.model) == 0;
     x->model = ok && model.len ? buf_take(&model) : NULL;
     buf_release(&model);
     if (!ok) {
@@ -163,9 +158,9 @@ void exchange_begin(struct worker *w, struct conn *conn, struct http_request *re
     if (!authorise(x)) {
         return;
     }
-    const char *models = dialect_models_path(x->dialect);
-    if (str_is(r->path, models ? models : "/v1/models") && str_is(r->method, "GET")) {
-        answer_models(x);
+    struct str id;
+    if (models_asked(x, &id)) {
+        models_answer(x, id);
         return;
     }
     if (!scan_body(x) || !find_route(x)) {
