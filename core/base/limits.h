@@ -44,8 +44,11 @@
 #define MAX_PLAIN_BODY MIB(1)    /* 2xx that is no stream: larger ones commit and stream on */
 #define MAX_HELD_STREAM KIB(256) /* stream bytes held before the first content */
 #define MAX_EVENT MIB(1)         /* one event of an event stream */
-#define MAX_MESSAGE 1024         /* provider error message as shown to policies and clients */
-#define MAX_CODE 128             /* provider error code */
+#define MAX_EVENT_FRAME                                                                            \
+    MAX_EVENT /* one frame of AWS's event streams, whose text is an event; AWS would allow 16 MiB  \
+               */
+#define MAX_MESSAGE 1024 /* provider error message as shown to policies and clients */
+#define MAX_CODE 128     /* provider error code */
 #define MAX_ERROR_WORDS                                                                            \
     KIB(4) /* of an error's text are searched for patterns: what matters stands in front */
 #define MAX_SPARE_TRANSFERS                                                                        \
@@ -84,10 +87,11 @@
 #define LISTEN_LINGER                                                                              \
     500000 /* from the last SYN taken to the close: a handshake that is half done needs one more   \
               round trip */
-#define LISTEN_LINGER_LOCAL 20000 /* the same on a loopback address, where it is never half done   \
-                                   */
-#define CONN_CLOSE_TIME 30000000  /* write stall of a closing connection when none is configured */
-#define CONN_BODY_GRACE 10000000  /* a request body may be slow for so long */
+#define LISTEN_LINGER_LOCAL                                                                        \
+    20000                        /* the same on a loopback address, where it is never half done    \
+                                  */
+#define CONN_CLOSE_TIME 30000000 /* write stall of a closing connection when none is configured */
+#define CONN_BODY_GRACE 10000000 /* a request body may be slow for so long */
 #define CONN_BODY_RATE                                                                             \
     1024 /* then it must have come at this many bytes per second, the grace not counted */
 
