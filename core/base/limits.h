@@ -49,6 +49,7 @@
                */
 #define MAX_MESSAGE 1024 /* provider error message as shown to policies and clients */
 #define MAX_CODE 128     /* provider error code */
+#define MAX_SIGNED 32    /* fields, and parameters, of a request to AWS: a handful are usual */
 #define MAX_ERROR_WORDS                                                                            \
     KIB(4) /* of an error's text are searched for patterns: what matters stands in front */
 #define MAX_SPARE_TRANSFERS                                                                        \

@@ -47,7 +47,7 @@ void eventstream_release(struct eventstream *e) {
 }
 
 bool eventstream_at_boundary(const struct eventstream *e) {
-    return e->frame.len == 0;
+    return e->frame.len == 0 && !e->fault;
 }
 
 static enum eventstream_result bad(struct eventstream *e, const char *why) {

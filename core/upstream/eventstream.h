@@ -41,7 +41,7 @@ void eventstream_release(struct eventstream *e);
 enum eventstream_result eventstream_feed(struct eventstream *e, struct str bytes, struct buf *out)
     __attribute__((warn_unused_result));
 
-/* True when no frame is half read: the stream may end here without loss. */
+/* True when no frame is half read, or broken: the stream may end here without loss. */
 bool eventstream_at_boundary(const struct eventstream *e);
 
 #endif
