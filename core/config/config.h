@@ -24,7 +24,7 @@ struct lua_State;
 struct tls_client;
 struct tls_server;
 
-enum config_auth { AUTH_NONE, AUTH_BEARER, AUTH_HEADER, AUTH_QUERY, AUTH_PASSTHROUGH };
+enum config_auth { AUTH_NONE, AUTH_BEARER, AUTH_HEADER, AUTH_QUERY, AUTH_PASSTHROUGH, AUTH_AWS };
 
 /* How a provider is reached: our own transport where it can, or always libcurl. */
 enum config_transport { TRANSPORT_AUTO, TRANSPORT_LIBCURL };
@@ -37,13 +37,21 @@ struct config_health {
     int up, down;               /* verdicts in a row: 1, 3 */
 };
 
+/* What requests are signed with for AUTH_AWS; access_key NULL: nothing. */
+struct config_aws {
+    char *access_key, *secret_key, *session_token; /* SECRET; the last NULL or empty: none */
+    char *region;  /* where not given, the one that the host names */
+    char *service; /* "bedrock" */
+};
+
 struct config_provider {
     char *name;     /* [A-Za-z0-9._-]+ */
     char *dialect;  /* "openai" */
     char *base_url; /* without a trailing slash */
     enum config_auth auth;
-    char *auth_name;         /* for AUTH_HEADER and AUTH_QUERY */
-    char *api_key;           /* NULL when none. SECRET */
+    char *auth_name; /* for AUTH_HEADER and AUTH_QUERY */
+    char *api_key;   /* NULL when none. SECRET */
+    struct config_aws aws;
     usec connect_timeout;    /* 5 s */
     usec first_byte_timeout; /* 0 = none, like the three below */
     usec first_packet_timeout;

@@ -171,7 +171,7 @@ static int build_auth(struct config_provider *p) {
     char *given = p->auth_name; /* fill put the text of `auth` there */
     p->auth_name = NULL;
     if (!given) {
-        p->auth = p->api_key ? AUTH_BEARER : AUTH_NONE;
+        p->auth = p->aws.access_key ? AUTH_AWS : p->api_key ? AUTH_BEARER : AUTH_NONE;
         return 0;
     }
     p->auth = auth_parse(str_of(given), &name);
@@ -183,7 +183,7 @@ static int build_auth(struct config_provider *p) {
 
 static int build_provider(struct config_provider *p, const char *name, const struct value *v) {
     p->name = str_dup(str_of(name));
-    if (!p->name || fill(&provider_schema, v, p) || build_auth(p)) {
+    if (!p->name || fill(&provider_schema, v, p) || build_auth(p) || config_aws_build(p)) {
         return -1;
     }
     for (size_t n = strlen(p->base_url); n && p->base_url[n - 1] == '/'; n--) {
