@@ -18,7 +18,7 @@ math.randomseed(42)
 require "fake"
 
 local FILES = { "schema", "trigger", "retry", "rotation", "order", "breaker", "failover", "settings",
-  "hooks", "race", "notes", "policies", "meta" }
+  "hooks", "race", "notes", "policies", "meta", "dialect_openai" }
 
 local cases = {}
 for _, file in ipairs(FILES) do
