@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "policy/body.h"
 #include "policy/lane.h"
 #include "policy/policy_lua.h"
 
@@ -83,7 +84,8 @@ static inline int fixture_open(lua_State *L) {
 }
 
 static inline const struct policy_module *fixture_modules(void) {
-    static const struct policy_module modules[] = {{"moongate", fixture_open}, {NULL, NULL}};
+    static const struct policy_module modules[] = {
+        {"moongate", fixture_open}, {"moongate.body", body_open}, {NULL, NULL}};
 
     return modules;
 }
