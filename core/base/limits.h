@@ -61,6 +61,15 @@
 #define MAX_JOINED_BODY                                                                            \
     KIB(16) /* request bodies up to this size are copied to leave in one write with their head */
 
+/* Dialects: what one file of lua/dialects/ may hold. */
+#define MAX_DIALECTS 64           /* files; a person keeps a dozen apart */
+#define MAX_DIALECT_ROWS 1000     /* of one list: OpenAI's error patterns are 200 */
+#define MAX_DIALECT_RULES 64      /* of a stream or an answer: a bit for each */
+#define MAX_DIALECT_STEPS 12      /* of one JSON path: a walk goes as deep */
+#define MAX_DIALECT_NUMBERS 64    /* numbers looked for in one event: a bit for each */
+#define MAX_DIALECT_TERMS 4       /* of one sum, phrases of one pattern */
+#define MAX_DIALECT_TEMPLATE 4096 /* bytes of one template */
+
 /* Connections to providers. */
 #define MAX_HOST_NAME 253      /* RFC 1035: 255 octets on the wire */
 #define MAX_ADDRESSES 8        /* of one host; more are not tried */

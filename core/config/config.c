@@ -96,6 +96,7 @@ static void free_secret(char *secret) {
 static void provider_release(struct config_provider *p) {
     free(p->name);
     free(p->dialect);
+    free_texts(p->speaks);
     free(p->base_url);
     free(p->auth_name);
     free_secret(p->api_key);
@@ -108,6 +109,9 @@ static void provider_release(struct config_provider *p) {
     free_secret(p->proxy);
     tls_client_unref(p->tls);
     value_release(&p->headers);
+    value_release(&p->fixed_headers);
+    free(p->prefix);
+    free(p->pass);
     free(p->health.method);
     free(p->health.path);
     free(p->health.body);

@@ -44,11 +44,23 @@ struct config_aws {
     char *service; /* "bedrock" */
 };
 
+/* What a dialect's file says for its providers; borrowed. */
+struct config_dialect {
+    const char *auth;            /* as in gateway.lua; NULL: "bearer" */
+    const struct value *headers; /* names to texts, or NULL */
+    const char *prefix;          /* cut off the client's path when bytes pass untouched */
+    const char *pass;            /* put in its place, may hold {model}; NULL: nothing */
+    const char *const *speaks;   /* dialects of clients whose bytes pass untouched */
+    size_t n_speaks;
+};
+
 struct config_provider {
     char *name;     /* [A-Za-z0-9._-]+ */
-    char *dialect;  /* "openai" */
+    char *dialect;  /* "openai": name of a file in lua/dialects/, without .lua */
+    char **speaks;  /* NULL-terminated names of dialects, or NULL: as its dialect says */
     char *base_url; /* without a trailing slash */
     enum config_auth auth;
+    bool auth_given; /* in the file: the dialect's default does not count */
     char *auth_name; /* for AUTH_HEADER and AUTH_QUERY */
     char *api_key;   /* NULL when none. SECRET */
     struct config_aws aws;
@@ -66,6 +78,10 @@ struct config_provider {
     struct tls_client *tls; /* NULL: the system's authorities, no certificate of ours */
     char *proxy;            /* "http://[user:password@]host:port"; NULL: none. SECRET */
     int transport;          /* enum config_transport */
+
+    /* Of its dialect, see config_adopt_dialect. */
+    struct value fixed_headers; /* table of strings for fields that nobody else sets, or NIL */
+    char *prefix, *pass;        /* of paths; NULL: "/v1", nothing */
 };
 
 struct config_key {
@@ -85,7 +101,7 @@ struct config_route {
     char **models;  /* NULL-terminated globs, or NULL */
     char **methods; /* NULL-terminated, or NULL */
     char *policy;   /* name of a file in policies/, without .lua */
-    char *dialect;  /* of the client: "openai" */
+    char *dialect;  /* of the client: "openai"; NULL: told by path and fields */
     enum config_on_error on_error;
     struct value settings; /* what counts: the file's, with the overlay's keys put over them; a
                               table, checked later by the policy's schema */
@@ -165,6 +181,13 @@ struct config *config_load_all(struct snapshot *snapshot, const struct config_lu
                                struct diags *diags);
 struct config *config_ref(struct config *c);
 void config_unref(struct config *c);
+
+/* Fills in what the provider's dialect says and the file does not. While the configuration is made
+ * ready only, before anybody else sees it. 0, or -1 (memory). */
+int config_adopt_dialect(struct config_provider *p, const struct config_dialect *d)
+    __attribute__((warn_unused_result));
+/* Do bytes of a client of that dialect pass to the provider untouched? */
+bool config_speaks(const struct config_provider *p, const char *dialect);
 
 const struct config_provider *config_provider(const struct config *c,
                                               struct str name); /* NULL: none */

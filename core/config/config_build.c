@@ -170,6 +170,7 @@ static int build_auth(struct config_provider *p) {
     struct str name;
     char *given = p->auth_name; /* fill put the text of `auth` there */
     p->auth_name = NULL;
+    p->auth_given = given != NULL || p->aws.access_key != NULL;
     if (!given) {
         p->auth = p->aws.access_key ? AUTH_AWS : p->api_key ? AUTH_BEARER : AUTH_NONE;
         return 0;
@@ -179,6 +180,54 @@ static int build_auth(struct config_provider *p) {
     bool failed = name.n && !p->auth_name;
     free(given);
     return failed ? -1 : 0;
+}
+
+static int set_text(char **to, const char *text) {
+    free(*to);
+    *to = text ? str_dup(str_of(text)) : NULL;
+    return text && !*to ? -1 : 0;
+}
+
+static int adopt_auth(struct config_provider *p, const char *auth) {
+    struct str name = {NULL, 0};
+    if (p->auth_given) {
+        return 0;
+    }
+    p->auth = p->api_key ? auth_parse(str_of(auth ? auth : "bearer"), &name) : AUTH_NONE;
+    free(p->auth_name);
+    p->auth_name = name.n ? str_dup(name) : NULL;
+    return name.n && !p->auth_name ? -1 : 0;
+}
+
+static int adopt_speaks(struct config_provider *p, const struct config_dialect *d) {
+    if (p->speaks) {
+        return 0;
+    }
+    p->speaks = calloc(d->n_speaks + 1, sizeof(*p->speaks));
+    for (size_t i = 0; p->speaks && i < d->n_speaks; i++) {
+        p->speaks[i] = str_dup(str_of(d->speaks[i]));
+        if (!p->speaks[i]) {
+            return -1;
+        }
+    }
+    return p->speaks ? 0 : -1;
+}
+
+int config_adopt_dialect(struct config_provider *p, const struct config_dialect *d) {
+    value_release(&p->fixed_headers);
+    int bad = d->headers ? value_copy(&p->fixed_headers, d->headers) : 0;
+    bad |= set_text(&p->prefix, d->prefix) | set_text(&p->pass, d->pass);
+    bad |= adopt_auth(p, d->auth) | adopt_speaks(p, d);
+    return bad ? -1 : 0;
+}
+
+bool config_speaks(const struct config_provider *p, const char *dialect) {
+    for (char **s = p->speaks; s && *s; s++) {
+        if (strcmp(*s, dialect) == 0) {
+            return true;
+        }
+    }
+    return !p->speaks && strcmp(p->dialect, dialect) == 0;
 }
 
 static int build_provider(struct config_provider *p, const char *name, const struct value *v) {

@@ -16,7 +16,6 @@
     }
 
 static const char *const levels[] = {"debug", "info", "warn", "error", NULL}; /* enum log_level */
-static const char *const dialects[] = {"openai", NULL};
 static const char *const on_error[] = {"default_plan", "deny", NULL}; /* enum config_on_error */
 
 static const char *const transports[] = {"auto", "libcurl", NULL}; /* enum config_transport */
@@ -199,9 +198,12 @@ static const struct field provider_fields[] = {
     {.name = "dialect",
      .type = FIELD_TEXT,
      .text = "openai",
-     .words = dialects,
-     .note = "the only dialect of this version",
+     .rule = text_dialect,
      .offset = offsetof(struct config_provider, dialect)},
+    {.name = "speaks",
+     .type = FIELD_TEXTS,
+     .rule = text_dialect,
+     .offset = offsetof(struct config_provider, speaks)},
     {.name = "base_url",
      .type = FIELD_TEXT,
      .flags = FIELD_REQUIRED | FIELD_SECRET,
@@ -316,9 +318,7 @@ static const struct field route_fields[] = {
      .offset = offsetof(struct config_route, policy)},
     {.name = "dialect",
      .type = FIELD_TEXT,
-     .text = "openai",
-     .words = dialects,
-     .note = "the only dialect of this version",
+     .rule = text_dialect,
      .offset = offsetof(struct config_route, dialect)},
     {.name = "on_error",
      .type = FIELD_CHOICE,

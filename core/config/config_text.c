@@ -65,6 +65,20 @@ int text_policy(struct str s, struct err *err) {
     return 0;
 }
 
+static bool is_dialect_char(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+}
+
+int text_dialect(struct str s, struct err *err) {
+    if (!all(s, is_dialect_char) || s.n == 0 || s.n > NAME_MAX_BYTES) {
+        return err_set(err,
+                       "expected the name of a file in lua/dialects/, without \".lua\" (letters "
+                       "a to z, digits, '_' and '-'), found \"%.*s\"",
+                       SHOW(s));
+    }
+    return 0;
+}
+
 int text_not_empty(struct str s, struct err *err) {
     if (s.n == 0) {
         return err_set(err, "expected some text, found an empty string");

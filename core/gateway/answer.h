@@ -28,6 +28,9 @@ void answer_response(struct exchange *x);
 /* For an attempt that has no usable answer: the gateway's status for its outcome. */
 void answer_failure(struct exchange *x, struct attempt *a);
 
+/* For an attempt that brought an error status in another dialect: that status, in the client's. */
+void answer_foreign_error(struct exchange *x, struct attempt *a);
+
 /* For conn_ops.refuse: no exchange exists. */
 void answer_refusal(int status, const char *message, struct headers *headers, struct buf *body);
 

@@ -65,6 +65,9 @@ struct attempt {
     char *served_model;                     /* owned; NULL when none was sent */
     const struct config_provider *provider; /* of the exchange's config */
     const struct dialect *dialect;          /* the provider's */
+    bool foreign;    /* the client speaks another dialect than the provider: all is translated */
+    struct str path; /* asked for, as the provider's dialect judges it; borrowed. p NULL: the
+                        client's */
     struct target *facts;                   /* a reference; NULL once given back */
 
     struct slots *slots;
@@ -153,6 +156,9 @@ double attempt_retry_after(const struct attempt *a); /* seconds, or -1 */
 
 /* Its outcome as told to people: what never came to one was cancelled. */
 enum outcome attempt_outcome(const struct attempt *a);
+
+/* The provider's failure as it is told in another dialect. Texts are the attempt's own. */
+void attempt_error(const struct attempt *a, struct dialect_error *out);
 
 /* True when the answer may be handed to the client as it came. */
 bool attempt_has_answer(const struct attempt *a);

@@ -38,7 +38,9 @@ static int resolve(struct attempt *a, const struct send_options *o, struct err *
         return err_set(err, "target \"%.*s\": there is no provider \"%.*s\"", (int)o->target.n,
                        o->target.p, (int)target.provider.n, target.provider.p);
     }
-    a->dialect = dialect_find(str_of(a->provider->dialect));
+    a->dialect = generation_dialect(x->held, str_of(a->provider->dialect));
+    a->dialect = a->dialect ? a->dialect : dialect_builtin();
+    a->foreign = !config_speaks(a->provider, dialect_name(x->dialect));
     struct str model = o->model.n ? o->model : target.model.p ? target.model : str_of(x->model);
     struct buf name;
     buf_init(&name, MAX_TARGET_NAME);
@@ -54,8 +56,26 @@ static int resolve(struct attempt *a, const struct send_options *o, struct err *
                              o->target.p);
 }
 
+/* What only providers of the client's own dialect understand stays behind. */
+static int foreign_headers(struct attempt *a, const struct send_options *o) {
+    const struct headers *client = &a->x->request->headers;
+    struct headers kept;
+    int bad = 0;
+    headers_init(&kept, MAX_HEADERS, MAX_HEADER_BYTES);
+    for (size_t i = 0; i < client->n && !bad; i++) {
+        struct header h = headers_at(client, i);
+        if (!dialect_drops_header(a->x->dialect, h.name)) {
+            bad = headers_add(&kept, h.name, h.value);
+        }
+    }
+    bad = bad ? bad : outbound_headers(a->provider, &kept, o->key, &a->out);
+    headers_release(&kept);
+    return bad;
+}
+
 static int build_headers(struct attempt *a, const struct send_options *o) {
-    int bad = outbound_headers(a->provider, &a->x->request->headers, o->key, &a->out);
+    int bad = a->foreign ? foreign_headers(a, o)
+                         : outbound_headers(a->provider, &a->x->request->headers, o->key, &a->out);
     size_t before = 0;
     for (size_t i = 0; i < a->x->n_attempts; i++) {
         before += a->x->attempts[i]->verdict.outcome != OUTCOME_SUSPENDED;
@@ -80,7 +100,7 @@ static int splice(struct attempt *a, const struct send_options *o, struct str mo
     if (!x->json || (!model.n && !o->n_edits)) {
         return jsplice(original, NULL, 0, &a->body);
     }
-    if (!o->n_edits && x->model) {
+    if (!o->n_edits && x->model_at.type) {
         return jsplice_value(original, &x->model_at, model, &a->body); /* no second scan */
     }
     if (model.n) {
@@ -97,12 +117,20 @@ static int build_body(struct attempt *a, const struct send_options *o) {
     bool other = a->served_model && !(asked && strcmp(a->served_model, asked) == 0);
     struct buf model;
     buf_init(&model, MAX_TARGET_NAME * 6);
+    other = other && !dialect_model_in_path(a->x->dialect);
     int bad = other ? json_write_string(&model, str_of(a->served_model)) : 0;
     if (!bad && a->x->request->body.len) {
         bad = splice(a, o, buf_str(&model));
     }
     buf_release(&model);
     return bad;
+}
+
+/* Where a request that passes untouched goes. */
+static int build_url(struct attempt *a, const struct send_options *o) {
+    const struct http_request *r = a->x->request;
+    struct outbound to = {r->path, r->query, o->key, str_of(a->served_model), a->x->asked.model};
+    return outbound_url(a->provider, &to, &a->url);
 }
 
 struct attempt *attempt_build(struct exchange *x, const struct send_options *o, struct err *err) {
@@ -132,13 +160,17 @@ struct attempt *attempt_build(struct exchange *x, const struct send_options *o, 
         attempt_release(a);
         return NULL;
     }
+    if (a->foreign) {
+        err_set(err, "target \"%s\": its provider speaks the dialect %s, the client %s", a->name,
+                dialect_name(a->dialect), dialect_name(x->dialect));
+        attempt_release(a);
+        return NULL;
+    }
     set_limits(a, o);
     a->key = o->key.n ? str_dup(o->key) : NULL;
     a->facts = target_get(x->worker->gateway->state.targets, str_of(a->name), attempt_group(a));
-    struct http_request *r = x->request;
     if (!a->facts || (o->key.n && !a->key) || attempt_clock_init(a) != 0 ||
-        build_headers(a, o) != 0 || build_body(a, o) != 0 ||
-        outbound_url(a->provider, &(struct outbound){r->path, r->query, o->key}, &a->url) != 0) {
+        build_headers(a, o) != 0 || build_body(a, o) != 0 || build_url(a, o) != 0) {
         err_set(err, "target \"%s\": out of memory, or what is to be sent is too large", a->name);
         attempt_release(a);
         return NULL;
@@ -161,6 +193,16 @@ void attempt_release(struct attempt *a) {
     attempt_frames_release(a);
     count_add(a->worker->n_attempts, -1);
     free(a);
+}
+
+void attempt_error(const struct attempt *a, struct dialect_error *out) {
+    const struct verdict *v = &a->verdict;
+    *out = (struct dialect_error){.status = v->status,
+                                  .outcome = v->means,
+                                  .type = "upstream_error",
+                                  .code = v->code[0] ? v->code : NULL,
+                                  .message = v->message[0] ? v->message
+                                                           : "The provider failed without a word."};
 }
 
 struct str attempt_group(const struct attempt *a) {

@@ -37,6 +37,8 @@ static void hand_over(struct exchange *x, struct attempt *a) {
     x->relayed = a;
     if (!own_key && all_refused_our_key(x)) {
         answer_refused_credentials(x, a);
+    } else if (attempt_has_answer(a) && a->foreign && a->status >= 400) {
+        answer_foreign_error(x, a);
     } else if (attempt_has_answer(a)) {
         relay_begin(x, a);
     } else {
@@ -248,11 +250,16 @@ void exchange_decide(struct exchange *x) {
 
 int exchange_decide_error(struct exchange *x, int status, const char *type, const char *code,
                           const char *message) {
+    struct dialect_error e = {.status = status, .type = type, .code = code, .message = message};
+    return exchange_decide_said(x, &e);
+}
+
+int exchange_decide_said(struct exchange *x, const struct dialect_error *e) {
     struct decision *d = &x->decision;
     d->kind = DECIDED_RESPONSE;
-    d->status = status;
+    d->status = e->status;
     buf_clear(&d->body);
-    int bad = dialect_write_error(x->dialect, &d->body, status, type, code, message);
+    int bad = dialect_write_error(x->dialect, &d->body, e);
     return bad | headers_set(&d->headers, STR("content-type"), STR("application/json"));
 }
 

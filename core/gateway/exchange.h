@@ -64,11 +64,12 @@ struct exchange {
     const struct config_route *route;
     size_t route_index;
     const struct config_key *key;  /* NULL when no keys are configured */
-    const struct dialect *dialect; /* the client's */
+    const struct dialect *dialect; /* the client's; of `held` */
+    struct client_path asked;      /* what that dialect reads in the request's path */
     char id[24];
     uint64_t number;        /* the same: no other exchange has it */
     char *model;            /* decoded, NULL when the request names none; owned */
-    struct jvalue model_at; /* where it stands in the body */
+    struct jvalue model_at; /* where it stands in the body; JTYPE_NONE: in the path (asked.model) */
     bool json;              /* the body is a JSON object that was scanned */
     bool stream;            /* the client asked for a stream */
     enum exchange_state state;
@@ -122,6 +123,8 @@ struct attempt *exchange_send(struct exchange *x, const struct send_options *opt
 /* Fills the decision with an error of the gateway's own in the client's dialect. -1: memory. */
 int exchange_decide_error(struct exchange *x, int status, const char *type, const char *code,
                           const char *message);
+/* The same for any error, a provider's that is told in the client's dialect, say. */
+int exchange_decide_said(struct exchange *x, const struct dialect_error *e);
 /* Does anybody hear the notes of this request's policy? */
 bool exchange_explaining(const struct exchange *x);
 /* Keeps the note (gateway->explain; those beyond MAX_NOTES are dropped), or logs it when the level

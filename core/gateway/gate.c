@@ -31,8 +31,8 @@ static enum gate_result judge(struct attempt *a) {
     if (is_success(a) && no_body_expected(a)) {
         return good(a);
     }
-    dialect_judge(a->dialect, a->x->request->path, a->status, &a->headers, buf_str(&a->held),
-                  &a->verdict);
+    struct str path = a->path.p ? a->path : a->x->request->path;
+    dialect_judge(a->dialect, path, a->status, &a->headers, buf_str(&a->held), &a->verdict);
     if (a->verdict.outcome != OUTCOME_OK) {
         return GATE_FAILED;
     }

@@ -34,8 +34,11 @@ static void break_off(struct exchange *x, struct attempt *a, enum outcome why) {
         buf_init(&event, KIB(1));
         snprintf(message, sizeof(message), "the answer broke off: %s",
                  why == OUTCOME_CANCELLED ? "the gateway stops" : outcome_name(why));
-        if (dialect_write_error_event(x->dialect, &event, "upstream_error", outcome_name(why),
-                                      message) == 0) {
+        struct dialect_error e = {.status = outcome_gateway_status(why),
+                                  .type = "upstream_error",
+                                  .code = outcome_name(why),
+                                  .message = message};
+        if (dialect_write_error_event(x->dialect, &event, &e) == 0) {
             conn_body(x->conn, event.data, event.len);
         }
         buf_release(&event);
@@ -74,6 +77,10 @@ static enum pump_result pump(struct exchange *x, struct attempt *a, struct str b
         a->signs |= signs;
         if (signs & SIGN_ERROR) {
             *error = str_make(bytes.p + *whole, fed - *whole);
+            if (a->foreign) {
+                dialect_event_error(a->dialect, &event, &a->verdict);
+                attempt_mask_verdict(a);
+            }
             return PUMP_ERROR;
         }
         *whole = fed;
@@ -98,6 +105,18 @@ static void pass_error(struct exchange *x, const struct attempt *a, struct str e
     buf_release(&words);
 }
 
+/* A provider of another dialect: its error in the client's. */
+static void tell_error(struct exchange *x, struct attempt *a) {
+    struct buf event;
+    struct dialect_error e;
+    buf_init(&event, KIB(16));
+    attempt_error(a, &e);
+    if (dialect_write_error_event(x->dialect, &event, &e) == 0) {
+        conn_body(x->conn, event.data, event.len);
+    }
+    buf_release(&event);
+}
+
 /* Passes on whole events of `bytes`, of which `fed` were scanned before. False: the exchange is
  * over. */
 static bool pass_events(struct exchange *x, struct attempt *a, struct str bytes, size_t fed,
@@ -118,7 +137,11 @@ static bool pass_events(struct exchange *x, struct attempt *a, struct str bytes,
         finish(x, END_COMPLETE);
         return false;
     case PUMP_ERROR:
-        pass_error(x, a, error);
+        if (a->foreign) {
+            tell_error(x, a);
+        } else {
+            pass_error(x, a, error);
+        }
         a->verdict.outcome = OUTCOME_ERROR_EVENT;
         finish(x, END_UPSTREAM_CUT);
         return false;

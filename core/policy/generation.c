@@ -33,6 +33,7 @@ static void generation_free(struct generation *g) {
         value_release(&g->policies[i].version);
     }
     free(g->policies);
+    dialects_free(g);
     config_unref(g->config);
     snapshot_unref(g->snapshot);
     free(g);
@@ -128,7 +129,7 @@ static int stage_first(struct generation *g, struct diags *diags) {
         return -1;
     }
     lane = add_lane(g, diags);
-    if (!lane || lane_load(lane, diags, &err) < 0) {
+    if (!lane || dialects_load(g, diags) < 0 || lane_load(lane, diags, &err) < 0) {
         return -1;
     }
     settings_check(lane, diags);

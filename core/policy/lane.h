@@ -56,6 +56,8 @@ struct generation {
     struct policy_file *policies;
     size_t n_policies;
     struct policy_route *routes; /* as many as the configuration has */
+    struct dialect **dialects; /* those of lua/dialects/; room for MAX_DIALECTS */
+    size_t n_dialects;
     struct lane **lanes;
     size_t n_lanes;
     atomic_flag warned_memory; /* of its soft limit */
@@ -125,6 +127,12 @@ void health_failed(struct generation *g, size_t policy, enum kill_reason killed,
 void contract_check(struct lane *lane, struct policy_file *file, struct diags *diags);
 /* Reports an error of Lua, splitting "file.lua:12: text" into its parts. */
 void contract_report(struct diags *diags, const char *file, const char *message);
+
+/* dialects.c: loads all dialects of the snapshot, checks that those that the configuration names are
+ * there, and lets its providers adopt what theirs say. Mistakes go to diags. -1: nothing more can be
+ * looked at. */
+int dialects_load(struct generation *g, struct diags *diags);
+void dialects_free(struct generation *g);
 
 /* settings.c: completes and checks the settings of every route, and draws up the default plans.
  * Fills generation.routes. */

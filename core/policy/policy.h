@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "config/snapshot.h"
+#include "upstream/dialect.h"
 
 struct lua_State;
 struct generation;
@@ -68,6 +69,13 @@ struct generation *generation_stage(const struct policy_env *env, unsigned id,
  */
 int policy_run_script(const struct policy_env *env, struct snapshot *snapshot, const char *module,
                       const char *const *args, long long *result, struct err *err);
+
+/* The dialect of that name, NULL: none. Lives as long as the generation. */
+const struct dialect *generation_dialect(const struct generation *g, struct str name);
+/* The client's dialect as its path tells, else its fields, else openai; never NULL. *out is what
+ * that dialect reads in the path. */
+const struct dialect *generation_client(const struct generation *g, struct str path,
+                                        const struct headers *headers, struct client_path *out);
 
 unsigned generation_id(const struct generation *g);
 struct config *generation_config(const struct generation *g);     /* borrowed */
