@@ -23,6 +23,9 @@ return {
     drop = { "anthropic-*", "x-stainless-*" },
   },
   raw = { "input_schema", "input", "schema", "cache_control" },
+  -- What this API has no word for: names of the conformance kit.
+  cannot = { "audio", "format_json", "frequency_penalty", "logprobs", "metadata", "n", "presence_penalty", "seed",
+    "verbosity", "answer.refusal", "answer.stop_filter" },
 
   read_request = reader.read,
   write_request = writer.write,
