@@ -17,7 +17,7 @@ local models = {}
 ---@field schema boolean takes outputConfig.textFormat, and strict tools
 ---@field any boolean takes toolChoice any
 ---@field tool boolean takes toolChoice tool
----@field tools_reason boolean reasons although a tool is forced
+---@field plain boolean never reasons: to ask for none is no wish
 
 local NOVA_REASONING = { "reasoningConfig" }
 
@@ -25,19 +25,20 @@ local NOVA_REASONING = { "reasoningConfig" }
 local MAKERS = {
   { "amazon%.nova%-2", { top_k = { "inferenceConfig", "topK" }, reasoning = NOVA_REASONING, cache = true,
     any = true, tool = true } },
-  { "amazon%.nova", { top_k = { "inferenceConfig", "topK" }, cache = true, any = true, tool = true } },
+  { "amazon%.nova", { plain = true, top_k = { "inferenceConfig", "topK" }, cache = true, any = true,
+    tool = true } },
   { "openai%.gpt%-oss", { effort = { "reasoning_effort" }, schema = true, any = true, tool = true } },
-  { "mistral%.mistral%-large%-24", { top_k = { "top_k" }, any = true } },
+  { "mistral%.mistral%-large%-24", { plain = true, top_k = { "top_k" }, any = true } },
   { "mistral%.", { top_k = { "top_k" }, schema = true, any = true } },
-  { "cohere%.", { top_k = { "k" } } },
-  { "meta%.llama", {} },
+  { "cohere%.", { plain = true, top_k = { "k" } } },
+  { "meta%.llama", { plain = true } },
   { "qwen%.", { top_k = { "top_k" }, schema = true, any = true, tool = true } },
   { "deepseek%.r1", {} },
   { "deepseek%.", { schema = true, any = true, tool = true } },
   { "moonshot", { schema = true, any = true, tool = true } },
   { "minimax%.", { schema = true, any = true, tool = true } },
   { "nvidia%.", { schema = true, any = true, tool = true } },
-  { "google%.gemma", { schema = true } },
+  { "google%.gemma", { plain = true, schema = true } },
 }
 local UNKNOWN = { any = true, tool = true }
 

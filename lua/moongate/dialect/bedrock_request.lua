@@ -120,9 +120,9 @@ local function write_schema(w, format)
     return true
   end
   if w.traits.tool and not w.out.toolConfig and body.kind(format.schema) == "object" then
-    w.out.toolConfig = { toolChoice = { tool = { name = request_writer.OUTPUT_TOOL } }, tools = { { toolSpec = {
-      name = request_writer.OUTPUT_TOOL, inputSchema = { json = format.schema },
-      description = description and body.size(description) > 0 and description or "The answer." } } } }
+    local spec = { name = request_writer.OUTPUT_TOOL, inputSchema = { json = format.schema },
+      description = description and body.size(description) > 0 and description or "The answer." }
+    w.out.toolConfig = { tools = { { toolSpec = spec } }, toolChoice = { tool = { name = spec.name } } }
     return true
   end
   return false
@@ -139,7 +139,8 @@ end
 
 -- What Claude takes of the answer's tokens to think, and what is left to say; as for dialect anthropic.
 local LEAST_BUDGET, TO_SAY, MAX_WITH_THINKING = 1024, 4096, 32000
-local EFFORTS = { low = "low", minimal = "low", medium = "medium", high = "high", xhigh = "xhigh", max = "max" }
+local EFFORTS = { minimal = "low", low = "low", medium = "medium", high = "high", xhigh = "xhigh",
+  max = "max" }
 
 local function effort_of(reasoning)
   return EFFORTS[reasoning.effort] or reasoning.budget and EFFORTS[common.effort(reasoning.budget)]
@@ -216,7 +217,7 @@ local function write_reasoning(w)
   elseif traits.reasoning then
     local on = { type = "enabled", maxReasoningEffort = effort }
     put(w.more, traits.reasoning, off and { type = "disabled" } or on)
-  elseif not off then
+  elseif not (off and traits.plain) then
     w.ctx:drop("reasoning")
   end
 end
