@@ -221,8 +221,7 @@
 #define MAX_TRANSLATED_STREAM                                                                      \
     MIB(4) /* what a translated stream may say: some dialects repeat all of it at the end */
 #define MAX_TRANSLATED_EVENT                                                                       \
-    MIB(2)                 /* what one event may become: with MAX_EVENT a writer that              \
-                              repeats all of a stream says it in one */
+    MIB(8)                 /* what one event may become: all of MAX_TRANSLATED_STREAM, escaped */
 #define MAX_DROPPED KIB(1) /* names of what a translation left out */
 #define TRANSLATE_LOG_PERIOD                                                                       \
     (10 *                                                                                          \

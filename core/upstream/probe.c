@@ -174,7 +174,7 @@ static int ask(struct probe *p, bool fresh) {
     buf_init(&url, MAX_REQUEST_LINE);
     headers_init(&fields, MAX_HEADERS, MAX_HEADER_BYTES);
     if (add_fields(p, &fields) == 0 &&
-        outbound_own_url(p->provider, str_of(p->provider->health.path), &url) == 0 &&
+        outbound_own_url(p->provider, str_of(p->provider->health.path), STR(""), &url) == 0 &&
         outbound_sign(p->provider,
                       &(struct sigv4_request){str_of(p->provider->health.method), url.data, &body,
                                               p->body ? 1 : 0},

@@ -242,8 +242,8 @@ static inline int fixture_take(lua_State *L, int n, void *request, struct err *e
     return 0;
 }
 
-static const struct run_entry fixture_first = {fixture_push_first, fixture_take};
-static const struct run_entry fixture_second = {fixture_push_second, fixture_take};
+static const struct run_entry fixture_first = {fixture_push_first, fixture_take, false};
+static const struct run_entry fixture_second = {fixture_push_second, fixture_take, false};
 
 /* Runs to the end, resuming whenever it waits. */
 static inline enum run_status fixture_run(struct lane *lane, const struct run_entry *entry,
