@@ -135,9 +135,9 @@ void contract_check(struct lane *lane, struct policy_file *file, struct diags *d
 /* Reports an error of Lua, splitting "file.lua:12: text" into its parts. */
 void contract_report(struct diags *diags, const char *file, const char *message);
 
-/* dialects.c: loads all dialects of the snapshot, checks that those that the configuration names are
- * there, and lets its providers adopt what theirs say. Mistakes go to diags. -1: nothing more can be
- * looked at. */
+/* dialects.c: loads all dialects of the snapshot, checks that those that the configuration names
+ * are there, and lets its providers adopt what theirs say. Mistakes go to diags. -1: nothing more
+ * can be looked at. */
 int dialects_load(struct generation *g, struct diags *diags);
 void dialects_free(struct generation *g);
 
