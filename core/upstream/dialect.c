@@ -11,10 +11,10 @@
 
 /* ---- Making one ---- */
 
-static const char *const fields[] = {"name",   "auth",     "headers",         "speaks", "prefix",
-                                     "pass",   "generate", "generate_stream", "model",  "client",
-                                     "errors", "answers",  "stream",          "usage",  "say",
-                                     "models", "raw",      "functions",       NULL};
+static const char *const fields[] = {
+    "name",  "auth",   "headers", "speaks",    "prefix", "pass",  "generate", "generate_stream",
+    "model", "client", "errors",  "answers",   "stream", "usage", "say",      "models",
+    "raw",   "cannot", "changes", "functions", NULL};
 
 static void compile_headers(struct reader *r, const struct value *data) {
     const struct value *headers = reader_field(r, data, "headers", VALUE_TABLE);
@@ -73,6 +73,8 @@ static void compile_name(struct reader *r, struct str name, const struct value *
         path_cut(&r->at, before);
     }
     reader_known(r, data, fields);
+    reader_texts(r, data, "cannot"); /* both for the conformance kit, lua/moongate/dialect */
+    reader_texts(r, data, "changes");
 }
 
 static void compile_all(struct reader *r, struct str name) {

@@ -117,5 +117,8 @@ return {
   },
 
   raw = { "input", "json", "trace" },
+  -- What Converse has no word for, asked of a model that nothing is known of: names of the conformance kit.
+  cannot = { "file_url", "format_json", "frequency_penalty", "image_url", "logprobs", "n",
+    "parallel_tool_calls", "presence_penalty", "reasoning", "seed", "top_k", "user", "verbosity" },
   functions = "moongate.dialect.bedrock",
 }

@@ -3,7 +3,8 @@
 -- of it is written. Values come short and, with `long = 8`, as texts of which Lua sees no byte.
 
 local body = require "moongate.body"
-local anthropic = require "dialects.anthropic"
+local anthropic = require "moongate.dialect.anthropic"
+local data = require "dialects.anthropic"
 local expect = require "expect"
 
 local function ctx(over)
@@ -13,7 +14,7 @@ local function ctx(over)
   return made
 end
 
-local function decode(text, long) return body.decode(text, anthropic.raw, long) end
+local function decode(text, long) return body.decode(text, data.raw, long) end
 
 local function same(found, expected, what)
   expect.equal(body.encode(found), body.encode(decode(expected)), what)

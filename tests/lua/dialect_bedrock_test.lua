@@ -4,7 +4,6 @@
 -- streams are read. Values come short and, with `long = 8`, as texts of which Lua sees no byte.
 
 local body = require "moongate.body"
-local conformance = require "moongate.dialect.conformance"
 local dialects = require "dialects"
 local expect = require "expect"
 
@@ -480,5 +479,4 @@ return function(test)
   turns(test)
   answers(test)
   streams(test)
-  for _, case in ipairs(conformance.cases("bedrock", bedrock)) do test(case.name, case.run) end
 end

@@ -6,7 +6,7 @@ local chat = require "moongate.dialect.chat"
 local dialects = require "dialects"
 local expect = require "expect"
 
-local RAW = { "parameters", "schema", "metadata", "logprobs" }
+local RAW = require("moongate.dialect.openai_rules").raw
 local same, refuses, ctx_of = dialects.same, dialects.refuses, dialects.ctx
 
 return function(test)

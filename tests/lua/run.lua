@@ -19,7 +19,7 @@ require "fake"
 
 local FILES = { "schema", "trigger", "retry", "rotation", "order", "breaker", "failover", "settings",
   "hooks", "race", "notes", "policies", "meta", "body", "dialect_openai",
-  "dialect_anthropic", "dialect_bedrock", "conformance" }
+  "roundtrip", "dialect_anthropic", "dialect_bedrock", "conformance" }
 
 local cases = {}
 for _, file in ipairs(FILES) do

@@ -5,7 +5,7 @@
 --   require "moongate.dialect.conformance" "NAME"
 --
 -- is what `moongate test lua/dialects/NAME_test.lua` runs. What is held: what is written reads the same again,
--- but for what the dialect's `cannot` names; what it cannot it says; everything written is JSON; streams tell
+-- but for what the dialect's `cannot` and `changes` name; what it cannot it says; everything written is JSON; streams tell
 -- what whole answers tell; nothing crashes on a wrong body; nothing is kept between calls.
 
 local body = require "moongate.body"
@@ -22,7 +22,8 @@ local SHORT, LONG = math.maxinteger, LONG_BYTES
 local function fail(...) error((select("#", ...) > 1 and string.format(...) or ...), 0) end
 
 local function new_ctx(over)
-  local made = { model = "model", stream = false, id = "r1", now = 1700000000, strict = false, dropped = {} }
+  local made = { model = "model", stream = false, id = "r1", now = 1700000000, strict = false, dropped = {},
+    request = { include_usage = true } }
   for name, value in pairs(over or {}) do made[name] = value end
   function made.drop(self, name)
     if self ~= made or type(name) ~= "string" or name == "" then fail("ctx:drop is given a field's name") end
@@ -34,7 +35,8 @@ end
 ---@class moongate.Conformance
 ---@field name string
 ---@field dialect table
----@field cannot table<string, boolean>
+---@field cannot table<string, boolean> features that it has no word for: dropped by name, or refused
+---@field changes table<string, boolean> features that it says otherwise: nothing is lost, but they read as something else
 
 local function decode(held, json, long) return body.decode(json, held.dialect.raw, long) end
 
@@ -87,7 +89,7 @@ local function check_request(held, case, long)
   if why then fail("it is refused: %s", why) end
   if dropped[1] then fail("it drops %s, which `cannot` does not tell", table.concat(dropped, ", ")) end
   if json:find("moongate", 1, true) then fail("a seal of the gateway's own reaches the provider") end
-  if not held.dialect.read_request then return end
+  if held.changes[feature] or not held.dialect.read_request then return end
   compare(feature, of(read_request(held, json, long)), of(make(forms.say(long == LONG))))
 end
 
@@ -99,7 +101,7 @@ local function check_signatures(held, long)
   json = write_request(held, own(say))
   if not json then fail "thinking that it signed itself is refused" end
   if json:find("moongate", 1, true) then fail("its own signature reaches the provider with the seal on it") end
-  if held.dialect.read_request and not held.cannot.thinking then
+  if held.dialect.read_request and not held.cannot.thinking and not held.changes.thinking then
     compare("thinking", forms.signature_of(read_request(held, json, long)), forms.signature_of(own(say)))
   end
 end
@@ -127,7 +129,7 @@ local function check_answer(held, case, long)
   local feature, make, of = case[1], case[2], case[3]
   local say = forms.say(long == LONG)
   local json = write_answer(held, make(say, held.name))
-  if held.cannot[feature] or not held.dialect.read_answer then return end
+  if held.cannot[feature] or held.changes[feature] or not held.dialect.read_answer then return end
   compare(feature, of(held.dialect.read_answer(decode(held, json, long), new_ctx())), of(make(say, held.name)))
 end
 
@@ -165,7 +167,7 @@ local function check_stream(held, case, long)
   local say = forms.say(long == LONG)
   local answer = make(say, held.name)
   local events = write_stream(held, deltas.of(answer))
-  if held.cannot[feature] or not held.dialect.reader then return end
+  if held.cannot[feature] or held.changes[feature] or not held.dialect.reader then return end
   compare(feature .. " of a stream", of(deltas.told(read_stream(held, events, long))), of(answer))
 end
 
@@ -264,16 +266,21 @@ local function list_of_texts(value, what)
   end
 end
 
+local function check_features(list, what)
+  local known = forms.features()
+  list_of_texts(list, what)
+  for _, name in ipairs(list or {}) do
+    if not known[name] then fail("%s: there is no feature %q", what, name) end
+  end
+end
+
 local function check_data(held)
   local dialect = held.dialect
   if dialect.name ~= held.name then fail('name is %q, expected %q as the file is', tostring(dialect.name), held.name) end
   list_of_texts(dialect.raw, "raw")
-  list_of_texts(dialect.cannot, "cannot")
   list_of_texts(dialect.speaks, "speaks")
-  local known = forms.features()
-  for name in pairs(held.cannot) do
-    if not known[name] then fail("cannot names %q, which is no feature of the kit's", name) end
-  end
+  check_features(dialect.cannot, "cannot")
+  check_features(dialect.changes, "changes")
   for _, side in ipairs(SIDES) do
     local some
     for _, name in ipairs(side) do
@@ -332,6 +339,15 @@ local function add_wrong(held, add)
   end
 end
 
+-- Data and functions in one table, wherever the functions stand.
+local function whole(dialect)
+  local out = {}
+  for _, from in ipairs { dialect, dialect.functions and require(dialect.functions) } do
+    for name, value in pairs(from) do out[name] = value end
+  end
+  return out
+end
+
 ---The cases of one dialect, for any runner: each raises what is wrong.
 ---@param name string
 ---@param dialect? table what its file returns; without it the module dialects.NAME
@@ -339,8 +355,9 @@ end
 function conformance.cases(name, dialect)
   local list = {}
   local function add(what, run) list[#list + 1] = { name = name .. ": " .. what, run = run } end
-  local held = { name = name, dialect = dialect or require("dialects." .. name), cannot = {} }
+  local held = { name = name, dialect = whole(dialect or require("dialects." .. name)), cannot = {}, changes = {} }
   for _, feature in ipairs(held.dialect.cannot or {}) do held.cannot[feature] = true end
+  for _, feature in ipairs(held.dialect.changes or {}) do held.changes[feature] = true end
   add("data", function() check_data(held) end)
   if held.dialect.write_request then add_requests(held, add) end
   if held.dialect.write_answer and held.dialect.writer then add_answers(held, add) end

@@ -6,8 +6,9 @@ local body = require "moongate.body"
 
 local hostile = {}
 
-local OTHERS = { 7, -0.5, "x", "", true, body.null, body.list {}, body.list { 7, body.null }, body.object {},
-  body.object { type = "x" }, ("long "):rep(40) }
+local OTHERS = { 7, -0.5, "x", "", true, body.null, ("long "):rep(40), body.list {}, body.list { 7, body.null },
+  body.object {}, body.object { type = "x" } }
+local FIRST_TABLE = 8
 
 local function copy(v)
   if type(v) ~= "table" or v == body.null then return v end
@@ -59,7 +60,9 @@ function hostile.each(json, seen, see)
     local about = meaning(doc, path)
     if not seen[about] then
       seen[about] = true
-      for _, other in ipairs(OTHERS) do
+      -- A body that is no object or list does not come this far.
+      for i = #path == 0 and FIRST_TABLE or 1, #OTHERS do
+        local other = OTHERS[i]
         local text = body.encode(set(copy(doc), path, other))
         see(text, ("%s = %s"):format(about == "" and "the body" or about, body.encode(other):sub(1, 40)))
       end

@@ -153,7 +153,8 @@ end
 -- directions is handed the one or the other.
 shape.soft = {
   list = shape.as_list, object = shape.as_object, text = shape.as_text, number = shape.as_number,
-  integer = shape.as_integer, name = shape.as_name, raw = shape.as_raw, each = shape.items,
+  integer = shape.as_integer, raw = shape.as_raw, each = shape.items,
+  name = function(v) return shape.as_name(v) end,
   boolean = function(v) if type(v) == "boolean" then return v end end,
   need = function(v) return v end,
   refuse = function() end,
