@@ -17,5 +17,6 @@ return {
   stream = rules.stream,
   usage = rules.usage,
   say = rules.say,
+  raw = rules.raw,
   functions = "moongate.dialect.chat",
 }

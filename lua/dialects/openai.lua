@@ -25,5 +25,6 @@ return {
     list = '{"object":"list","data":[$models]}',
     item = '{"id":$model,"object":"model","created":0,"owned_by":$owner}',
   },
+  raw = rules.raw,
   functions = "moongate.dialect.chat",
 }

@@ -18,7 +18,8 @@ math.randomseed(42)
 require "fake"
 
 local FILES = { "schema", "trigger", "retry", "rotation", "order", "breaker", "failover", "settings",
-  "hooks", "race", "notes", "policies", "meta", "body" }
+  "hooks", "race", "notes", "policies", "meta", "body", "dialect_openai", "dialect_responses",
+  "roundtrip", "hostile" }
 
 local cases = {}
 for _, file in ipairs(FILES) do
