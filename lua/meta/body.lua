@@ -4,10 +4,10 @@
 -- as written, are texts: userdata that stand for bytes of the body, which never enter Lua. Fields that the
 -- dialect names in `raw` are raw JSON, kept as it was written. For editors; never loaded.
 
+local body = {}
+
 ---@class moongate.Text: userdata a long string: joins with .. and body.join, has no length, is not indexed
 ---@class moongate.Raw: userdata one JSON value as it was written
-
-local body = {}
 
 ---JSON's null, to be written; in lists also read. Fields that are null are absent.
 body.null = nil
