@@ -84,6 +84,8 @@ struct lane {
     unsigned long numbered; /* runs begun */
     bool retired;
     bool worn;
+    const char *dialects[MAX_DIALECTS]; /* whose functions are loaded; borrowed of the generation */
+    size_t n_dialects;
     usec failure_logged;             /* when a translation's failure was told last, 0: never */
     unsigned long failures_unlogged; /* of translations, since */
     _Atomic size_t runs, bytes;
@@ -117,6 +119,10 @@ int lane_load(struct lane *lane, struct diags *diags, struct err *err);
 /* Puts handlers and settings of all routes where policy_push_handler finds them, and lets policies
  * prepare for them. */
 int lane_bind(struct lane *lane, struct err *err);
+
+/* translate.c: loads the functions of the dialects that the configuration names, where it names
+ * several: of others they are loaded when a client of theirs comes. -1 with err. */
+int lane_load_dialects(struct lane *lane, struct err *err);
 
 /* After a step: above three quarters of the cap some garbage is collected here and now (Lua itself
  * would wait until memory in use has doubled), and once a whole collection did not help the
