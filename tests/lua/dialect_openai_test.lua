@@ -388,6 +388,28 @@ data: {"choices":[{"delta":{"content":"done with it","reasoning_content":null}}]
     expect.equal(chunks[4].choices[1].finish_reason, "tool_calls")
   end)
 
+  -- Goal: SDKs parse a call when the next one starts: it must be whole by then.
+  test("a call waits for the one before it to be whole, and no longer", function()
+    local function pieces(deltas)
+      local out = {}
+      for i, chunk in ipairs(chunks_of(deltas)) do
+        local delta = chunk ~= "[DONE]" and chunk.choices[1].delta or {}
+        for _, call in ipairs(delta.tool_calls or {}) do
+          out[#out + 1] = i .. ":" .. call.index .. (call.id or "") .. call["function"].arguments
+        end
+      end
+      return out
+    end
+    local function call(n) return { kind = "call", call = n, id = "abc" .. n, name = "f" } end
+    local function args(n, text) return { kind = "arguments", call = n, text = text } end
+    expect.list(pieces { call(0), args(0, "{"), args(0, "}"), call(1), args(1, "{}") },
+      { "2:0abc0", "3:0{", "4:0}", "5:1abc1", "6:1{}" })
+    expect.list(pieces { call(0), call(1), args(1, "{"), args(0, "{"), args(1, "}"), args(0, "}") },
+      { "2:0abc0", "3:0{", "4:0}", "5:1abc1", "6:1{}" })
+    expect.list(pieces { call(0), call(1), call(2), args(2, "{}"), { kind = "text", text = "x" } },
+      { "2:0abc0", "3:0{}", "4:1abc1", "5:1{}", "6:2abc2", "7:2{}" })
+  end)
+
   test("answers beside each other keep their places", function()
     local chunks = chunks_of { { kind = "text", text = "a" }, { kind = "text", text = "b", candidate = 1 },
       { kind = "stop", stop = "length", candidate = 1 }, { kind = "stop", stop = "stop" } }
