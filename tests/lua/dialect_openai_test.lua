@@ -197,6 +197,15 @@ return function(test)
     expect.list(ctx.dropped, { "temperature" })
   end)
 
+  test("servers that only resemble OpenAI are not sent what is its own", function()
+    local request = { cache_key = "k", verbosity = "low", openai = { store = false } }
+    local out, ctx = write(request, { model = "mistral-large", client = "responses" })
+    expect.list({ out.prompt_cache_key, out.verbosity, out.store }, {})
+    expect.list(ctx.dropped, { "verbosity" })
+    expect.equal(write(request, { model = "mistral-large", client = "openai" }).verbosity, "low")
+    expect.equal(write(request, { model = "gpt-5", client = "responses" }).store, false)
+  end)
+
   both("a stream is always asked for its usage", function()
     local out = write({ stream = true }, { stream = true, model = "m" })
     same(out.stream_options, [[{"include_usage":true}]])

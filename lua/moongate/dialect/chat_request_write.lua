@@ -197,6 +197,7 @@ function chat_request_write.write(request, ctx)
   write_effort(out, request, ctx)
   write_stop(out, request, ctx)
   openai_request.check_tier(out, ctx)
+  openai_request.check_own(out, traits, ctx)
   openai_request.check_sampling(out, request, traits, ctx)
   return out
 end
