@@ -97,7 +97,7 @@ end
 -- ---------------------------------------------------------------- the corpus
 
 local CORPUS = arg[0]:match("^(.*)/[^/]*$") .. "/../corpus"
-local NAMES = { "openai", "responses", "anthropic", "gemini", "bedrock" }
+local NAMES = { "openai", "azure", "responses", "anthropic", "gemini", "bedrock" }
 
 local function load_dialect(name)
   local good, data = pcall(require, "dialects." .. name)

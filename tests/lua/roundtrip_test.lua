@@ -27,12 +27,14 @@ function SAID.call(part) return "call " .. part.name .. " " .. canonical(part.ar
 function SAID.result(part)
   local out = {}
   for _, one in ipairs(part.parts or {}) do out[#out + 1] = one.type == "text" and plain(one.text) or nil end
-  return "result " .. table.concat(out, " ")
+  return "result " .. table.concat(out, "\n")
 end
 
 local function add_parts(list, parts, only)
   for _, part in ipairs(parts) do
-    if part.type == only then list[#list + 1] = SAID[only](part) end
+    -- A refusal is a text where there is no word for it.
+    local kind = part.type == "refusal" and "text" or part.type
+    if kind == only then list[#list + 1] = SAID[only](part) end
     if part.type == "result" and only == "image" then add_parts(list, part.parts or {}, only) end
   end
 end
@@ -78,11 +80,16 @@ local function told(deltas)
   return out
 end
 
+-- What the clients of streams asked for, and those of Gemini, who are told thoughts only when they ask.
+local ASKED = { include_usage = true }
+local THOUGHTS = { include_usage = true, reasoning = { show = true } }
+
 return function(test)
   local all = dialects.all()
 
   local function read(dialect, what, text, long, model)
-    local ctx = dialects.ctx { provider = dialect.name, client = dialect.name, model = model }
+    local ctx = dialects.ctx { provider = dialect.name, client = dialect.name, model = model,
+      request = dialect.name == "gemini" and THOUGHTS or nil }
     local decoded = body.decode(text, dialect.raw, long)
     if not model and what == "request" then ctx.model = decoded.model and body.string(decoded.model) or "m" end
     return dialect["read_" .. what](decoded, ctx), ctx
@@ -106,7 +113,8 @@ return function(test)
 
   local function stream(dialect, file)
     dialects.both(test, ("%s/%s there and back"):format(dialect.name, file), function(long)
-      local ctx = dialects.ctx { provider = dialect.name, stream = true, request = { include_usage = true } }
+      local ctx = dialects.ctx { provider = dialect.name, stream = true,
+        request = dialect.name == "gemini" and THOUGHTS or ASKED }
       local events = dialects.events(dialects.file(dialect, file))
       local deltas = dialects.read_stream(dialect, ctx, events, long)
       expect.equal(deltas[1] and deltas[1].kind, "start", "the first delta")
