@@ -239,6 +239,12 @@ return function(test)
       { type = "text", text = "yes" } } } }
     expect.equal(write({ messages = messages }, { model = "deepseek-chat" }).messages[1].reasoning_content, "hm")
     expect.equal(write({ messages = messages }, { model = "gpt-4o" }).messages[1].reasoning_content, nil)
+    local signed = { { role = "assistant", parts = { { type = "thinking", text = "hm", signature = "moongateoaicEq" },
+      { type = "redacted", data = "moongateoaicEm" }, { type = "redacted", data = "moongateanthEm" },
+      { type = "text", text = "yes" } } } }
+    same(write({ messages = signed }, { model = "anthropic/claude" }).messages[1].reasoning_details, [[ [
+      {"type":"reasoning.text","text":"hm","signature":"Eq","index":0},
+      {"type":"reasoning.encrypted","data":"Em","index":1}] ]])
     local empty = { { role = "assistant", parts = { messages[1].parts[1] } } }
     expect.equal(#write({ messages = empty }, { model = "gpt-4o" }).messages, 0)
   end)
