@@ -151,7 +151,9 @@
 #define MAX_LOCATE_TOKENS 4000000 /* Lua tokens looked at to find the line of one value */
 #define MAX_PROVIDERS 256
 #define MAX_KEYS 4096
+#define MAX_API_KEYS 32 /* of one provider: a request has MAX_ATTEMPTS to try them */
 #define MAX_ROUTES 256
+#define MAX_ALIASES 512 /* of all routes together: each has settings of its own in every lane */
 #define MAX_WORKERS 64
 #define MAX_LISTENERS 16
 #define MAX_DIAGS 100          /* diagnostics kept of one load */
@@ -217,8 +219,7 @@
 #define MAX_TRANSLATED_STREAM                                                                      \
     MIB(4) /* what a translated stream may say: some dialects repeat all of it at the end */
 #define MAX_TRANSLATED_EVENT                                                                       \
-    MIB(2)                 /* what one event may become: with MAX_EVENT a writer that              \
-                              repeats all of a stream says it in one */
+    MIB(8)                 /* what one event may become: all of MAX_TRANSLATED_STREAM, escaped */
 #define MAX_DROPPED KIB(1) /* names of what a translation left out */
 #define TRANSLATE_LOG_PERIOD                                                                       \
     (10 *                                                                                          \

@@ -131,12 +131,13 @@ int outbound_url(const struct config_provider *p, const struct outbound *o, stru
     return rc;
 }
 
-int outbound_own_url(const struct config_provider *p, struct str path, struct buf *url) {
+int outbound_own_url(const struct config_provider *p, struct str path, struct str key,
+                     struct buf *url) {
     struct str rest = path, bare;
     if (!str_split(&rest, '?', &bare)) {
         bare = path;
     }
-    return join(p, &(struct outbound){.path = bare, .query = rest}, true, url);
+    return join(p, &(struct outbound){.path = bare, .query = rest, .key = key}, true, url);
 }
 
 /* ---- Fields ---- */

@@ -29,10 +29,10 @@ int outbound_url(const struct config_provider *p, const struct outbound *o, stru
 int outbound_fill_model(const char *path, struct str model, struct buf *out)
     __attribute__((warn_unused_result));
 
-/* For requests of our own: base_url + path as it is (its query included) + for AUTH_QUERY the
- * provider's key. Terminated. -1: full or memory. */
-int outbound_own_url(const struct config_provider *p, struct str path, struct buf *url)
-    __attribute__((warn_unused_result));
+/* For requests of our own: base_url + path as it is (its query included) + for AUTH_QUERY `key`, or
+ * the provider's when it is empty. Terminated. -1: full or memory. */
+int outbound_own_url(const struct config_provider *p, struct str path, struct str key,
+                     struct buf *url) __attribute__((warn_unused_result));
 
 /* Copies the client's end-to-end fields that a provider may see into *out, then adds the provider's
  * own fields and its credential. `key` replaces the provider's api_key when not empty. For

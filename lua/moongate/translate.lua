@@ -10,11 +10,17 @@ local SAID = { "text", "arguments", "data", "signature" }
 
 local function dialect(name) return require("dialects." .. name) end
 
+-- The functions stand in a module of their own, or beside the data.
+local function functions(name)
+  local data = dialect(name)
+  return data.functions and require(data.functions) or data
+end
+
 local function refusal(why) return { refuse = why } end
 
 ---The function of a dialect's file; a refusal when it has none.
 local function part(name, fn)
-  local found = dialect(name)[fn]
+  local found = functions(name)[fn]
   if not found then
     error(refusal(("the dialect %s has no %s: nothing can be translated %s it"):format(
       name, fn, fn:find("^read") and "from" or "to")), 0)

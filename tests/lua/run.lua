@@ -17,9 +17,7 @@ setmetatable(_G, {
 math.randomseed(42)
 require "fake"
 
-local FILES = { "schema", "trigger", "retry", "rotation", "order", "breaker", "failover", "settings",
-  "hooks", "race", "notes", "policies", "meta", "body", "dialect_openai",
-  "roundtrip", "dialect_anthropic", "conformance" }
+@@
 
 local cases = {}
 for _, file in ipairs(FILES) do

@@ -153,6 +153,7 @@ static inline struct generation *fixture_stage(struct fixture *f, size_t lanes) 
     struct err err = {""};
     char path[128];
 
+    fixture_write(f, "lua/dialects/openai.lua", "return { name = \"openai\" }\n");
     snprintf(path, sizeof path, "%s/gateway.lua", f->dir);
     f->snapshot = snapshot_read(path, none, &err);
     assert_string_equal(err.text, "");
@@ -242,8 +243,8 @@ static inline int fixture_take(lua_State *L, int n, void *request, struct err *e
     return 0;
 }
 
-static const struct run_entry fixture_first = {fixture_push_first, fixture_take};
-static const struct run_entry fixture_second = {fixture_push_second, fixture_take};
+static const struct run_entry fixture_first = {fixture_push_first, fixture_take, false};
+static const struct run_entry fixture_second = {fixture_push_second, fixture_take, false};
 
 /* Runs to the end, resuming whenever it waits. */
 static inline enum run_status fixture_run(struct lane *lane, const struct run_entry *entry,

@@ -19,7 +19,8 @@ static char *read_file(const char *path) {
 static void stage(struct fixture *f, const char *policy) {
     char *cases = read_file("tests/lua/body_cases.lua");
     fixture_init(f);
-    fixture_write(f, "gateway.lua", CONFIG_HEAD
+    fixture_write(f, "gateway.lua",
+                  CONFIG_HEAD
                   "{ name = 't', path = '/t', policy = 't', settings = {} }," CONFIG_TAIL);
     fixture_write(f, "lua/moongate/schema.lua", TINY_SCHEMA);
     fixture_write(f, "lua/body_cases.lua", cases);
@@ -74,8 +75,7 @@ static enum box_status round_trip(struct fixture *f, struct bytes *b, struct err
     buf_release(&b->out);
     buf_init(&b->out, MIB(64));
     b->longest = b->longest ? b->longest : BODY_LONG;
-    enum box_status status =
-        box_protect(f->gen->lanes[0]->box, decode_and_encode, b, 0, 0, err);
+    enum box_status status = box_protect(f->gen->lanes[0]->box, decode_and_encode, b, 0, 0, err);
     return status;
 }
 
