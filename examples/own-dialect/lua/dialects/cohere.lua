@@ -89,7 +89,6 @@ end
 
 local STOP = { MAX_TOKENS = "length", TOOL_CALL = "calls" }
 local function stop_of(reason) return STOP[shape.as_name(reason)] or "stop" end
-
 local function usage_of(from)
   local tokens = shape.as_object(at(from, "tokens")) or {}
   return { input = shape.as_integer(tokens.input_tokens), output = shape.as_integer(tokens.output_tokens) }
@@ -129,10 +128,8 @@ READ["message-end"] = function(event, emit)
   emit { kind = "usage", usage = usage_of(at(event, "delta", "usage")) }
 end
 
-local function read_event(_, event, emit)
-  local read = READ[shape.as_name(event.type)]
-  if read then read(event, emit) end
-end
+local function ignore() end
+local function read_event(_, event, emit) (READ[shape.as_name(event.type)] or ignore)(event, emit) end
 
 return { name = "cohere", auth = "bearer", generate = "/chat",
   cannot = { "audio", "file", "file_url", "is_error", "logprobs", "metadata", "n", "named_tool",
