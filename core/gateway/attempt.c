@@ -415,17 +415,19 @@ void attempt_leave(struct attempt *a) {
 
 const char *attempt_dropped(const struct attempt *a) {
     return a->dropped ? a->dropped : "";
-    usec attempt_suspended_for(const struct attempt *a) {
-        struct targets *targets = a->worker->gateway->state.targets;
-        struct str name = str_of(a->name);
-        return a->key_named ? targets_suspended_for(targets, name, attempt_group(a))
-                            : keys_target_suspended_for(a->provider, targets, name);
-    }
+}
 
-    double attempt_retry_after(const struct attempt *a) {
-        return a->status ? retry_after_seconds(&a->headers, clock_wall()) : -1;
-    }
+usec attempt_suspended_for(const struct attempt *a) {
+    struct targets *targets = a->worker->gateway->state.targets;
+    struct str name = str_of(a->name);
+    return a->key_named ? targets_suspended_for(targets, name, attempt_group(a))
+                        : keys_target_suspended_for(a->provider, targets, name);
+}
 
-    enum outcome attempt_outcome(const struct attempt *a) {
-        return a->known ? a->verdict.outcome : OUTCOME_CANCELLED;
-    }
+double attempt_retry_after(const struct attempt *a) {
+    return a->status ? retry_after_seconds(&a->headers, clock_wall()) : -1;
+}
+
+enum outcome attempt_outcome(const struct attempt *a) {
+    return a->known ? a->verdict.outcome : OUTCOME_CANCELLED;
+}
