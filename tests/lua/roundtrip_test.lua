@@ -18,7 +18,9 @@ end
 local function plain(v) return v and body.string(v) or "" end
 
 local SAID = {}
-function SAID.text(part) return "text " .. plain(part.text) end
+function SAID.text(part)
+  return "text " .. (part.type == "file" and part.name and part.name .. "\n\n" or "") .. plain(part.text)
+end
 function SAID.refusal(part) return "refusal " .. plain(part.text) end
 function SAID.image(part) return "image " .. plain(part.data or part.url) end
 function SAID.audio(part) return "audio " .. plain(part.data) end
@@ -33,14 +35,15 @@ end
 local function add_parts(list, parts, only)
   for _, part in ipairs(parts) do
     -- A refusal is a text where there is no word for it.
-    local kind = part.type == "refusal" and "text" or part.type
+    local kind = (part.type == "refusal" or part.type == "file" and part.text) and "text" or part.type
     if kind == only then list[#list + 1] = SAID[only](part) end
     if part.type == "result" and only == "image" then add_parts(list, part.parts or {}, only) end
   end
 end
 
 -- Parts of one kind: dialects differ in the order that they can keep between text and calls, not within
--- each. Chat says where images of a result come from: it has no place for them in the result.
+-- each. Chat says where images of a result come from: it has no place for them in the result. Anthropic is
+-- asked for JSON in words.
 local function digest(messages, only)
   local prompt, rest = {}, {}
   for _, message in ipairs(messages) do
@@ -50,7 +53,9 @@ local function digest(messages, only)
   for i = #rest, 1, -1 do
     if rest[i]:find("^text Of the result of tool call") then table.remove(rest, i) end
   end
-  return table.concat(prompt, "\n") .. "\n--\n" .. table.concat(rest, "\n")
+  local prompts = table.concat(prompt, "\n"):gsub("\n\n", "\ntext ")
+  prompts = prompts:gsub("\n?text Answer with one JSON object.*", "")
+  return prompts .. "\n--\n" .. table.concat(rest, "\n")
 end
 
 -- ---------------------------------------------------------------- streams
