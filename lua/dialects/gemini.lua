@@ -168,4 +168,8 @@ return {
       .. '"supportedGenerationMethods":["generateContent","countTokens"]}',
   },
   functions = "moongate.dialect.gemini",
+  -- What the conformance kit calls what this API has no word for, and what it says in other words.
+  cannot = { "metadata", "parallel_tool_calls", "user", "verbosity" },
+  changes = { "file_text", "result_image", "thinking", "answer.cache_write", "answer.refusal",
+    "answer.stop_pause", "answer.stop_refusal", "answer.stop_sequence" },
 }
