@@ -36,7 +36,7 @@ struct policy_file {
     struct policy_record record;
 };
 
-/* What a route has beside its configuration. */
+/* What a variant of a route has beside its configuration. */
 struct policy_route {
     size_t policy;         /* index of its policy_file */
     int line;              /* where its handler begins in that file */
@@ -55,8 +55,8 @@ struct generation {
     unsigned char hash[HASH_SIZE];
     struct policy_file *policies;
     size_t n_policies;
-    struct policy_route *routes; /* as many as the configuration has */
-    struct dialect **dialects; /* those of lua/dialects/; room for MAX_DIALECTS */
+    struct policy_route *routes; /* as many as the configuration has variants */
+    struct dialect **dialects;   /* those of lua/dialects/; room for MAX_DIALECTS */
     size_t n_dialects;
     struct lane **lanes;
     size_t n_lanes;
@@ -66,8 +66,8 @@ struct generation {
 /* Registry references, -1 or 0 where there is nothing. */
 struct lane_refs {
     int *policy;   /* per policy file: its table */
-    int *handler;  /* per route */
-    int *settings; /* per route, read-only */
+    int *handler;  /* per variant of a route */
+    int *settings; /* likewise, read-only */
 };
 
 /*
@@ -135,9 +135,9 @@ void contract_check(struct lane *lane, struct policy_file *file, struct diags *d
 /* Reports an error of Lua, splitting "file.lua:12: text" into its parts. */
 void contract_report(struct diags *diags, const char *file, const char *message);
 
-/* dialects.c: loads all dialects of the snapshot, checks that those that the configuration names are
- * there, and lets its providers adopt what theirs say. Mistakes go to diags. -1: nothing more can be
- * looked at. */
+/* dialects.c: loads all dialects of the snapshot, checks that those that the configuration names
+ * are there, and lets its providers adopt what theirs say. Mistakes go to diags. -1: nothing more
+ * can be looked at. */
 int dialects_load(struct generation *g, struct diags *diags);
 void dialects_free(struct generation *g);
 

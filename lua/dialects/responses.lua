@@ -33,4 +33,7 @@ return {
   },
   raw = rules.raw,
   functions = "moongate.dialect.responses",
+  -- What the conformance kit calls what this API has no word for, and what it says in other words.
+  cannot = { "audio", "frequency_penalty", "is_error", "n", "presence_penalty", "seed", "stop", "top_k" },
+  changes = { "file_text", "answer.stop_pause", "answer.stop_refusal", "answer.stop_sequence" },
 }

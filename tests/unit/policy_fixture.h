@@ -153,6 +153,7 @@ static inline struct generation *fixture_stage(struct fixture *f, size_t lanes) 
     struct err err = {""};
     char path[128];
 
+    fixture_write(f, "lua/dialects/openai.lua", "return { name = \"openai\" }\n");
     snprintf(path, sizeof path, "%s/gateway.lua", f->dir);
     f->snapshot = snapshot_read(path, none, &err);
     assert_string_equal(err.text, "");

@@ -137,6 +137,24 @@ function common.joined(pieces)
   return pieces.whole[1] or ""
 end
 
+-- Ids of calls, for an API that takes letters, digits, _ and - only: what has others, or looks like such a
+-- rewritten one, is written as a mark and its bytes, those in hexadecimal that are not letters or digits.
+local ID_MARK = "mgx_"
+
+---@param id string
+---@return string of letters, digits, _ and - only; common.plain_id gives the id back
+function common.safe_id(id)
+  if id:find("^[%w_-]+$") and id:sub(1, #ID_MARK) ~= ID_MARK then return id end
+  return ID_MARK .. id:gsub("[^%w]", function(c) return ("_%02x"):format(c:byte()) end)
+end
+
+---@param id string
+---@return string what common.safe_id was given
+function common.plain_id(id)
+  if id:sub(1, #ID_MARK) ~= ID_MARK then return id end
+  return (id:sub(#ID_MARK + 1):gsub("_(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
+end
+
 ---The parts of a data URL, or nil: media type, base64 data.
 ---@param url string|userdata
 ---@return string|nil media_type
