@@ -33,4 +33,7 @@ return {
   say = rules.say,
   raw = rules.raw,
   functions = "moongate.dialect.azure",
+  cannot = { "file_url", "is_error", "top_k" },
+  changes = { "file_text", "result_image", "thinking", "answer.stop_pause", "answer.stop_refusal",
+    "answer.stop_sequence" },
 }
