@@ -155,7 +155,9 @@
 #define MAX_LOCATE_TOKENS 4000000 /* Lua tokens looked at to find the line of one value */
 #define MAX_PROVIDERS 256
 #define MAX_KEYS 4096
+#define MAX_API_KEYS 32 /* of one provider: a request has MAX_ATTEMPTS to try them */
 #define MAX_ROUTES 256
+#define MAX_ALIASES 512 /* of all routes together: each has settings of its own in every lane */
 #define MAX_WORKERS 64
 #define MAX_LISTENERS 16
 #define MAX_DIAGS 100          /* diagnostics kept of one load */

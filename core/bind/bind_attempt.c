@@ -27,7 +27,8 @@ enum {
     F_REUSED,
     F_TIME,
     F_PASSTHROUGH,
-    F_DROPPED
+    F_DROPPED,
+    F_API_KEY
 };
 
 static const struct bind_field FIELDS[] = {{"target", F_TARGET},
@@ -44,6 +45,7 @@ static const struct bind_field FIELDS[] = {{"target", F_TARGET},
                                            {"time", F_TIME},
                                            {"passthrough", F_PASSTHROUGH},
                                            {"dropped", F_DROPPED},
+                                           {"api_key", F_API_KEY},
                                            {NULL, 0}};
 
 struct attempt *bind_to_attempt(lua_State *L, int arg) {
@@ -190,6 +192,9 @@ static int get_field(lua_State *L, int id) {
         return push_dropped(L, a);
     case F_PASSTHROUGH:
         lua_pushboolean(L, a->provider->auth == AUTH_PASSTHROUGH);
+        break;
+    case F_API_KEY:
+        push_text(L, a->api_key ? a->api_key->name : NULL);
         break;
     }
     return 1;

@@ -125,6 +125,7 @@ static int fill_field(const struct field *f, const struct value *given, void *re
     case FIELD_WORKERS:
     case FIELD_HEALTH:
     case FIELD_IDENTITIES:
+    case FIELD_MODELS:
         break;
     }
     return 0;
@@ -172,7 +173,9 @@ static int build_auth(struct config_provider *p) {
     p->auth_name = NULL;
     p->auth_given = given != NULL || p->aws.access_key != NULL;
     if (!given) {
-        p->auth = p->aws.access_key ? AUTH_AWS : p->api_key ? AUTH_BEARER : AUTH_NONE;
+        p->auth = p->aws.access_key             ? AUTH_AWS
+                  : p->api_key || p->n_api_keys ? AUTH_BEARER
+                                                : AUTH_NONE;
         return 0;
     }
     p->auth = auth_parse(str_of(given), &name);
@@ -180,6 +183,26 @@ static int build_auth(struct config_provider *p) {
     bool failed = name.n && !p->auth_name;
     free(given);
     return failed ? -1 : 0;
+}
+
+static size_t items_of(const struct value *list) {
+    return list && list->type == VALUE_TABLE ? list->as.t.n_items : 0;
+}
+
+static int build_api_keys(struct config_provider *p, const struct value *list) {
+    size_t n = items_of(list);
+    n = n < MAX_API_KEYS ? n : MAX_API_KEYS;
+    p->api_keys = n ? calloc(n, sizeof(*p->api_keys)) : NULL;
+    for (size_t i = 0; p->api_keys && i < n; i++) {
+        struct config_api_key *key = &p->api_keys[i];
+        p->n_api_keys = i + 1;
+        if (fill(&api_key_schema, &list->as.t.items[i], key) ||
+            asprintf(&key->label, "%s#%s", p->name, key->name) < 0) {
+            key->label = NULL;
+            return -1;
+        }
+    }
+    return n && !p->api_keys ? -1 : 0;
 }
 
 static int set_text(char **to, const char *text) {
@@ -193,7 +216,8 @@ static int adopt_auth(struct config_provider *p, const char *auth) {
     if (p->auth_given) {
         return 0;
     }
-    p->auth = p->api_key ? auth_parse(str_of(auth ? auth : "bearer"), &name) : AUTH_NONE;
+    p->auth =
+        p->api_key || p->n_api_keys ? auth_parse(str_of(auth ? auth : "bearer"), &name) : AUTH_NONE;
     free(p->auth_name);
     p->auth_name = name.n ? str_dup(name) : NULL;
     return name.n && !p->auth_name ? -1 : 0;
@@ -232,17 +256,14 @@ bool config_speaks(const struct config_provider *p, const char *dialect) {
 
 static int build_provider(struct config_provider *p, const char *name, const struct value *v) {
     p->name = str_dup(str_of(name));
-    if (!p->name || fill(&provider_schema, v, p) || build_auth(p) || config_aws_build(p)) {
+    if (!p->name || fill(&provider_schema, v, p) || build_api_keys(p, value_field(v, "api_keys")) ||
+        build_auth(p) || config_aws_build(p)) {
         return -1;
     }
     for (size_t n = strlen(p->base_url); n && p->base_url[n - 1] == '/'; n--) {
         p->base_url[n - 1] = '\0';
     }
     return build_health(&p->health, value_field(v, "health"));
-}
-
-static size_t items_of(const struct value *list) {
-    return list && list->type == VALUE_TABLE ? list->as.t.n_items : 0;
 }
 
 static int build_providers(struct config *c, const struct value *v) {
@@ -299,16 +320,51 @@ static bool has_unknown(const struct value *v) {
 static void judge_route(struct load *l, struct config_route *r, const struct value *v) {
     char name[MAX_MODULE_NAME];
     const struct value *settings = value_field(v, "settings");
+    const struct value *models = value_field(v, "models");
     snprintf(name, sizeof(name), "policies/%s.lua", r->policy);
     bool wrong = settings && (settings->type != VALUE_TABLE || has_unknown(settings));
+    wrong = wrong || (models && has_unknown(models));
     if (wrong || !snapshot_find(l->snapshot, name)) {
         free(r->policy);
         r->policy = NULL;
     }
 }
 
+/* A list of targets from what stands for one: a list, one target, or one entry or group. */
+static int build_targets(struct config_alias *alias, const struct value *v) {
+    struct value one;
+    alias->listed = v->type == VALUE_TABLE && v->as.t.n_fields == 0;
+    if (alias->listed) {
+        return value_copy(&alias->targets, v);
+    }
+    alias->targets = value_table();
+    if (value_copy(&one, v)) {
+        return -1;
+    }
+    return value_add_item(&alias->targets, one);
+}
+
+static int build_models(struct config_route *r, const struct value *v) {
+    if (!v || v->type != VALUE_TABLE) {
+        return 0;
+    }
+    size_t n = v->as.t.n_fields;
+    r->aliases = n ? calloc(n, sizeof(*r->aliases)) : NULL;
+    if ((n && !r->aliases) || (items_of(v) && store_texts(&r->models, v))) {
+        return -1;
+    }
+    for (size_t i = 0; i < n; i++) {
+        r->n_aliases = i + 1;
+        r->aliases[i].name = str_dup(str_of(v->as.t.fields[i].name));
+        if (!r->aliases[i].name || build_targets(&r->aliases[i], &v->as.t.fields[i].value)) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 static int build_route(struct load *l, struct config_route *r, const struct value *v) {
-    if (fill(&route_schema, v, r)) {
+    if (fill(&route_schema, v, r) || build_models(r, value_field(v, "models"))) {
         return -1;
     }
     judge_route(l, r, v);
@@ -334,6 +390,11 @@ static int build_routes(struct load *l, struct config *c, const struct value *v)
         if (build_route(l, &c->routes[i], &v->as.t.items[i])) {
             return -1;
         }
+    }
+    c->n_variants = n;
+    for (size_t i = 0; c->routes && i < n; i++) {
+        c->routes[i].first_alias = c->n_variants;
+        c->n_variants += c->routes[i].n_aliases;
     }
     return c->routes ? 0 : -1;
 }

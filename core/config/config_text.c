@@ -4,6 +4,8 @@
  */
 #include "config/config_text.h"
 
+#include "base/limits.h"
+
 #include <stddef.h>
 
 enum { NAME_MAX_BYTES = 128, PATH_MAX_BYTES = 1024, SHOWN = 60, LONGEST_AUTH = 16 };
@@ -87,6 +89,19 @@ int text_not_empty(struct str s, struct err *err) {
         return err_set(err, "expected text without control characters");
     }
     return 0;
+}
+
+int text_alias(struct str s, struct err *err) {
+    if (s.n == 0 || s.n > MAX_TARGET_NAME / 2) {
+        return err_set(err, "expected the name of a model, of at most %d bytes",
+                       MAX_TARGET_NAME / 2);
+    }
+    if (memchr(s.p, '*', s.n) || memchr(s.p, '?', s.n)) {
+        return err_set(err,
+                       "a pattern cannot have targets of its own; expected a name, or the pattern "
+                       "as an item of the list, for the targets of the settings");
+    }
+    return text_not_empty(s, err);
 }
 
 int text_secret(struct str s, struct err *err) {

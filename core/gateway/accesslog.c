@@ -80,6 +80,7 @@ static int attempts(struct buf *line, const struct exchange *x) {
         enum outcome o = attempt_outcome(a);
         bad |= buf_addc(&one, '{');
         bad |= field(&one, "target", str_of(a->name));
+        bad |= a->api_key ? field(&one, "api_key", str_of(a->api_key->name)) : 0;
         bad |= field(&one, "outcome", str_of(outcome_name(o)));
         bad |= field(&one, "class", str_of(outcome_class(o) ? class_name(outcome_class(o)) : NULL));
         bad |= number(&one, "status", a->status);

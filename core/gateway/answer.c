@@ -6,9 +6,7 @@
 
 #include <math.h>
 
-#include "base/map.h"
 #include "gateway/exchange_internal.h"
-#include "gateway/route.h"
 #include "upstream/outbound.h"
 
 int answer_trail(const struct exchange *x, struct buf *out) {
@@ -113,84 +111,6 @@ void answer_response(struct exchange *x) {
     send_whole(x, NULL, END_COMPLETE);
 }
 
-/* A list under way: names and owners are copies. */
-struct model_list {
-    struct map *seen;
-    struct dialect_model *models;
-    size_t n, room;
-};
-
-static int add_model(struct model_list *l, struct str id, struct str owner) {
-    if (l->n == l->room) {
-        size_t room = l->room ? l->room * 2 : 16;
-        void *grown = realloc(l->models, room * sizeof(*l->models));
-        if (!grown) {
-            return -1;
-        }
-        l->models = grown;
-        l->room = room;
-    }
-    struct dialect_model m = {str_dup(id), str_dup(owner)};
-    l->models[l->n++] = m;
-    return m.id && m.owner ? 0 : -1;
-}
-
-static void models_release(struct model_list *l) {
-    for (size_t i = 0; i < l->n; i++) {
-        free((char *)(size_t)l->models[i].id);
-        free((char *)(size_t)l->models[i].owner);
-    }
-    free(l->models);
-    map_free(l->seen);
-}
-
-/* A model of one route: listed once, when a request for it would come to some route and the key may
- * ask for it. */
-static int add_once(struct exchange *x, struct model_list *l, size_t route, struct str name,
-                    struct str owner) {
-    const struct config_route *r = &x->config->routes[route];
-    struct route_miss miss;
-    char model[MAX_TARGET_NAME + 1];
-    str_copy(model, sizeof(model), name);
-    bool pattern = strchr(model, '*') || strchr(model, '?');
-    const char *path = r->prefix ? "/v1/chat/completions" : r->path;
-    if (pattern || map_get(l->seen, name) || !route_key_allows(x->key, model) ||
-        route_find(x->config, STR("POST"), str_of(path), model, &miss) < 0) {
-        return 0;
-    }
-    return map_set(l->seen, name, x) | add_model(l, str_of(model), owner);
-}
-
-/* The models that routes name: those they are limited to, and those of their targets. */
-static int list_models(struct exchange *x, struct model_list *l) {
-    int bad = 0;
-    for (size_t r = 0; r < x->config->n_routes; r++) {
-        for (char **m = x->config->routes[r].models; m && *m; m++) {
-            bad |= add_once(x, l, r, str_of(*m), STR("moongate"));
-        }
-        for (const char *const *t = lane_targets(x->lane, r); *t; t++) {
-            struct target_name target = target_split(str_of(*t));
-            bad |= target.model.p ? add_once(x, l, r, target.model, target.provider) : 0;
-        }
-    }
-    return bad;
-}
-
-void answer_models(struct exchange *x) {
-    struct model_list list = {.seen = map_new(KIB(4))};
-    int bad = list.seen ? list_models(x, &list) : -1;
-    bad = bad ? bad : dialect_write_models(x->dialect, &x->decision.body, list.models, list.n);
-    models_release(&list);
-    bad |= headers_set(&x->decision.headers, STR("content-type"), STR("application/json"));
-    if (bad) {
-        answer_error(x, 500, "gateway_error", "out_of_memory", "The list of models is too long.",
-                     END_COMPLETE);
-        return;
-    }
-    x->decision.status = 200;
-    answer_response(x);
-}
-
 /* 401, 402 and 403 inside a 200 are about our key, not the client's: they stay a bad gateway. */
 static int failure_status(const struct attempt *a) {
     int status = a->verdict.status;
@@ -202,12 +122,10 @@ static int failure_status(const struct attempt *a) {
 }
 
 /* Seconds for Retry-After: what the provider said, what a suspension still lasts, or a second. */
-static double failure_hint(struct exchange *x, const struct attempt *a) {
+static double failure_hint(const struct attempt *a) {
     double hint = attempt_retry_after(a);
     if (hint < 0 && a->verdict.outcome == OUTCOME_SUSPENDED) {
-        struct targets *targets = x->worker->gateway->state.targets;
-        hint = usec_to_seconds(
-            targets_suspended_for(targets, str_of(a->name), str_of(a->provider->quota_group)));
+        hint = usec_to_seconds(attempt_suspended_for(a));
     }
     return hint < 1 ? 1 : hint;
 }
@@ -250,7 +168,7 @@ void answer_failure(struct exchange *x, struct attempt *a) {
     int bad = own_error(x, a, status);
     if (status == 503 || status == 429) {
         char hint[32];
-        snprintf(hint, sizeof(hint), "%.0f", ceil(failure_hint(x, a)));
+        snprintf(hint, sizeof(hint), "%.0f", ceil(failure_hint(a)));
         bad |= headers_set(&x->decision.headers, STR("retry-after"), str_of(hint));
     }
     if (bad) {

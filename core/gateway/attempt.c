@@ -11,6 +11,7 @@
 #include "gateway/gate.h"
 #include "gateway/relay.h"
 #include "gateway/translation.h"
+#include "upstream/keys.h"
 #include "upstream/outbound.h"
 
 static void release_slot(struct attempt *a) {
@@ -322,16 +323,15 @@ struct attempt *attempt_new(struct exchange *x, const struct send_options *optio
     }
     a->n = x->n_attempts + 1;
     x->attempts[x->n_attempts++] = a;
-    struct state *state = &x->worker->gateway->state;
-    if (!options->force &&
-        targets_suspended_for(state->targets, str_of(a->name), attempt_group(a)) > 0) {
+    if (!options->force && attempt_suspended_for(a) > 0) {
         report_as(a, OUTCOME_SUSPENDED, "the target is suspended");
     } else if (exchange_remaining(x) <= 0) {
         report_as(a, OUTCOME_TIMEOUT_TOTAL, "the request's deadline has passed");
     } else {
         target_begin(a->facts);
         a->begun = true;
-        exchange_notef(x, "attempt %zu on %s", a->n, a->name);
+        exchange_notef(x, "attempt %zu on %s%s%s", a->n, a->name, a->api_key ? ", key " : "",
+                       a->api_key ? a->api_key->name : "");
         if (a->verdict.outcome == OUTCOME_UNSUPPORTED) {
             report(a);
         } else if (a->translation) {
@@ -451,7 +451,8 @@ bool attempt_may_leave(const struct attempt *a) {
 void attempt_leave(struct attempt *a) {
     translation_free(a);
     a->x = NULL;
-    a->provider = NULL; /* of the exchange's configuration */
+    a->provider = NULL; /* of the exchange's configuration, like its key */
+    a->api_key = NULL;
     a->answer_bytes = 0;
     a->ended_at = clock_now();
     a->next_leftover = a->worker->leftovers;
@@ -463,6 +464,13 @@ void attempt_leave(struct attempt *a) {
 
 const char *attempt_dropped(const struct attempt *a) {
     return a->dropped ? a->dropped : "";
+}
+
+usec attempt_suspended_for(const struct attempt *a) {
+    struct targets *targets = a->worker->gateway->state.targets;
+    struct str name = str_of(a->name);
+    return a->key_named ? targets_suspended_for(targets, name, attempt_group(a))
+                        : keys_target_suspended_for(a->provider, targets, name);
 }
 
 double attempt_retry_after(const struct attempt *a) {

@@ -47,6 +47,7 @@ enum attempt_state {
 struct send_options {
     struct str target;     /* "provider/model" or "provider" */
     struct str model, key; /* empty = as the target and the provider say */
+    struct str api_key;    /* the name of one of the provider's pool; empty = the first usable */
     usec connect, first_byte, first_token, idle, total;
     unsigned long long max_bytes; /* of the answer's body; 0 = no limit */
     usec max_seconds;             /* of the whole answer, relayed part included; 0 = no limit */
@@ -113,8 +114,10 @@ struct attempt {
     enum outcome done_outcome;
     bool reused;
     enum transfer_sent sent;
-    char *key;                 /* of this send, owned; NULL = the provider's own. SECRET */
-    bool body_cut;             /* held is the beginning of a longer error body */
+    char *key; /* of this send, owned; NULL = the provider's own. SECRET */
+    const struct config_api_key *api_key; /* of the provider's pool; NULL when none is sent */
+    bool key_named;                       /* by the policy: the others do not matter */
+    bool body_cut;                        /* held is the beginning of a longer error body */
     struct verdict verdict;    /* outcome, status to show, the provider's code and message */
     enum outcome gate_outcome; /* what the gate itself found, whatever the policy made of it */
     bool known;                /* an outcome was reported */
@@ -157,6 +160,9 @@ void attempt_labels(const struct attempt *a, struct buf *labels);
 
 /* Counts the attempt into target facts and metrics, once. */
 void attempt_account(struct attempt *a);
+
+/* How long its target is left alone from now; all keys of the pool count, unless one was named. */
+usec attempt_suspended_for(const struct attempt *a);
 
 double attempt_retry_after(const struct attempt *a); /* seconds, or -1 */
 

@@ -8,6 +8,7 @@
 #include "gateway/attempt_frames.h"
 #include "gateway/exchange.h"
 #include "gateway/translation.h"
+#include "upstream/keys.h"
 #include "upstream/outbound.h"
 
 #define HELD_HEADROOM KIB(256) /* what one more read may bring after a pause was asked for */
@@ -39,6 +40,10 @@ static int resolve(struct attempt *a, const struct send_options *o, struct err *
         return err_set(err, "target \"%.*s\": there is no provider \"%.*s\"", (int)o->target.n,
                        o->target.p, (int)target.provider.n, target.provider.p);
     }
+    if (target.key.p) {
+        return err_set(err, "target \"%.*s\" is a key; name it as api_key beside the target",
+                       (int)o->target.n, o->target.p);
+    }
     a->dialect = generation_dialect(x->held, str_of(a->provider->dialect));
     a->dialect = a->dialect ? a->dialect : dialect_builtin();
     a->foreign = !config_speaks(a->provider, dialect_name(x->dialect));
@@ -57,8 +62,32 @@ static int resolve(struct attempt *a, const struct send_options *o, struct err *
                              o->target.p);
 }
 
+/* Which key of the provider's pool is sent, if one is. */
+static int choose_key(struct attempt *a, const struct send_options *o, struct err *err) {
+    const struct config_provider *p = a->provider;
+    const struct config_api_key *named = config_api_key(p, o->api_key);
+    if (o->api_key.n && o->key.n) {
+        return err_set(err, "send: key and api_key: expected one of the two");
+    }
+    if (o->api_key.n && !named) {
+        return err_set(err, "send: api_key: provider \"%s\" has no key \"%.*s\"", p->name,
+                       (int)(o->api_key.n < 100 ? o->api_key.n : 100), o->api_key.p);
+    }
+    const struct config_api_key *first = keys_first(p, a->worker->gateway->state.targets);
+    if (first && !o->key.n) { /* there is a pool, and its keys are sent */
+        a->api_key = named ? named : first;
+        a->key_named = named != NULL;
+    }
+    return 0;
+}
+
+/* What replaces the provider's api_key; empty when nothing does. */
+static struct str secret_of(const struct attempt *a) {
+    return str_of(a->api_key ? a->api_key->secret : a->key);
+}
+
 /* What only providers of the client's own dialect understand stays behind. */
-static int foreign_headers(struct attempt *a, const struct send_options *o) {
+static int foreign_headers(struct attempt *a) {
     const struct headers *client = &a->x->request->headers;
     struct headers kept;
     int bad = 0;
@@ -69,15 +98,16 @@ static int foreign_headers(struct attempt *a, const struct send_options *o) {
             bad = headers_add(&kept, h.name, h.value);
         }
     }
-    bad = bad ? bad : outbound_headers(a->provider, &kept, o->key, &a->out);
+    bad = bad ? bad : outbound_headers(a->provider, &kept, secret_of(a), &a->out);
     bad = bad ? bad : headers_set(&a->out, STR("content-type"), STR("application/json"));
     headers_release(&kept);
     return bad;
 }
 
 static int build_headers(struct attempt *a, const struct send_options *o) {
-    int bad = a->foreign ? foreign_headers(a, o)
-                         : outbound_headers(a->provider, &a->x->request->headers, o->key, &a->out);
+    int bad = a->foreign
+                  ? foreign_headers(a)
+                  : outbound_headers(a->provider, &a->x->request->headers, secret_of(a), &a->out);
     size_t before = 0;
     for (size_t i = 0; i < a->x->n_attempts; i++) {
         before += a->x->attempts[i]->verdict.outcome != OUTCOME_SUSPENDED;
@@ -129,13 +159,15 @@ static int build_body(struct attempt *a, const struct send_options *o) {
 }
 
 /* Where it goes. One that cannot be translated goes nowhere. */
-static int build_url(struct attempt *a, const struct send_options *o) {
+static int build_url(struct attempt *a) {
     const struct http_request *r = a->x->request;
     if (a->foreign) {
-        return a->translation ? outbound_own_url(a->provider, translation_path(a), o->key, &a->url)
-                              : 0;
+        return a->translation
+                   ? outbound_own_url(a->provider, translation_path(a), secret_of(a), &a->url)
+                   : 0;
     }
-    struct outbound to = {r->path, r->query, o->key, str_of(a->served_model), a->x->asked.model};
+    struct outbound to = {r->path, r->query, secret_of(a), str_of(a->served_model),
+                          a->x->asked.model};
     return outbound_url(a->provider, &to, &a->url);
 }
 
@@ -162,7 +194,7 @@ struct attempt *attempt_build(struct exchange *x, const struct send_options *o, 
     headers_init(&a->headers, MAX_HEADERS, MAX_ANSWER_HEAD);
     jpieces_init(&a->body);
     sse_init(&a->sse);
-    if (resolve(a, o, err) != 0) {
+    if (resolve(a, o, err) != 0 || choose_key(a, o, err) != 0) {
         attempt_release(a);
         return NULL;
     }
@@ -177,7 +209,7 @@ struct attempt *attempt_build(struct exchange *x, const struct send_options *o, 
     a->key = o->key.n ? str_dup(o->key) : NULL;
     a->facts = target_get(x->worker->gateway->state.targets, str_of(a->name), attempt_group(a));
     if (!a->facts || (o->key.n && !a->key) || attempt_clock_init(a) != 0 ||
-        build_headers(a, o) != 0 || build_body(a, o) != 0 || build_url(a, o) != 0) {
+        build_headers(a, o) != 0 || build_body(a, o) != 0 || build_url(a) != 0) {
         err_set(err, "target \"%s\": out of memory, or what is to be sent is too large", a->name);
         attempt_release(a);
         return NULL;

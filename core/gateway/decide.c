@@ -2,7 +2,6 @@
 /* The policy's turn: its steps, what it decided, what happens when it fails, and streams that it
  * writes itself. */
 #include "gateway/answer.h"
-#include "gateway/attempt_build.h"
 #include "gateway/exchange_internal.h"
 #include "gateway/relay.h"
 
@@ -66,21 +65,16 @@ static struct send_options plan_options(const struct exchange *x, const char *ta
     };
 }
 
-static usec suspended_for(struct exchange *x, const struct attempt *a) {
-    struct targets *targets = x->worker->gateway->state.targets;
-    return targets_suspended_for(targets, str_of(a->name), attempt_group(a));
-}
-
 /* Of two attempts in vain (either may be NULL) the one to show: the later real failure, else the
  * suspension that ends soonest. */
-static struct attempt *plan_better(struct exchange *x, struct attempt *a, struct attempt *b) {
+static struct attempt *plan_better(struct attempt *a, struct attempt *b) {
     if (!a || !b) {
         return a ? a : b;
     }
     if (counts(a) || counts(b)) {
         return counts(b) ? b : a;
     }
-    return suspended_for(x, a) <= suspended_for(x, b) ? a : b;
+    return attempt_suspended_for(a) <= attempt_suspended_for(b) ? a : b;
 }
 
 /* The default plan: the route's targets in order, once each. */
@@ -89,7 +83,7 @@ static void plan_step(struct exchange *x) {
     struct attempt *last = x->n_attempts ? x->attempts[x->n_attempts - 1] : NULL;
     while (!last || (last->known && last->verdict.outcome != OUTCOME_OK)) {
         const char *target = targets[x->plan_next];
-        x->plan_best = plan_better(x, x->plan_best, last);
+        x->plan_best = plan_better(x->plan_best, last);
         if (!target) {
             last = x->plan_best;
             break;

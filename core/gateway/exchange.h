@@ -62,7 +62,7 @@ struct exchange {
     struct generation *held;      /* entered: the exchange is counted on it until it is freed */
     struct lane *lane; /* of that generation; borrowed, held by the run once there is one */
     const struct config_route *route;
-    size_t route_index;
+    size_t route_index; /* its variant: the route itself, or an alias of its own (config.h) */
     const struct config_key *key;  /* NULL when no keys are configured */
     const struct dialect *dialect; /* the client's; of `held` */
     struct client_path asked;      /* what that dialect reads in the request's path */

@@ -5,6 +5,7 @@
 
 #include "gateway/answer.h"
 #include "gateway/exchange_internal.h"
+#include "gateway/models.h"
 #include "gateway/route.h"
 #include "upstream/outbound.h"
 
@@ -37,15 +38,9 @@ static bool is_json(const struct http_request *r) {
 
 /* The model that the path names, decoded. False: refused, the exchange is gone. */
 static bool take_path_model(struct exchange *x) {
-    struct str s = x->asked.model;
     struct buf model;
     buf_init(&model, MAX_TARGET_NAME / 2);
-    bool ok = true;
-    for (size_t i = 0; i < s.n && ok; i++) {
-        int escaped = percent_byte(s, i);
-        ok = escaped != 0 && buf_addc(&model, escaped < 0 ? s.p[i] : (char)escaped) == 0;
-        i += escaped < 0 ? 0 : 2;
-    }
+    bool ok = buf_add_decoded(&model, x->asked.model) == 0;
     x->model = ok && model.len ? buf_take(&model) : NULL;
     buf_release(&model);
     if (!ok) {
@@ -124,7 +119,7 @@ static bool find_route(struct exchange *x) {
     struct route_miss miss;
     int i = route_find(x->config, x->request->method, x->request->path, x->model, &miss);
     if (i >= 0) {
-        x->route_index = (size_t)i;
+        x->route_index = config_variant_of(x->config, (size_t)i, x->model);
         x->route = &x->config->routes[i];
         set_dialect(x);
         return true;
@@ -163,9 +158,9 @@ void exchange_begin(struct worker *w, struct conn *conn, struct http_request *re
     if (!authorise(x)) {
         return;
     }
-    const char *models = dialect_models_path(x->dialect);
-    if (str_is(r->path, models ? models : "/v1/models") && str_is(r->method, "GET")) {
-        answer_models(x);
+    struct str id;
+    if (models_asked(x, &id)) {
+        models_answer(x, id);
         return;
     }
     if (!scan_body(x) || !find_route(x)) {

@@ -36,7 +36,7 @@ struct policy_file {
     struct policy_record record;
 };
 
-/* What a route has beside its configuration. */
+/* What a variant of a route has beside its configuration. */
 struct policy_route {
     size_t policy;         /* index of its policy_file */
     int line;              /* where its handler begins in that file */
@@ -55,8 +55,8 @@ struct generation {
     unsigned char hash[HASH_SIZE];
     struct policy_file *policies;
     size_t n_policies;
-    struct policy_route *routes; /* as many as the configuration has */
-    struct dialect **dialects; /* those of lua/dialects/; room for MAX_DIALECTS */
+    struct policy_route *routes; /* as many as the configuration has variants */
+    struct dialect **dialects;   /* those of lua/dialects/; room for MAX_DIALECTS */
     size_t n_dialects;
     struct lane **lanes;
     size_t n_lanes;
@@ -66,8 +66,8 @@ struct generation {
 /* Registry references, -1 or 0 where there is nothing. */
 struct lane_refs {
     int *policy;   /* per policy file: its table */
-    int *handler;  /* per route */
-    int *settings; /* per route, read-only */
+    int *handler;  /* per variant of a route */
+    int *settings; /* likewise, read-only */
 };
 
 /*

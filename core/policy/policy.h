@@ -164,8 +164,8 @@ bool generation_switched_off(const struct generation *g);
 /* Is the policy of this route? One load. */
 bool lane_switched_off(const struct lane *lane, size_t route);
 
-/* The default plan of a route: its targets in order, as strings, groups flattened. NULL-terminated,
- * borrowed; empty when the settings name none. */
+/* The default plan of a variant of a route (config.h): its targets in order, as strings, groups
+ * flattened. NULL-terminated, borrowed; empty when the settings name none. */
 const char *const *lane_targets(const struct lane *lane, size_t route);
 /* A number of seconds in the route's completed settings; `otherwise` when there is none of that
  * name. */

@@ -15,7 +15,7 @@
 #include "policy/sandbox.h"
 
 /* Places in the session's table. */
-enum { CONTEXT = 1, SOURCE, HANDLE, FEED, FINISH, RAW };
+enum { CONTEXT = 1, SOURCE, ANSWER, HANDLE, FEED, FINISH, RAW };
 
 /* How an emit function finds its translation; it may be kept longer than that lives. */
 struct handle {
@@ -161,6 +161,8 @@ static int push_answer(lua_State *L, void *request) {
     lua_pushstring(L, t->provider);
     lua_pushstring(L, t->client);
     t->answer = body_push_source(L, t->in, false);
+    lua_pushvalue(L, -1);
+    keep(L, t, ANSWER);
     push_session(L, t, CONTEXT);
     return 4;
 }

@@ -122,6 +122,9 @@ struct dialect_model {
 int dialect_write_models(const struct dialect *d, struct buf *out,
                          const struct dialect_model *models, size_t n)
     __attribute__((warn_unused_result));
+/* One of it by itself. */
+int dialect_write_model(const struct dialect *d, struct buf *out, const struct dialect_model *m)
+    __attribute__((warn_unused_result));
 const char *dialect_models_path(const struct dialect *d); /* GET of it asks for them; NULL: none */
 
 /* ---- Telling a client's dialect, and what its path says ---- */

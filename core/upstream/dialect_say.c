@@ -276,6 +276,16 @@ static int write_item(const struct template *t, struct buf *out, const struct di
     return bad;
 }
 
+int dialect_write_model(const struct dialect *d, struct buf *out, const struct dialect_model *m) {
+    const struct model_rules *rules = d->models.path ? &d->models : &dialect_builtin()->models;
+    size_t before = out->len;
+    if (write_item(&rules->item, out, m)) {
+        buf_truncate(out, before);
+        return -1;
+    }
+    return 0;
+}
+
 static int write_items(const struct template *t, struct buf *out,
                        const struct dialect_model *models, size_t n) {
     int bad = 0;

@@ -31,7 +31,7 @@ int outbound_fill_model(const char *path, struct str model, struct buf *out)
     __attribute__((warn_unused_result));
 
 /* For requests of our own: base_url + path as it is (its query included) + for AUTH_QUERY `key`, or
- * the provider's where that is empty. Terminated. -1: full or memory. */
+ * the provider's when it is empty. Terminated. -1: full or memory. */
 int outbound_own_url(const struct config_provider *p, struct str path, struct str key,
                      struct buf *url) __attribute__((warn_unused_result));
 

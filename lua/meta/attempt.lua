@@ -35,6 +35,7 @@
 ---@field reused boolean over a connection that was already open
 ---@field dropped string[] what of the request the target's dialect could not express and was left out; empty when nothing was
 ---@field passthrough boolean the client's own key was used
+---@field api_key string|nil the name of the key that was sent, of a provider that has several
 ---@field time moongate.Times
 local attempt = {}
 

@@ -47,7 +47,8 @@ function dialects.read_stream(dialect, ctx, events, long)
   local read, deltas = dialect.reader(ctx), {}
   for _, event in ipairs(events) do
     if event.data ~= "[DONE]" then
-      read(event.type, body.decode(event.data, dialect.raw, long), function(delta) deltas[#deltas + 1] = delta end)
+      read(event.type, body.decode(event.data, dialect.raw, long),
+        function(delta) deltas[#deltas + 1] = delta end)
     end
   end
   return deltas
@@ -91,6 +92,51 @@ function dialects.same(found, expected, what)
   if type(expected) == "string" then expected = body.decode(expected) end
   local a, b = dialects.text(found), dialects.text(expected)
   if a ~= b then error(("%s:\nfound    %s\nexpected %s"):format(what or "value", a, b), 2) end
+end
+
+-- ---------------------------------------------------------------- the corpus
+
+local CORPUS = arg[0]:match("^(.*)/[^/]*$") .. "/../corpus"
+local NAMES = { "openai", "azure", "responses", "anthropic", "gemini", "bedrock" }
+
+local function load_dialect(name)
+  local good, data = pcall(require, "dialects." .. name)
+  if not good then return nil end
+  local functions = data.functions and require(data.functions) or data
+  return setmetatable({ name = name, raw = data.raw }, { __index = functions })
+end
+
+---The dialects of the library that translate: their functions, `name` and `raw`.
+---@return table[]
+function dialects.all()
+  local all = {}
+  for _, name in ipairs(NAMES) do all[#all + 1] = load_dialect(name) end
+  return all
+end
+
+---The names of a dialect's corpus files of a kind, without those that tell a normal form.
+---@param dialect table
+---@param kind "request"|"answer"|"stream"
+---@return string[]
+function dialects.files(dialect, kind)
+  local found = {}
+  local list = io.popen(("ls '%s/%s' 2>/dev/null"):format(CORPUS, dialect.name))
+  for file in list:lines() do
+    if file:find("^" .. kind .. "%-") and not file:find(".normal.", 1, true) then found[#found + 1] = file end
+  end
+  list:close()
+  return found
+end
+
+---@param dialect table
+---@param name string
+---@return string|nil
+function dialects.file(dialect, name)
+  local file = io.open(("%s/%s/%s"):format(CORPUS, dialect.name, name))
+  if not file then return nil end
+  local text = file:read("a")
+  file:close()
+  return text
 end
 
 ---Runs a case at each length.

@@ -8,36 +8,6 @@ local body = require "moongate.body"
 local dialects = require "dialects"
 local expect = require "expect"
 
-local CORPUS = arg[0]:match("^(.*)/[^/]*$") .. "/../corpus"
-
--- A dialect whose functions are not there is passed over.
-local NAMES = { "openai", "responses", "anthropic", "gemini", "bedrock" }
-
-local function load_dialect(name)
-  local good, data = pcall(require, "dialects." .. name)
-  if not good then return nil end
-  local functions = data.functions and require(data.functions) or data
-  return setmetatable({ name = name, raw = data.raw }, { __index = functions })
-end
-
-local function read_file(path)
-  local file = io.open(path)
-  if not file then return nil end
-  local text = file:read("a")
-  file:close()
-  return text
-end
-
-local function files(name, what)
-  local found = {}
-  local list = io.popen(("ls '%s/%s' 2>/dev/null"):format(CORPUS, name))
-  for file in list:lines() do
-    if file:match("^" .. what .. "%-") and not file:find(".normal.", 1, true) then found[#found + 1] = file end
-  end
-  list:close()
-  return found
-end
-
 -- ---------------------------------------------------------------- the common form, told shortly
 
 local function canonical(arguments)
@@ -57,12 +27,14 @@ function SAID.call(part) return "call " .. part.name .. " " .. canonical(part.ar
 function SAID.result(part)
   local out = {}
   for _, one in ipairs(part.parts or {}) do out[#out + 1] = one.type == "text" and plain(one.text) or nil end
-  return "result " .. table.concat(out, " ")
+  return "result " .. table.concat(out, "\n")
 end
 
 local function add_parts(list, parts, only)
   for _, part in ipairs(parts) do
-    if part.type == only then list[#list + 1] = SAID[only](part) end
+    -- A refusal is a text where there is no word for it.
+    local kind = part.type == "refusal" and "text" or part.type
+    if kind == only then list[#list + 1] = SAID[only](part) end
     if part.type == "result" and only == "image" then add_parts(list, part.parts or {}, only) end
   end
 end
@@ -108,12 +80,16 @@ local function told(deltas)
   return out
 end
 
+-- What the clients of streams asked for, and those of Gemini, who are told thoughts only when they ask.
+local ASKED = { include_usage = true }
+local THOUGHTS = { include_usage = true, reasoning = { show = true } }
+
 return function(test)
-  local all = {}
-  for _, name in ipairs(NAMES) do all[#all + 1] = load_dialect(name) end
+  local all = dialects.all()
 
   local function read(dialect, what, text, long, model)
-    local ctx = dialects.ctx { provider = dialect.name, client = dialect.name, model = model }
+    local ctx = dialects.ctx { provider = dialect.name, client = dialect.name, model = model,
+      request = dialect.name == "gemini" and THOUGHTS or nil }
     local decoded = body.decode(text, dialect.raw, long)
     if not model and what == "request" then ctx.model = decoded.model and body.string(decoded.model) or "m" end
     return dialect["read_" .. what](decoded, ctx), ctx
@@ -127,9 +103,8 @@ return function(test)
 
   local function whole(dialect, what, file)
     dialects.both(test, ("%s/%s there and back"):format(dialect.name, file), function(long)
-      local path = ("%s/%s/%s"):format(CORPUS, dialect.name, file)
-      local text = read_file(path)
-      local normal = read_file((path:gsub("%.json$", ".normal.json"))) or text
+      local text = dialects.file(dialect, file)
+      local normal = dialects.file(dialect, (file:gsub("%.json$", ".normal.json"))) or text
       local found = there_and_back(dialect, what, text, long)
       dialects.same(body.decode(found), normal, file)
       dialects.same(body.decode(there_and_back(dialect, what, found, long)), normal, file .. ", its normal form")
@@ -138,8 +113,9 @@ return function(test)
 
   local function stream(dialect, file)
     dialects.both(test, ("%s/%s there and back"):format(dialect.name, file), function(long)
-      local ctx = dialects.ctx { provider = dialect.name, stream = true, request = { include_usage = true } }
-      local events = dialects.events(read_file(("%s/%s/%s"):format(CORPUS, dialect.name, file)))
+      local ctx = dialects.ctx { provider = dialect.name, stream = true,
+        request = dialect.name == "gemini" and THOUGHTS or ASKED }
+      local events = dialects.events(dialects.file(dialect, file))
       local deltas = dialects.read_stream(dialect, ctx, events, long)
       expect.equal(deltas[1] and deltas[1].kind, "start", "the first delta")
       local written = dialects.write_stream(dialect, ctx, deltas)
@@ -153,7 +129,7 @@ return function(test)
 
   local function across(from, to, file)
     test(("%s/%s by way of %s"):format(from.name, file, to.name), function()
-      local text = read_file(("%s/%s/%s"):format(CORPUS, from.name, file))
+      local text = dialects.file(from, file)
       local ctx = dialects.ctx { provider = to.name, client = from.name, model = "gpt-4o" }
       local common = from.read_request(body.decode(text, from.raw, 64), ctx)
       ctx.stream = common.stream or false
@@ -172,7 +148,7 @@ return function(test)
 
   for _, dialect in ipairs(all) do
     if dialect.read_request then
-      for _, file in ipairs(files(dialect.name, "request")) do
+      for _, file in ipairs(dialects.files(dialect, "request")) do
         whole(dialect, "request", file)
         for _, to in ipairs(all) do
           if to ~= dialect and to.read_request and to.write_request then across(dialect, to, file) end
@@ -180,8 +156,8 @@ return function(test)
       end
     end
     if dialect.write_answer then
-      for _, file in ipairs(files(dialect.name, "answer")) do whole(dialect, "answer", file) end
-      for _, file in ipairs(files(dialect.name, "stream")) do stream(dialect, file) end
+      for _, file in ipairs(dialects.files(dialect, "answer")) do whole(dialect, "answer", file) end
+      for _, file in ipairs(dialects.files(dialect, "stream")) do stream(dialect, file) end
     end
   end
 end

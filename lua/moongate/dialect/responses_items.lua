@@ -216,7 +216,7 @@ function responses_items.read(out, input, ctx, tools)
     if ITEMS[kind] then
       ITEMS[kind](out, item, state, at)
     elseif ELSEWHERE[kind] then
-      shape.refuse(("%s: what a %s stands for is known to OpenAI only; send the items themselves")
+      shape.refuse(("%s: an item of type %s stands for what only OpenAI holds; send the items themselves")
         :format(at, kind))
     elseif kind == "additional_tools" then
       tools(item, at)

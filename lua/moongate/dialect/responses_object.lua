@@ -8,6 +8,7 @@ local custom_tool = require "moongate.dialect.custom_tool"
 local openai_usage = require "moongate.dialect.openai_usage"
 local responses_items = require "moongate.dialect.responses_items"
 local responses_request_write = require "moongate.dialect.responses_request_write"
+local shape = require "moongate.dialect.shape"
 
 local responses_object = {}
 
@@ -103,7 +104,7 @@ end
 ---@return table[]|nil
 function responses_object.logprobs(raw)
   local fields = raw and body.is_raw(raw) and body.kind(raw) == "object" and body.table(raw)
-  return fields and fields.content and body.list(fields.content) or nil
+  return fields and shape.as_list(fields.content) or nil
 end
 
 ---@param id string
