@@ -109,7 +109,8 @@ static void fill_route(struct json *route, const struct admin_request *r, size_t
     json_add_str(route, "policy", str_of(c->policy));
     json_add_value(route, "policy_version", generation_policy_version(r->now, index), &masks);
     json_add_str(route, "on_error", deny ? STR("deny") : STR("default_plan"));
-    json_add_str(route, "dialect", str_of(c->dialect));
+    /* Where the route does not say: of clients that nothing else tells. */
+    json_add_str(route, "dialect", c->dialect ? str_of(c->dialect) : STR("openai"));
     json_add_num(route, "version", (double)version);
     add_failover(route, r, index);
     json_add_value(route, "schema", generation_schema(r->now, index), &masks);

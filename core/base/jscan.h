@@ -64,6 +64,8 @@ static inline struct str jvalue_raw(struct str text, const struct jvalue *v) {
  * BUF_* of the buffer. */
 int jscan_string(struct str text, const struct jvalue *v, struct buf *out)
     __attribute__((warn_unused_result));
+/* Decodes what stands between a string's quotes, or a part of it that cuts no escape. Same results. */
+int jscan_unescape(struct str raw, struct buf *out) __attribute__((warn_unused_result));
 bool jscan_number(struct str text, const struct jvalue *v, double *out);
 /* True when the value is a string that reads exactly so after unescaping. */
 bool jscan_string_is(struct str text, const struct jvalue *v, const char *cstr);
@@ -98,6 +100,9 @@ bool jcursor_at_end(struct jcursor *c); /* nothing but space is left */
 
 /* Writes a JSON string with its quotes; invalid UTF-8 becomes U+FFFD. */
 int json_write_string(struct buf *out, struct str s) __attribute__((warn_unused_result));
+
+/* The same without the quotes. */
+int json_write_inner(struct buf *out, struct str s) __attribute__((warn_unused_result));
 
 struct jedit {
     struct str name; /* top-level key, plain text */

@@ -199,6 +199,32 @@
     10 /* in a row: by then every request pays for a mistake that only a new generation repairs */
 #define LUA_FREE_RUNS 256 /* finished coroutines that a lane keeps for the next requests */
 
+/* Translation between dialects. */
+#define BODY_LONG KIB(4) /* strings at least as long as written never enter Lua */
+#define BODY_LARGE                                                                                 \
+    MIB(1) /* in bodies above it BODY_LONG_IN_LARGE counts: a conversation of a                    \
+              thousand pages is many strings below 4 KiB */
+#define BODY_LONG_IN_LARGE 512
+#define BODY_NODES 100000         /* values of one body: each takes Lua about 100 bytes */
+#define BODY_ROPE_DEPTH 16        /* texts joined of joined ones; deeper ones are made flat */
+#define BODY_ROPE_PARTS 100000    /* pieces of one text */
+#define BODY_NAME_MAX KIB(4)      /* a field's name */
+#define TRANSLATE_CPU 20000       /* CPU microseconds of one translation, whatever its size */
+#define TRANSLATE_CPU_PER_KIB 100 /* and for each KiB that is read: five times what it takes */
+#define TRANSLATE_CPU_MAX                                                                          \
+    500000 /* of the largest body: for so long the worker's other requests wait */
+#define TRANSLATE_EVENT_CPU 5000 /* of one event of a stream, TRANSLATE_CPU_PER_KIB apart */
+#define MAX_TRANSLATED_ANSWER                                                                      \
+    MIB(16) /* a whole answer that is to be translated: images in base64 */
+#define MAX_TRANSLATED_STREAM                                                                      \
+    MIB(4) /* what a translated stream may say: some dialects repeat all of it at the end */
+#define MAX_TRANSLATED_EVENT                                                                       \
+    MIB(8)                 /* what one event may become: all of MAX_TRANSLATED_STREAM, escaped */
+#define MAX_DROPPED KIB(1) /* names of what a translation left out */
+#define TRANSLATE_LOG_PERIOD                                                                       \
+    (10 *                                                                                          \
+     USEC_PER_SEC) /* failures of one dialect's file are logged so often, and counted between */
+
 /* Log and metrics. */
 #define MAX_LOG_WAITING MIB(4) /* lines not yet written; more are dropped and counted */
 #define LOG_TROUBLE_PERIOD                                                                         \

@@ -44,6 +44,9 @@ int answer_headers(struct exchange *x, const struct attempt *served, int status,
     if (served) {
         bad |= headers_set(out, STR("x-moongate-target"), str_of(served->name));
     }
+    if (served && attempt_dropped(served)[0] && x->config->log.trail) {
+        bad |= headers_set(out, STR("x-moongate-dropped"), str_of(attempt_dropped(served)));
+    }
     if (made && x->config->log.trail) {
         struct buf trail;
         buf_init(&trail, MAX_TRAIL);
@@ -137,6 +140,10 @@ static int say_failure(struct exchange *x, struct attempt *a, int status) {
         attempt_error(a, &e);
         e.status = status;
         return exchange_decide_said(x, &e);
+    }
+    if (a->verdict.outcome == OUTCOME_UNSUPPORTED) {
+        return exchange_decide_error(x, status, "invalid_request_error", outcome,
+                                     a->verdict.message);
     }
     snprintf(message, sizeof(message), "The provider gave no usable answer (%s).", outcome);
     return exchange_decide_error(x, status, "upstream_error", outcome,

@@ -2,6 +2,7 @@
 /*
  * One attempt at a target: admitted, sent, judged by the commit gate, then relayed or dropped.
  *
+ *   TRANSLATING  waits for its request to be put into the provider's dialect (translation.h)
  *   QUEUED    waits for a slot of its provider
  *   SENDING   the transfer runs, no head yet
  *   HOLDING   head seen, bytes held until it is known what the answer is (gate.h)
@@ -33,6 +34,7 @@ struct worker;
 
 enum attempt_state {
     ATTEMPT_QUEUED,
+    ATTEMPT_TRANSLATING,
     ATTEMPT_SENDING,
     ATTEMPT_HOLDING,
     ATTEMPT_REPORTED,
@@ -49,6 +51,7 @@ struct send_options {
     unsigned long long max_bytes; /* of the answer's body; 0 = no limit */
     usec max_seconds;             /* of the whole answer, relayed part included; 0 = no limit */
     bool force, fresh;
+    bool strict; /* refuse what the provider's dialect cannot express */
     size_t n_headers, n_edits;
     /* The lists, of which only what is counted has a meaning: 4 KB that most sends leave alone. */
     struct header headers[MAX_EXTRA_HEADERS];
@@ -73,6 +76,9 @@ struct attempt {
     struct slots *slots;
     struct slot_waiter waiter;
     struct mail granted;
+    struct mail turn;                /* to translate the request outside the policy's run */
+    struct translation *translation; /* owned; NULL: bytes pass untouched */
+    char *dropped;                   /* what the translation left out, "a,b"; NULL: nothing */
     bool holds_slot;
     struct transfer *transfer;
     struct buf url;
@@ -157,6 +163,9 @@ void attempt_account(struct attempt *a);
 usec attempt_suspended_for(const struct attempt *a);
 
 double attempt_retry_after(const struct attempt *a); /* seconds, or -1 */
+
+/* What of the request the provider's dialect could not say, "a,b"; "" for nothing. Borrowed. */
+const char *attempt_dropped(const struct attempt *a);
 
 /* Its outcome as told to people: what never came to one was cancelled. */
 enum outcome attempt_outcome(const struct attempt *a);

@@ -6,6 +6,7 @@
 
 #include "gateway/attempt_clock.h"
 #include "gateway/exchange.h"
+#include "gateway/translation.h"
 #include "upstream/keys.h"
 #include "upstream/outbound.h"
 
@@ -97,6 +98,7 @@ static int foreign_headers(struct attempt *a) {
         }
     }
     bad = bad ? bad : outbound_headers(a->provider, &kept, secret_of(a), &a->out);
+    bad = bad ? bad : headers_set(&a->out, STR("content-type"), STR("application/json"));
     headers_release(&kept);
     return bad;
 }
@@ -148,16 +150,21 @@ static int build_body(struct attempt *a, const struct send_options *o) {
     buf_init(&model, MAX_TARGET_NAME * 6);
     other = other && !dialect_model_in_path(a->x->dialect);
     int bad = other ? json_write_string(&model, str_of(a->served_model)) : 0;
-    if (!bad && a->x->request->body.len) {
+    if (!bad && a->x->request->body.len && !a->translation && !a->foreign) {
         bad = splice(a, o, buf_str(&model));
     }
     buf_release(&model);
     return bad;
 }
 
-/* Where a request that passes untouched goes. */
+/* Where it goes. One that cannot be translated goes nowhere. */
 static int build_url(struct attempt *a) {
     const struct http_request *r = a->x->request;
+    if (a->foreign) {
+        return a->translation
+                   ? outbound_own_url(a->provider, translation_path(a), secret_of(a), &a->url)
+                   : 0;
+    }
     struct outbound to = {r->path, r->query, secret_of(a), str_of(a->served_model),
                           a->x->asked.model};
     return outbound_url(a->provider, &to, &a->url);
@@ -190,11 +197,12 @@ struct attempt *attempt_build(struct exchange *x, const struct send_options *o, 
         attempt_release(a);
         return NULL;
     }
-    if (a->foreign) {
-        err_set(err, "target \"%s\": its provider speaks the dialect %s, the client %s", a->name,
-                dialect_name(a->dialect), dialect_name(x->dialect));
+    if (translation_plan(a, o, err) != 0) {
         attempt_release(a);
         return NULL;
+    }
+    if (a->foreign) { /* nothing of it leaves before it is whole */
+        a->held.max = MAX_TRANSLATED_ANSWER + HELD_HEADROOM;
     }
     set_limits(a, o);
     a->key = o->key.n ? str_dup(o->key) : NULL;
@@ -214,6 +222,8 @@ void attempt_release(struct attempt *a) {
     free(a->name);
     free(a->served_model);
     free(a->key);
+    free(a->dropped);
+    translation_free(a);
     buf_release(&a->url);
     buf_release(&a->held);
     headers_release(&a->out);

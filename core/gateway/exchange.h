@@ -72,6 +72,7 @@ struct exchange {
     struct jvalue model_at; /* where it stands in the body; JTYPE_NONE: in the path (asked.model) */
     bool json;              /* the body is a JSON object that was scanned */
     bool stream;            /* the client asked for a stream */
+    enum { SEAL_UNKNOWN, SEAL_NONE, SEAL_THERE } seal; /* in its body: see translation.h */
     enum exchange_state state;
     struct run *run;
     struct policy_usage used; /* by its runs before this one */

@@ -175,6 +175,21 @@ void lane_publish(struct lane *lane) {
                           memory_order_relaxed);
 }
 
+void lane_hold(struct lane *lane) {
+    atomic_fetch_add_explicit(&lane->runs, 1, memory_order_relaxed);
+}
+
+void lane_let_go(struct lane *lane) {
+    if (atomic_fetch_sub_explicit(&lane->runs, 1, memory_order_relaxed) > 1) {
+        return;
+    }
+    if (lane->retired) {
+        lane_retire(lane);
+    } else if (lane->worn) {
+        lane_renew(lane);
+    }
+}
+
 void lane_retire(struct lane *lane) {
     struct generation *g = lane->gen;
 

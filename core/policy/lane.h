@@ -82,8 +82,11 @@ struct lane {
     struct run *current;    /* the run inside Lua at this moment */
     struct run *free_runs;  /* finished ones, most with a coroutine ready for use */
     size_t n_free;
+    unsigned long numbered; /* runs begun */
     bool retired;
     bool worn;
+    usec failure_logged;             /* when a translation's failure was told last, 0: never */
+    unsigned long failures_unlogged; /* of translations, since */
     _Atomic size_t runs, bytes;
     atomic_size_t threads;    /* coroutines anchored in the registry, those of free_runs included */
     atomic_size_t kept;       /* of these: in free_runs */
@@ -103,6 +106,10 @@ void lane_free(struct lane *lane);
 void lane_check_memory(struct lane *lane);
 /* Gives a worn lane that no run holds a new box. */
 void lane_renew(struct lane *lane);
+/* A run or a translation begins, ends: nobody closes the box between. The last one may close or
+ * renew it. */
+void lane_hold(struct lane *lane);
+void lane_let_go(struct lane *lane);
 void lane_publish(struct lane *lane); /* brings lane_stats up to date */
 
 /* Loads every policy file into the lane. With `diags`: checks contracts and reports all mistakes

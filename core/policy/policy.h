@@ -190,10 +190,14 @@ struct run_entry {
     /* Looks at the n results on top of the stack. 0; 1 when it is taken but the request goes on
      * with another run, which is to tell whether the policy works; or -1 with err. May raise. */
     int (*take)(struct lua_State *L, int n, void *request, struct err *err);
+    /* What it runs for is no request: modules find none, its failures are its caller's to log. */
+    bool apart;
 };
 
 /* Makes a run (nothing executes yet) and holds the lane. NULL: memory. */
 struct run *run_new(struct lane *lane, const struct run_entry *entry, void *request);
+/* Before its only step: what that may use instead of a policy's budget. */
+void run_allow(struct run *run, usec cpu);
 /* Starts it or goes on with it. After anything but RUN_WAITING the run is over: only run_free may
  * follow. Counted and, for failures, logged here with file, line and generation. */
 enum run_status run_step(struct run *run, struct err *err) __attribute__((warn_unused_result));

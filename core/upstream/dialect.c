@@ -11,10 +11,10 @@
 
 /* ---- Making one ---- */
 
-static const char *const fields[] = {"name",   "auth",     "headers",         "speaks", "prefix",
-                                     "pass",   "generate", "generate_stream", "model",  "client",
-                                     "errors", "answers",  "stream",          "usage",  "say",
-                                     "models", "raw",      "functions",       NULL};
+static const char *const fields[] = {
+    "name",  "auth",   "headers", "speaks",    "prefix", "pass",  "generate", "generate_stream",
+    "model", "client", "errors",  "answers",   "stream", "usage", "say",      "models",
+    "raw",   "cannot", "changes", "functions", NULL};
 
 static void compile_headers(struct reader *r, const struct value *data) {
     const struct value *headers = reader_field(r, data, "headers", VALUE_TABLE);
@@ -73,6 +73,8 @@ static void compile_name(struct reader *r, struct str name, const struct value *
         path_cut(&r->at, before);
     }
     reader_known(r, data, fields);
+    reader_texts(r, data, "cannot"); /* both for the conformance kit, lua/moongate/dialect */
+    reader_texts(r, data, "changes");
 }
 
 static void compile_all(struct reader *r, struct str name) {
@@ -163,7 +165,7 @@ static const struct answer_rules *answer_of(const struct dialect *d, struct str 
     return &none;
 }
 
-static bool rule_holds(const struct rule *rule, const struct jfacts *f) {
+static inline bool rule_holds(const struct rule *rule, const struct jfacts *f) {
     return (!rule->need || (f->bits & rule->need)) && !(f->there & rule->lack);
 }
 
@@ -243,11 +245,14 @@ void dialect_usage(const struct dialect *d, struct str body, struct usage *out) 
 
 /* Those that no test decided alone. */
 static unsigned rule_signs(const struct stream_rules *s, struct str type, const struct jfacts *f) {
-    size_t n = type.n ? s->n : s->n_untyped;
+    uint64_t length = UINT64_C(1) << (type.n & 63);
     unsigned signs = 0;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < s->n_untyped; i++) {
+        signs |= rule_holds(&s->rules[i], f) ? s->rules[i].signs : 0;
+    }
+    for (size_t i = s->n_untyped; i < s->n && type.n; i++) {
         const struct rule *rule = &s->rules[i];
-        if (rule_holds(rule, f) && (i < s->n_untyped || words_match(&rule->types, type))) {
+        if ((rule->lengths & length) && rule_holds(rule, f) && words_match(&rule->types, type)) {
             signs |= rule->signs;
         }
     }

@@ -78,6 +78,7 @@ int jwalk(const struct jnode *root, struct str text, struct jfacts *facts);
 /* A condition: all parts that it has hold. */
 struct rule {
     struct words types; /* of the event; none: any */
+    uint64_t lengths;   /* that a type may have, modulo 64: most rules are told off by it */
     uint64_t need;      /* one of these facts.bits; 0: none is needed */
     uint64_t lack;      /* none of these facts.there */
     unsigned signs;     /* of a stream: what it means */

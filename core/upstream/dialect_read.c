@@ -136,7 +136,8 @@ bool words_match(const struct words *w, struct str s) {
             continue;
         }
         const char *at = x->kind == WORD_ENDS ? s.p + s.n - x->text.n : s.p;
-        if (x->text.n == 0 || memcmp(at, x->text.p, x->text.n) == 0) {
+        if (x->text.n == 0 ||
+            (*at == *x->text.p && memcmp(at, x->text.p, x->text.n) == 0)) {
             return true;
         }
     }

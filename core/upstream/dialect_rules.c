@@ -98,6 +98,15 @@ static unsigned compile_signs(struct reader *r, const struct value *row) {
     return signs;
 }
 
+static uint64_t lengths_of(const struct words *w) {
+    uint64_t lengths = 0;
+    for (size_t i = 0; i < w->n; i++) {
+        const struct word *x = &w->list[i];
+        lengths |= x->kind == WORD_IS ? UINT64_C(1) << (x->text.n & 63) : ~UINT64_C(0);
+    }
+    return lengths;
+}
+
 static void compile_stream_rule(struct reader *r, const struct value *row, size_t i,
                                 struct rule *rule) {
     static const char *const names[] = {"type", "filled", "at", "is", "isnt", "lacks", NULL};
@@ -107,6 +116,7 @@ static void compile_stream_rule(struct reader *r, const struct value *row, size_
     }
     reader_known(r, row, names);
     rule->types = reader_words(r, row, "type");
+    rule->lengths = lengths_of(&rule->types);
     bool direct = rule->types.n == 0 && !value_field(row, "lacks");
     struct condition c = {&r->d->events.root, rule, i, direct};
     compile_condition(r, &c, row);

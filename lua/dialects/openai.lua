@@ -25,5 +25,10 @@ return {
     list = '{"object":"list","data":[$models]}',
     item = '{"id":$model,"object":"model","created":0,"owned_by":$owner}',
   },
+  raw = rules.raw,
   functions = "moongate.dialect.chat",
+  -- What the conformance kit calls what this API has no word for, and what it says in other words.
+  cannot = { "file_url", "is_error", "top_k" },
+  changes = { "file_text", "result_image", "thinking", "answer.stop_pause", "answer.stop_refusal",
+    "answer.stop_sequence" },
 }

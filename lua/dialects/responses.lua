@@ -23,12 +23,17 @@ return {
   usage = rules.usage,
   say = {
     error = rules.say.error,
-    -- SDKs raise on the object, and read the event's own fields.
-    event_type = "error",
-    event = '{"type":"error","code":$code,"message":$message,"param":null,"sequence_number":0,"error":'
-      .. ERROR .. "}",
+    -- SDKs raise on the object; Codex ends on response.failed and nothing else.
+    event_type = "response.failed",
+    event = '{"type":"response.failed","sequence_number":0,"error":' .. ERROR
+      .. ',"response":{"id":"resp_failed","object":"response","created_at":0,"status":"failed",'
+      .. '"error":{"code":$code,"message":$message},"output":[]}}',
     type = rules.say.type,
     code = rules.say.code,
   },
-  raw = { "parameters", "schema" },
+  raw = rules.raw,
+  functions = "moongate.dialect.responses",
+  -- What the conformance kit calls what this API has no word for, and what it says in other words.
+  cannot = { "audio", "frequency_penalty", "is_error", "n", "presence_penalty", "seed", "stop", "top_k" },
+  changes = { "file_text", "answer.stop_pause", "answer.stop_refusal", "answer.stop_sequence" },
 }

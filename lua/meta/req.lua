@@ -17,6 +17,7 @@
 ---@field headers? table<string, string>
 ---@field set? table<string, any> top-level JSON fields to set
 ---@field unset? string[] top-level JSON fields to drop
+---@field strict? boolean refuse (outcome `unsupported`) what the target's dialect cannot express, instead of leaving it out
 ---@field force? boolean even when the target is suspended
 ---@field fresh? boolean over a new connection
 

@@ -29,6 +29,9 @@ local MAX_ATTEMPTS = 32   -- of a request, keys that were tried in vain included
 -- nothing about the next request.
 local BLAME = { backend = true, rate_limit = true, credential = true, model = true }
 
+-- Of these classes, what nothing was sent for.
+local BLAMELESS = { queue_full = true, suspended = true, unsupported = true }
+
 local ACTIONS = { ["return"] = true, retry = true, next = true }
 
 -- A passed-through key is the client's own: what is refused to it is no fault of the target's.
@@ -38,8 +41,7 @@ end
 
 local function blames(attempt)
   local outcome = attempt.outcome
-  return BLAME[attempt.class] and outcome ~= "queue_full" and outcome ~= "suspended"
-    and not own_key(attempt)
+  return BLAME[attempt.class] and not BLAMELESS[outcome] and not own_key(attempt)
 end
 
 -- Tells the breaker how a request fared on a target; nil = it says nothing about it.
@@ -87,9 +89,12 @@ local function settle(run, name, attempt, mode, failed)
 end
 
 -- Keeps what may be handed over when nothing works. A credential failure only when there is nothing
--- else: a client would take it for a fault of its own key.
+-- else: a client would take it for a fault of its own key. Nor a target that could not be asked: what the
+-- others said is more to the point.
 local function note(run, attempt)
-  if attempt.class == "credential" and not attempt.passthrough then
+  if attempt.outcome == "unsupported" then
+    run.unsupported = run.unsupported or attempt
+  elseif attempt.class == "credential" and not attempt.passthrough then
     run.refused = run.refused or attempt
   else
     run.first = run.first or attempt
@@ -454,8 +459,8 @@ local function exhausted(run)
   if how == "unavailable" then
     return run.req:fail(502, "all_targets_failed", "every target of this route failed")
   end
-  if how == "first_error" then return run.first or run.refused end
-  return run.last or run.refused
+  if how == "first_error" then return run.first or run.unsupported or run.refused end
+  return run.last or run.unsupported or run.refused
 end
 
 -- Failover is switched off: the first target whatever its state, once. A connection that turned out to

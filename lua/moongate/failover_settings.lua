@@ -64,6 +64,8 @@ local fields = {
     help = "a failure that took longer is returned; 0 = off" },
   replay = { type = "boolean", default = true,
     help = "may a request be sent again that was sent whole and not answered?" },
+  strict = { type = "boolean", default = false,
+    help = "targets of another dialect: refuse what they cannot express, instead of leaving it out" },
   context_targets = { type = "targets", help = "used instead when the prompt is too long" },
   retry_budget = { type = "table", switch = true, default = false,
     help = "further attempts as a share of recent requests", fields = {

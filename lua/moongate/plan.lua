@@ -44,7 +44,7 @@ local function options_of(raw, settings, key)
       idle = positive(settings.idle_timeout),
       set = raw.set and deep_copy(raw.set), unset = raw.unset and deep_copy(raw.unset),
       headers = raw.headers and deep_copy(raw.headers),
-      force = force or nil, fresh = fresh or nil, api_key = key,
+      force = force or nil, fresh = fresh or nil, api_key = key, strict = settings.strict or nil,
     }
   end
   local function both(force, fresh)

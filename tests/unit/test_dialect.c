@@ -408,7 +408,7 @@ static void test_write_error(void **state) {
 }
 
 /* Goal: a provider's failure that is told in OpenAI's dialect has OpenAI's words for its outcome,
- * and an error in a stream of responses is one that the SDKs raise. */
+ * and an error in a stream of responses is one that SDKs raise and Codex ends on. */
 static void test_write_foreign(void **state) {
     (void)state;
     struct buf out;
@@ -424,9 +424,13 @@ static void test_write_foreign(void **state) {
     assert_int_equal(dialect_write_error_event(shipped_dialect("responses"), &out, &e), 0);
     assert_string_equal(
         out.data,
-        "event: error\ndata: {\"type\":\"error\",\"code\":\"stream_broken\",\"message\":\"cut\","
-        "\"param\":null,\"sequence_number\":0,\"error\":{\"message\":\"cut\",\"type\":"
-        "\"upstream_error\",\"param\":null,\"code\":\"stream_broken\"}}\n\n");
+        "event: response.failed\ndata: "
+        "{\"type\":\"response.failed\",\"sequence_number\":0,\"error\":"
+        "{\"message\":\"cut\",\"type\":\"upstream_error\",\"param\":null,\"code\":\"stream_"
+        "broken\"},"
+        "\"response\":{\"id\":\"resp_failed\",\"object\":\"response\",\"created_at\":0,\"status\":"
+        "\"failed\",\"error\":{\"code\":\"stream_broken\",\"message\":\"cut\"},\"output\":[]}}"
+        "\n\n");
     buf_release(&out);
 }
 

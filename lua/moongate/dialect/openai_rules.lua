@@ -364,4 +364,7 @@ rules.say = {
   },
 }
 
+-- Schemas and what a client or provider wrote freely stay JSON text when a body is decoded.
+rules.raw = { "parameters", "schema", "metadata", "logprobs" }
+
 return rules
