@@ -173,6 +173,20 @@ def test_B28_another_key_for_each_try(lab):
     assert taken == {"a": 1, "b": 1, "c": 1}
 
 
+@pytest.mark.skipif(len(DIALECTS) < 2, reason="there is no other dialect")
+def test_a_pool_of_another_dialect(lab):
+    """Goal: translated requests go on with the next key, too, and a refusal to translate does not."""
+    openai = DIALECTS[0]
+    gw, p, taken = pool(lab, openai, {"a": [actions.fail(401)], "b": [actions.ok("from b")]})
+    body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+    answer = gw.chat(target="/v1/messages", body=body)
+    assert (answer.status, answer.json()["content"][0]["text"]) == (200, "from b")
+    assert taken == {"a": 1, "b": 1} and p.requests[0].target == "/v1/chat/completions"
+    answer = gw.chat(target="/v1/messages/count_tokens", body=body)
+    assert answer.status == 400 and taken == {"a": 1, "b": 1}
+    assert len(gw.entry(answer)["attempts"]) <= 1
+
+
 def test_a_key_that_recovers_is_used_again(lab):
     """Goal: the hint of a rate limit is how long its key is left alone; suspended by hand, it is until resumed."""
     gw, _, taken = pool(lab, OpenAI(), {"a": [actions.fail(429, headers={"Retry-After": "60"}), actions.ok("from a")],
