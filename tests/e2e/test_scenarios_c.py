@@ -218,6 +218,16 @@ def test_suspended_keys_survive_reload_and_restart(lab):
     assert again.chat().status == 200 and taken == {"a": 1, "b": 2}
 
 
+def test_a_renewed_key_is_used_again(lab):
+    """Goal: what was held against a secret ends when the configuration has another one for that key."""
+    gw, _, taken = pool(lab, OpenAI(), {"a": [actions.fail(401)], "b": [actions.ok()], "c": [actions.ok()]})
+    assert gw.chat().status == 200 and left(gw, "p#a") > 60
+    gw.write("gateway.lua", (gw.folder / "gateway.lua").read_text().replace("sk-pool-key-one", "sk-pool-key-three"))
+    gw.reload()
+    assert left(gw, "p#a") == 0
+    assert gw.chat().status == 200 and taken == {"a": 1, "b": 1, "c": 1}
+
+
 def test_no_secret_is_shown(lab):
     """Goal: errors, log, admin answers and metrics name keys and never show them."""
     gw, _, _ = pool(lab, OpenAI(), {"a": [actions.fail(400, "you sent sk-pool-key-one, not sk-pool-key-two")],
