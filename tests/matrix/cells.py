@@ -25,7 +25,7 @@ class Client:
         return f"{self.language}-{self.name}"
 
 
-OPENAI = dict(package="openai", stream_error="APIError|InternalServerError")
+OPENAI = dict(package="openai", stream_error="APIError|InternalServerError|ResponseFailed")
 ANTHROPIC = dict(package="anthropic", stream_error="APIStatusError|APIError|InternalServerError|OverloadedError")
 GENAI = dict(package="genai", thoughts=True, error="ClientError|ServerError", stream_error="ServerError|ClientError|APIError")
 AI = dict(package="ai", error="AI_APICallError", stream_error=".+Error")

@@ -18,6 +18,10 @@ AT_ONCE = 4
 PATIENCE = 60
 
 
+class ResponseFailed(Exception):
+    """The stream told by an event of its own that the response failed: the SDK passes it on."""
+
+
 class Gate(BaseModel):
     name: str
     rooms: int
@@ -52,7 +56,7 @@ class Chat:
     def stream(self, request, seen):
         with self.sdk.chat.completions.stream(**request, stream_options={"include_usage": True}) as stream:
             for event in stream:
-                if event.type == "content.delta":
+                if event.type == "content.delta" and event.delta:
                     yield event.delta
                 seen(event.type)
             self.final = stream.get_final_completion()
@@ -115,7 +119,7 @@ class Responses(Chat):
                 if event.type == "response.output_text.delta":
                     yield event.delta
                 elif event.type == "response.failed":
-                    raise RuntimeError(f"response.failed: {event.response.error}")
+                    raise ResponseFailed(str(event.response.error))
             self.final = stream.get_final_response() if not seen.has("response.incomplete") else event.response
 
     def result(self, answer):
@@ -149,6 +153,7 @@ class Anthropic:
         options = dict(case.get("options", {}))
         if "stop" in options:
             options["stop_sequences"] = options.pop("stop")
+        options.pop("temperature", None)    # API version 2026-10-21 has none
         out.update(options)
         if case.get("tools"):
             out["tools"] = [{"name": t["name"], "description": t["description"], "input_schema": t["schema"]} for t in TOOLS]
@@ -178,7 +183,7 @@ class Anthropic:
         out = {"text": "".join(b.text for b in answer.content if b.type == "text"), "stop": answer.stop_reason,
                "calls": [[b.name, b.input] for b in answer.content if b.type == "tool_use"],
                "thinking": "".join(b.thinking for b in answer.content if b.type == "thinking"),
-               "usage": [u.input_tokens + cached + written, u.output_tokens, cached, None]}
+               "usage": [u.input_tokens + cached + written, u.output_tokens, cached, u.output_tokens_details and u.output_tokens_details.thinking_tokens]}
         if getattr(answer, "parsed_output", None):
             out["parsed"] = answer.parsed_output.model_dump()
         return out

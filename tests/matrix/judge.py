@@ -39,7 +39,7 @@ ITEM = (r"( response\.output_item\.added( response\.content_part\.added( respons
         r"| response\.reasoning_summary_part\.added( response\.reasoning_summary_text\.delta)? response\.reasoning_summary_text\.done "
         r"response\.reasoning_summary_part\.done)? response\.output_item\.done)*")
 RESPONSES_EVENTS = re.compile(rf"response\.created response\.in_progress{ITEM} response\.(completed|incomplete)")
-NO_REASONING_COUNT = ("anthropic", "bedrock")               # providers that count thinking among the output only
+NO_REASONING_COUNT = ("bedrock",)               # providers that count thinking among the output only
 THINKS_ALOUD = ("responses", "anthropic", "gemini", "bedrock")
 
 

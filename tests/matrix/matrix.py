@@ -28,6 +28,7 @@ from support.providers.provider import provider  # noqa: E402
 
 KEY = "client-secret"
 OWN = {"openai": "openai", "responses": "responses", "anthropic": "anthropic", "gemini": "gemini"}    # dialect: the provider asked directly
+ONLY_THROUGH = ("credential", "cut stream", "overloaded stream")     # what the gateway makes of them is judged
 PROCESSES = 3
 PATIENCE = 600      # for one SDK's process; only a hang needs it
 
@@ -126,7 +127,7 @@ def with_gateway(chosen):
 def directly(chosen):
     """Cells of clients that speak the provider's own dialect, without a gateway between."""
     upstream = provider()
-    chosen = [c for c in chosen if OWN.get(c.client.dialect) == c.provider and c.case["name"] not in ("credential", "cut stream")]
+    chosen = [c for c in chosen if OWN.get(c.client.dialect) == c.provider and c.case["name"] not in ONLY_THROUGH]
     try:
         return run(chosen, lambda client: (f"http://{upstream.address}", f"sk-{OWN[client.dialect]}"), upstream)
     finally:

@@ -30,9 +30,10 @@ def wants(request):
 
 
 def read(request):
-    need(request.header("x-api-key") == "sk-anthropic", "x-api-key is not the provider's")
-    need(request.header("anthropic-version") == "2023-06-01", "anthropic-version: header is required")
-    body = known(request.json(), FIELDS, "body")
+    need("sk-anthropic" in (request.header("x-api-key"), (request.header("authorization") or "")[len("Bearer "):]), "x-api-key is not the provider's")
+    version = request.header("anthropic-version")
+    need(version in ("2023-06-01", "2026-10-21"), f"anthropic-version: {version!r}")
+    body = known(request.json(), FIELDS if version == "2023-06-01" else FIELDS - {"temperature", "top_p", "top_k"}, "body")
     asked = Asked(text_of(body.get("model"), "model"), body.get("stream") is True)
     need(isinstance(body.get("max_tokens"), int) and body["max_tokens"] >= 1, "max_tokens: Field required")
     asked.limit = body["max_tokens"]
@@ -163,7 +164,7 @@ def result(content, where):
 
 def usage(u):
     return {"input_tokens": u.input - u.cached, "cache_creation_input_tokens": 0, "cache_read_input_tokens": u.cached,
-            "output_tokens": u.output, "service_tier": "standard"}
+            "output_tokens": u.output, "output_tokens_details": {"thinking_tokens": u.reasoning}, "service_tier": "standard"}
 
 
 def message(asked, content, stop, u):
@@ -207,7 +208,8 @@ def events(asked, a, request):
     if a.error:
         yield error_event(a.error)
     if not (a.cut or a.error):
-        yield event("message_delta", delta={"stop_reason": STOP[a.stop], "stop_sequence": None}, usage={"output_tokens": a.usage.output})
+        yield event("message_delta", delta={"stop_reason": STOP[a.stop], "stop_sequence": None}, 
+                    usage={"output_tokens": a.usage.output, "output_tokens_details": {"thinking_tokens": a.usage.reasoning}})
         yield event("message_stop")
 
 

@@ -27,13 +27,26 @@ def wants(request):
     return re.search(r"/models/[^/]+:(generateContent|streamGenerateContent)$", request.path)
 
 
+def camel(value, names=False):
+    """A body with its fields' names in camel case: the API takes both spellings. What is the user's own (arguments, JSON schemas, properties' names) stays."""
+    if isinstance(value, list):
+        return [camel(v) for v in value]
+    if not isinstance(value, dict):
+        return value
+    out = {}
+    for name, inner in value.items():
+        new = name if names else re.sub(r"_([a-z])", lambda m: m[1].upper(), name)
+        out[new] = inner if not names and new in ("args", "response", "parametersJsonSchema", "responseJsonSchema") else camel(inner, not names and new == "properties")
+    return out
+
+
 def read(request):
     need(request.header("x-goog-api-key") == "sk-gemini" and not request.header("authorization"), "x-goog-api-key is not the provider's")
-    need(request.path.startswith("/v1beta/models/"), f"no such path: {request.path}")
+    need(request.path.startswith(("/v1/models/", "/v1beta/models/")), f"no such path: {request.path}")
     model, method = re.search(r"/models/([^/]+):(\w+)$", request.path).groups()
     asked = Asked(unquote(model), method == "streamGenerateContent")
     need(not asked.stream or "alt=sse" in request.target, "a stream without alt=sse is a JSON list")
-    body = known(request.json(), FIELDS, "body")
+    body = known(camel(request.json()), FIELDS, "body")
     read_config(body.get("generationConfig") or {}, asked)
     system = body.get("systemInstruction")
     if system is not None:
