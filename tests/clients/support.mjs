@@ -11,7 +11,8 @@ import { fileURLToPath } from "node:url";
 
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../..");
 export const CLIENTS = process.env.MOONGATE_CLIENTS || join(ROOT, "build/clients");
-/** require() of what run.sh installed. */
+export const AGENTS = process.env.MOONGATE_AGENTS || join(ROOT, "build/agents");
+/** require() of what install.sh brought. */
 export const need = createRequire(join(CLIENTS, "package.json"));
 
 const BINARY = process.env.MOONGATE_BIN

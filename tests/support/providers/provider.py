@@ -52,5 +52,6 @@ def play(call):
         whole(call, 200, dialect.answer(asked, result))
 
 
-def provider():
-    return Upstream(play)
+def provider(around=None):
+    """around(call, play): what is done with each call, if more than playing it."""
+    return Upstream((lambda call: around(call, play)) if around else play)
