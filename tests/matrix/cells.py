@@ -46,14 +46,14 @@ CLIENTS = [
 PROVIDERS = {       # name: (title, the provider's fields in gateway.lua; {root} is where it listens)
     "openai": ("openai", {"dialect": "openai", "base_url": "{root}/v1", "api_key": "sk-openai"}),
     "chat": ("openai, chat only", {"dialect": "openai", "speaks": ["openai"], "base_url": "{root}/v1", "api_key": "sk-openai"}),
-    "responses": ("responses", {"dialect": "responses", "base_url": "{root}/v1", "api_key": "sk-responses"}),
+    "responses": ("responses", {"dialect": "responses", "speaks": ["responses"], "base_url": "{root}/v1", "api_key": "sk-responses"}),
     "anthropic": ("anthropic", {"dialect": "anthropic", "base_url": "{root}/v1", "api_key": "sk-anthropic"}),
     "gemini": ("gemini", {"dialect": "gemini", "base_url": "{root}/v1beta", "api_key": "sk-gemini"}),
-    "azure": ("azure", {"dialect": "azure", "base_url": "{root}/openai", "api_key": "sk-azure"}),
+    "azure": ("azure", {"dialect": "azure", "base_url": "{root}/openai?api-version=2024-10-21", "api_key": "sk-azure"}),
     "bedrock": ("bedrock", {"dialect": "bedrock", "base_url": "{root}", "aws": {
-        "region": "us-east-1", "access_key_id": "AKIDEXAMPLE", "secret_access_key": "aws-secret"}}),
+        "region": "us-east-1", "access_key": "AKIDEXAMPLE", "secret_key": "aws-secret"}}),
 }
-SPOKEN = {"openai": ("openai", "responses"), "chat": ("openai",), "azure": ("openai",)}   # what is passed untouched
+MODELS = {"anthropic": "--claude-sonnet-4-5", "gemini": "--gemini-2.5-flash", "bedrock": "--anthropic.claude-sonnet-4-5-20250929-v1:0"}  # end of the names
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,13 @@ class Cell:
 
     @property
     def model(self):
-        """Names the route, the play, and in the provider's record the cell."""
-        return f"{self.provider}--{self.case['play']}--{self.client.id}-{self.number}"
+        """Names the route and the play."""
+        return f"{self.provider}--{self.case['play']}{MODELS.get(self.provider, '')}"
+
+    @property
+    def id(self):
+        """Stands in the question, for the provider's record."""
+        return f"{self.client.id}-{self.provider}-{self.number}"
 
 
 def there(client, provider, case):

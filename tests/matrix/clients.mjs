@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const need = createRequire(join(process.env.MOONGATE_CLIENTS, "package.json"));
-const { system: SYSTEM, question: QUESTION, tools: TOOLS, results: RESULTS, cases: CASES } = JSON.parse(readFileSync(join(here, "cases.json")));
+const { system: SYSTEM, question, tools: TOOLS, results: RESULTS, cases: CASES } = JSON.parse(readFileSync(join(here, "cases.json")));
 const IMAGE = Buffer.concat([Buffer.from("\x89PNG\r\n\x1a\n", "latin1"), Buffer.from(Array.from({ length: 20_000 }, (_, n) => (n * 7) % 251))]);
 const { z } = need("zod");
 const GATE = z.object({ name: z.string(), rooms: z.number().int() });
@@ -22,7 +22,7 @@ const chat = {
   },
   request(model, c) {
     const image = { type: "image_url", image_url: { url: `data:image/png;base64,${IMAGE.toString("base64")}` } };
-    const content = c.image ? [{ type: "text", text: QUESTION }, image] : QUESTION;
+    const content = c.image ? [{ type: "text", text: c.question }, image] : c.question;
     return {
       model, messages: [{ role: "system", content: SYSTEM }, { role: "user", content }], ...c.options,
       ...(c.tools && { tools: TOOLS.map((t) => ({ type: "function", function: { name: t.name, description: t.description, parameters: t.schema } })) }),
@@ -63,7 +63,7 @@ class ResponseFailed extends Error {}
 const responses = {
   connect: chat.connect,
   request(model, c) {
-    const content = [{ type: "input_text", text: QUESTION }];
+    const content = [{ type: "input_text", text: c.question }];
     if (c.image) content.push({ type: "input_image", detail: "auto", image_url: `data:image/png;base64,${IMAGE.toString("base64")}` });
     const { max_tokens, ...options } = c.options ?? {};
     return {
@@ -114,7 +114,7 @@ const anthropic = {
     return new Anthropic({ baseURL, apiKey, timeout: PATIENCE });
   },
   request(model, c) {
-    const content = [{ type: "text", text: QUESTION }];
+    const content = [{ type: "text", text: c.question }];
     if (c.image) content.unshift({ type: "image", source: { type: "base64", media_type: "image/png", data: IMAGE.toString("base64") } });
     const { stop, temperature, ...options } = c.options ?? {}; // API version 2026-10-21 has no temperature
     return {
@@ -158,7 +158,7 @@ const genai = {
     return new GoogleGenAI({ apiKey, httpOptions: { baseUrl, timeout: PATIENCE } });
   },
   request(model, c) {
-    const said = [{ text: QUESTION }];
+    const said = [{ text: c.question }];
     if (c.image) said.push({ inlineData: { mimeType: "image/png", data: IMAGE.toString("base64") } });
     const { max_tokens, stop, ...options } = c.options ?? {};
     const config = {
@@ -204,7 +204,7 @@ const genai = {
 const ai = (connect, thinking, always) => ({
   connect,
   request(_, c) {
-    const content = [{ type: "text", text: QUESTION }];
+    const content = [{ type: "text", text: c.question }];
     if (c.image) content.push({ type: "file", data: IMAGE, mediaType: "image/png" });
     return { messages: [{ role: "user", content }], case: c };
   },
@@ -321,11 +321,14 @@ process.on("unhandledRejection", (e) => process.stderr.write(`unhandled: ${e.sta
 const job = JSON.parse(readFileSync(0));
 const client = DIALECTS[process.argv[2]];
 const sdk = client.connect(job.base, job.key);
+// The question names the cell, for the provider's record.
+const asked = (one) => ({ ...CASES.find((c) => c.name === one.case), question: `${question} [cell ${one.cell}]` });
 const left = [...job.cells];
 await Promise.all(Array.from({ length: AT_ONCE }, async () => {
   for (let one; (one = left.shift());) {
-    const seen = await cell(client, sdk, one.model, CASES.find((c) => c.name === one.case));
-    process.stdout.write(`${JSON.stringify({ id: one.id, seen })}\n`);
+    const started = performance.now();
+    const seen = await cell(client, sdk, one.model, asked(one));
+    process.stdout.write(`${JSON.stringify({ id: one.id, seen, seconds: (performance.now() - started) / 1000 })}\n`);
   }
 }));
 process.exit(0);

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: MIT
 """
-One official Python SDK, unchanged, through all its cells: `clients.py NAME` reads { base, key, cells: [{ id, model, case }] } from its standard input and
+One official Python SDK, unchanged, through all its cells: `clients.py NAME` reads { base, key, cells: [{ id, cell, model, case }] } from its standard input and
 prints a line of JSON for each cell: what the SDK returned or raised, in neutral terms. It judges nothing: matrix.py does.
 """
 import base64
 import json
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pydantic import BaseModel
 
 SCRIPT = json.loads((Path(__file__).parent / "cases.json").read_text())
-SYSTEM, QUESTION, TOOLS, RESULTS = (SCRIPT[name] for name in ("system", "question", "tools", "results"))
+SYSTEM, TOOLS, RESULTS = (SCRIPT[name] for name in ("system", "tools", "results"))
 IMAGE = b"\x89PNG\r\n\x1a\n" + bytes(n * 7 % 251 for n in range(20_000))
 AT_ONCE = 4
 PATIENCE = 60
@@ -35,10 +36,10 @@ class Chat:
         self.sdk = openai.OpenAI(base_url=f"{base}/v1", api_key=key, timeout=PATIENCE)
 
     def request(self, model, case):
-        content = QUESTION
+        content = case["question"]
         if case.get("image"):
             url = "data:image/png;base64," + base64.b64encode(IMAGE).decode()
-            content = [{"type": "text", "text": QUESTION}, {"type": "image_url", "image_url": {"url": url}}]
+            content = [{"type": "text", "text": case["question"]}, {"type": "image_url", "image_url": {"url": url}}]
         out = {"model": model, "messages": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": content}], **case.get("options", {})}
         if case.get("tools"):
             out["tools"] = [{"type": "function", "function": {"name": t["name"], "description": t["description"], "parameters": t["schema"]}} for t in TOOLS]
@@ -86,7 +87,7 @@ class Responses(Chat):
     """openai, responses."""
 
     def request(self, model, case):
-        content = [{"type": "input_text", "text": QUESTION}]
+        content = [{"type": "input_text", "text": case["question"]}]
         if case.get("image"):
             url = "data:image/png;base64," + base64.b64encode(IMAGE).decode()
             content.append({"type": "input_image", "image_url": url, "detail": "auto"})
@@ -145,7 +146,7 @@ class Anthropic:
         self.sdk = anthropic.Anthropic(base_url=base, api_key=key, timeout=PATIENCE)
 
     def request(self, model, case):
-        content = [{"type": "text", "text": QUESTION}]
+        content = [{"type": "text", "text": case["question"]}]
         if case.get("image"):
             source = {"type": "base64", "media_type": "image/png", "data": base64.b64encode(IMAGE).decode()}
             content.insert(0, {"type": "image", "source": source})
@@ -201,7 +202,7 @@ class Genai:
         self.sdk = genai.Client(api_key=key, http_options={"base_url": base, "timeout": PATIENCE * 1000})
 
     def request(self, model, case):
-        types, parts = self.types, [self.types.Part.from_text(text=QUESTION)]
+        types, parts = self.types, [self.types.Part.from_text(text=case["question"])]
         if case.get("image"):
             parts.append(types.Part.from_bytes(data=IMAGE, mime_type="image/png"))
         config = {"system_instruction": SYSTEM}
@@ -328,8 +329,13 @@ def main():
         own.__dict__.update(first.__dict__)
         return own
 
+    def asked(one):     # the question names the cell, for the provider's record
+        return {**cases[one["case"]], "question": f"{SCRIPT['question']} [cell {one['cell']}]"}
+
     def run(one):
-        sys.stdout.write(json.dumps({"id": one["id"], "seen": cell(make, one["model"], cases[one["case"]])}) + "\n")
+        started = time.monotonic()
+        seen = cell(make, one["model"], asked(one))
+        sys.stdout.write(json.dumps({"id": one["id"], "seen": seen, "seconds": round(time.monotonic() - started, 3)}) + "\n")
         sys.stdout.flush()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(run, job["cells"]))

@@ -19,11 +19,12 @@ TYPES = {
     429: {"openai": "RateLimitError", "anthropic": "RateLimitError"},
     400: {"openai": "BadRequestError", "anthropic": "BadRequestError"},
     404: {"openai": "NotFoundError", "anthropic": "NotFoundError"},
+    500: {"openai": "InternalServerError", "anthropic": "InternalServerError"},
     502: {"openai": "InternalServerError", "anthropic": "InternalServerError"},
     503: {"openai": "InternalServerError", "anthropic": "InternalServerError|ServiceUnavailableError|OverloadedError"},
     529: {"openai": "InternalServerError", "anthropic": "InternalServerError|OverloadedError"},
 }
-STATUS = {"rate_limit": {429}, "overloaded": {503, 529}, "overloaded_event": {503, 529}, "credential": {502}, "context": {400}, "unknown_model": {404},
+STATUS = {"rate_limit": {429}, "overloaded": {503, 529}, "overloaded_event": {500, 503, 529}, "credential": {502}, "context": {400}, "unknown_model": {404},
           "bad_request": {400}, "content_filter": {400}}
 CODES = {"rate_limit": "rate_limit_exceeded|rate_limit.*", "context": "context_length_exceeded", "unknown_model": "model_not_found"}
 USAGE = {"text": [12, 9, 4, 0], "thinking": [12, 29, 0, 20]}
@@ -35,7 +36,8 @@ TEXTS = {
 CALLS = [[c.name, c.arguments] for c in plays.CALLS]
 ANTHROPIC_EVENTS = re.compile(r"message_start( content_block_start( content_block_delta)? content_block_stop)* message_delta message_stop")
 ITEM = (r"( response\.output_item\.added( response\.content_part\.added( response\.output_text\.delta)? response\.output_text\.done response\.content_part\.done"
-        r"| response\.function_call_arguments\.delta response\.function_call_arguments\.done"
+        r"| response\.function_call_arguments\.delta( response\.output_item\.added response\.function_call_arguments\.delta)*"
+        r"( response\.function_call_arguments\.done response\.output_item\.done)* response\.function_call_arguments\.done"
         r"| response\.reasoning_summary_part\.added( response\.reasoning_summary_text\.delta)? response\.reasoning_summary_text\.done "
         r"response\.reasoning_summary_part\.done)? response\.output_item\.done)*")
 RESPONSES_EVENTS = re.compile(rf"response\.created response\.in_progress{ITEM} response\.(completed|incomplete)")

@@ -6,7 +6,7 @@ about what they are sent (support/providers), one process per SDK. Prints a tabl
 
   matrix.py [--direct] [--client ID]… [--provider NAME]… [--case NAME]… [--show]
 
---direct leaves the gateway out: each SDK speaks to the provider of its own dialect, which proves the harness. --show prints what each failing cell asked.
+--direct leaves the gateway out: each SDK speaks to the provider of its own dialect, which proves the harness. --show prints what each failing cell asked, and which cells took longest.
 """
 import argparse
 import json
@@ -24,6 +24,7 @@ import cells as matrix_cells  # noqa: E402
 import table  # noqa: E402
 from judge import judge  # noqa: E402
 from support.gateway import Gateway  # noqa: E402
+from support.providers import plays  # noqa: E402
 from support.providers.provider import provider  # noqa: E402
 
 KEY = "client-secret"
@@ -50,7 +51,7 @@ def command(client):
 
 def play(client, mine, base, key):
     """Runs one SDK's cells; {cell's number: what it saw}."""
-    job = {"base": base, "key": key, "cells": [{"id": n, "model": cell.model, "case": cell.case["name"]} for n, cell in enumerate(mine)]}
+    job = {"base": base, "key": key, "cells": [{"id": n, "cell": cell.id, "model": cell.model, "case": cell.case["name"]} for n, cell in enumerate(mine)]}
     env = {**os.environ, "NO_PROXY": "*", "MOONGATE_CLIENTS": os.environ.get("MOONGATE_CLIENTS", str(ROOT / "build/clients"))}
     for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GOOGLE_API_KEY", "GEMINI_API_KEY"):
         env.pop(name, None)
@@ -63,7 +64,7 @@ def play(client, mine, base, key):
     for line in out.splitlines():
         if line.startswith("{"):
             value = json.loads(line)
-            seen[value["id"]] = value["seen"]
+            seen[value["id"]] = {**value["seen"], "seconds": value["seconds"]}
     return [seen.get(n, {"error": {"type": "nothing", "status": None, "message": problem}}) for n in range(len(mine))]
 
 
@@ -92,11 +93,11 @@ def run(chosen, base_of, upstream):
         thread.join()
     asked = {}
     for call in upstream.calls:
-        asked.setdefault(getattr(call, "model", None), []).append(call)
+        asked.setdefault(plays.cell_of(call.request), []).append(call)
     out = []
     for client in clients:
         for cell, seen in results[client]:
-            calls = settle(cell, asked.get(cell.model, []))
+            calls = settle(cell, asked.get(cell.id, []))
             out.append((cell, verdict(cell, seen, calls), seen, calls))
     return out
 
@@ -112,8 +113,8 @@ def with_gateway(chosen):
     upstream = provider()
     providers = list(dict.fromkeys(cell.provider for cell in chosen))
     with tempfile.TemporaryDirectory() as folder:
-        gateway = Gateway(folder, config(f"http://{upstream.address}", providers))
         try:
+            gateway = Gateway(folder, config(f"http://{upstream.address}", providers))
             results = run(chosen, lambda client: (f"http://{gateway.address}", KEY), upstream)
         finally:
             upstream.stop()
@@ -144,6 +145,8 @@ def report(results, show):
                 print(f"  asked: {call.request.method} {call.request.target} {call.request.body.decode(errors='replace')[:1500]}")
             if show:
                 print(f"  seen: {json.dumps(seen)[:1500]}")
+    for cell, _, seen, calls in sorted(results, key=lambda r: -r[2].get("seconds", 0))[:20] if show else ():
+        print(f"{seen.get('seconds', 0):7.2f} s, {len(calls)} calls: {cell.id} {cell.case['name']}")
     failed = sum(1 for _, problem in plain if problem)
     return len(plain) - failed, failed
 

@@ -66,7 +66,8 @@ def read_config(config, asked):
     need(len(asked.stop) <= 5, "stopSequences: five at most")
     thinking = known(config.get("thinkingConfig") or {}, {"thinkingBudget", "includeThoughts", "thinkingLevel"}, "thinkingConfig")
     need(not ("thinkingBudget" in thinking and "thinkingLevel" in thinking), "thinkingBudget and thinkingLevel are not both allowed")
-    asked.thinking = bool(thinking.get("includeThoughts"))
+    asked.thinking = bool(thinking.get("includeThoughts") or thinking.get("thinkingBudget") or thinking.get("thinkingLevel"))
+    asked.shown = bool(thinking.get("includeThoughts"))
     need(not ("responseSchema" in config and "responseJsonSchema" in config), "responseSchema and responseJsonSchema are not both allowed")
     asked.schema = config.get("responseJsonSchema") or config.get("responseSchema")
     if asked.schema is not None:
@@ -191,7 +192,7 @@ def call_parts(a):
 def answer(asked, a):
     if a.stop == "filter":
         return blocked(asked, a)
-    parts = [{"text": a.thinking, "thought": True}] if a.thinking else []
+    parts = [{"text": a.thinking, "thought": True}] if a.thinking and asked.shown else []
     parts += ([{"text": a.text}] if a.text else []) + call_parts(a)
     return chunk(asked, parts, a.usage, STOP[a.stop])
 
@@ -200,7 +201,7 @@ def events(asked, a, request):
     if a.stop == "filter":
         yield sse(blocked(asked, a))
         return
-    parts = [{"text": p, "thought": True} for p in pieces(a.thinking)] + [{"text": p} for p in pieces(a.text)] + call_parts(a)
+    parts = [{"text": p, "thought": True} for p in pieces(a.thinking) if asked.shown] + [{"text": p} for p in pieces(a.text)] + call_parts(a)
     for n, part in enumerate(parts):
         last = n == len(parts) - 1 and not (a.cut or a.error or a.forever)
         yield sse(chunk(asked, [part], a.usage, STOP[a.stop] if last else None)).replace(b"\n", b"\r\n")

@@ -28,6 +28,7 @@ class Asked:
     results: dict = field(default_factory=dict)    # name of the tool -> text of its result
     schema: dict = None                            # what the answer has to look like
     thinking: bool = False
+    shown: bool = True                             # … and its text is wanted
     signatures: list = field(default_factory=list)  # of earlier thinking, as they were sent back
     limit: int = None
     temperature: float = None

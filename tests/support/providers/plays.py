@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """
-What the pretend providers answer, by the play that the model's name names: "PROVIDER--PLAY--CLIENT". A play checks what arrived, then says something that
+What the pretend providers answer, by the play that the model's name names: "PROVIDER--PLAY", with whatever behind it. A play checks what arrived, then says something that
 depends on it, so that an answer tells that the question came through.
 """
 import hashlib
@@ -30,7 +30,7 @@ def text(asked):
 def sampling(asked):
     basics(asked)
     need(asked.limit == 321, f"the limit of tokens is {asked.limit!r}, not 321")
-    may_lack = asked.model.split("--")[2].split("-")[1] == "anthropic"     # its SDK has no such parameter any more
+    may_lack = re.search(r"\[cell \w+-anthropic-", asked.user)     # its SDK has no such parameter any more
     need(asked.temperature == 0.5 or may_lack and asked.temperature is None, f"temperature is {asked.temperature!r}, not 0.5")
     return Answer("It was cut he", stop="length")
 
@@ -132,14 +132,14 @@ def dialect_of(request):
     return found
 
 
-def model_in(request):
-    """The model's name wherever it stands, for the record of a request that could not be read."""
-    found = re.search(rb"[a-z]+--\w+--[\w-]+", request.raw_head + request.body)
-    return found and found[0].decode()
+def cell_of(request):
+    """The cell that the question names, wherever it stands."""
+    found = re.search(rb"\[cell ([\w-]+)\]", request.body)
+    return found and found[1].decode()
 
 
 def play_of(model):
-    name = model.split("--")[1] if model.count("--") >= 2 else ""
+    name = model.split("--")[1] if "--" in model else ""
     need(name in PLAYS, f"a model whose name tells no play: {model!r}")
     return PLAYS[name]
 

@@ -33,14 +33,13 @@ def fail(call, dialect, kind, message=None):
 
 
 def play(call):
-    """The action of an Upstream's script. Leaves on the call what was asked (`asked`, `model`) and why it was refused (`complaint`)."""
+    """The action of an Upstream's script. Leaves on the call what was asked (`asked`) and why it was refused (`complaint`)."""
     dialect, asked, result = plays.answered(call.request)
-    call.asked, call.model = asked, asked.model if asked else None
+    call.asked = asked
     if isinstance(result, Failure) and result.kind == "content_filter" and dialect.FILTERS_IN_ANSWER:
         result = Answer(stop="filter")
     if isinstance(result, Bad):
         call.complaint = str(result)
-        call.model = plays.model_in(call.request)
         fail(call, dialect, "bad_request", f"refused by the pretend provider: {result}")
     elif isinstance(result, Failure) and not (result.event and asked.stream):
         fail(call, dialect, result.kind)

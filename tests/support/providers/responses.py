@@ -34,7 +34,7 @@ def read(request):
         known(form, {"type", "name", "schema", "strict", "description"}, "text.format")
         need(NAME.fullmatch(form.get("name", "")), f"text.format.name: {form.get('name')!r}")
         asked.schema = schema_of(form.get("schema"), "text.format.schema")
-        if form.get("strict", True):
+        if form.get("strict"):
             strict_schema(asked.schema, "text.format.schema")
     read_input(body.get("input"), asked)
     return asked

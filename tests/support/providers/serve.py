@@ -45,7 +45,7 @@ def main():
             play(call)
         finally:
             asked = getattr(call, "asked", None)
-            print(json.dumps({"path": call.request.target, "complaint": getattr(call, "complaint", None), "model": getattr(call, "model", None),
+            print(json.dumps({"path": call.request.target, "complaint": getattr(call, "complaint", None), "model": asked.model if asked else None,
                               "tools": sorted(asked.tools) if asked else [], "results": asked.results if asked else {}, "ended": call.ended,
                               "body": call.request.body.decode(errors="replace")[:4000] if getattr(call, "complaint", None) else None}), flush=True)
     up = provider(told)
