@@ -60,6 +60,8 @@ static inline __attribute__((warn_unused_result)) int buf_addc(struct buf *b, ch
     return buf_add(b, &c, 1);
 }
 
+/* With its percent escapes decoded. -1 also for a zero byte; what was added then stays. */
+int buf_add_decoded(struct buf *b, struct str s) __attribute__((warn_unused_result));
 int buf_addn(struct buf *b, unsigned long long n)
     __attribute__((warn_unused_result)); /* in decimal digits */
 int buf_addf(struct buf *b, const char *fmt, ...)

@@ -16,7 +16,6 @@
     }
 
 static const char *const levels[] = {"debug", "info", "warn", "error", NULL}; /* enum log_level */
-static const char *const dialects[] = {"openai", NULL};
 static const char *const on_error[] = {"default_plan", "deny", NULL}; /* enum config_on_error */
 
 static const char *const transports[] = {"auto", "libcurl", NULL}; /* enum config_transport */
@@ -166,13 +165,33 @@ static const struct field health_fields[] = {
 };
 const struct schema health_schema = {health_fields};
 
+static const struct field api_key_fields[] = {
+    {.name = "name",
+     .type = FIELD_TEXT,
+     .flags = FIELD_REQUIRED,
+     .text = "",
+     .rule = text_name,
+     .offset = offsetof(struct config_api_key, name)},
+    {.name = "secret",
+     .type = FIELD_TEXT,
+     .flags = FIELD_REQUIRED | FIELD_SECRET,
+     .text = "",
+     .rule = text_secret,
+     .offset = offsetof(struct config_api_key, secret)},
+    {.name = NULL}, /* end */
+};
+const struct schema api_key_schema = {api_key_fields};
+
 static const struct field provider_fields[] = {
     {.name = "dialect",
      .type = FIELD_TEXT,
      .text = "openai",
-     .words = dialects,
-     .note = "the only dialect of this version",
+     .rule = text_dialect,
      .offset = offsetof(struct config_provider, dialect)},
+    {.name = "speaks",
+     .type = FIELD_TEXTS,
+     .rule = text_dialect,
+     .offset = offsetof(struct config_provider, speaks)},
     {.name = "base_url",
      .type = FIELD_TEXT,
      .flags = FIELD_REQUIRED | FIELD_SECRET,
@@ -184,6 +203,11 @@ static const struct field provider_fields[] = {
      .flags = FIELD_SECRET,
      .rule = text_secret,
      .offset = offsetof(struct config_provider, api_key)},
+    {.name = "api_keys",
+     .type = FIELD_LIST,
+     .flags = FIELD_SECRET | FIELD_BY_HAND,
+     .max = MAX_API_KEYS,
+     .of = &api_key_schema},
     {.name = "auth",
      .type = FIELD_TEXT,
      .rule = text_auth,
@@ -271,9 +295,10 @@ static const struct field route_fields[] = {
      .rule = text_route_path,
      .offset = offsetof(struct config_route, path)},
     {.name = "models",
-     .type = FIELD_TEXTS,
+     .type = FIELD_MODELS,
+     .max = MAX_ALIASES,
      .rule = text_not_empty,
-     .offset = offsetof(struct config_route, models)},
+     .name_rule = text_alias},
     {.name = "methods",
      .type = FIELD_TEXTS,
      .rule = text_method,
@@ -286,9 +311,7 @@ static const struct field route_fields[] = {
      .offset = offsetof(struct config_route, policy)},
     {.name = "dialect",
      .type = FIELD_TEXT,
-     .text = "openai",
-     .words = dialects,
-     .note = "the only dialect of this version",
+     .rule = text_dialect,
      .offset = offsetof(struct config_route, dialect)},
     {.name = "on_error",
      .type = FIELD_CHOICE,

@@ -4,6 +4,8 @@
  */
 #include "config/config_text.h"
 
+#include "base/limits.h"
+
 #include <stddef.h>
 
 enum { NAME_MAX_BYTES = 128, PATH_MAX_BYTES = 1024, SHOWN = 60, LONGEST_AUTH = 16 };
@@ -65,6 +67,20 @@ int text_policy(struct str s, struct err *err) {
     return 0;
 }
 
+static bool is_dialect_char(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+}
+
+int text_dialect(struct str s, struct err *err) {
+    if (!all(s, is_dialect_char) || s.n == 0 || s.n > NAME_MAX_BYTES) {
+        return err_set(err,
+                       "expected the name of a file in lua/dialects/, without \".lua\" (letters "
+                       "a to z, digits, '_' and '-'), found \"%.*s\"",
+                       SHOW(s));
+    }
+    return 0;
+}
+
 int text_not_empty(struct str s, struct err *err) {
     if (s.n == 0) {
         return err_set(err, "expected some text, found an empty string");
@@ -73,6 +89,19 @@ int text_not_empty(struct str s, struct err *err) {
         return err_set(err, "expected text without control characters");
     }
     return 0;
+}
+
+int text_alias(struct str s, struct err *err) {
+    if (s.n == 0 || s.n > MAX_TARGET_NAME / 2) {
+        return err_set(err, "expected the name of a model, of at most %d bytes",
+                       MAX_TARGET_NAME / 2);
+    }
+    if (memchr(s.p, '*', s.n) || memchr(s.p, '?', s.n)) {
+        return err_set(err,
+                       "a pattern cannot have targets of its own; expected a name, or the pattern "
+                       "as an item of the list, for the targets of the settings");
+    }
+    return text_not_empty(s, err);
 }
 
 int text_secret(struct str s, struct err *err) {

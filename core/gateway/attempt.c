@@ -9,6 +9,8 @@
 #include "gateway/exchange.h"
 #include "gateway/gate.h"
 #include "gateway/relay.h"
+#include "gateway/translation.h"
+#include "upstream/keys.h"
 
 static void release_slot(struct attempt *a) {
     if (a->holds_slot) {
@@ -28,6 +30,9 @@ static void cancel_transfer(struct attempt *a) {
 }
 
 static void leave_queue(struct attempt *a) {
+    if (a->state == ATTEMPT_TRANSLATING) {
+        mailbox_withdraw(&a->worker->mailbox, &a->turn);
+    }
     if (a->state != ATTEMPT_QUEUED || !a->slots) {
         return;
     }
@@ -78,6 +83,7 @@ static void report_as(struct attempt *a, enum outcome outcome, const char *messa
 }
 
 static void after_gate(struct attempt *a, enum gate_result result) {
+    result = translation_judge(a, result);
     if (result == GATE_GOOD && a->event_stream) {
         a->content_at = clock_now();
     }
@@ -187,7 +193,7 @@ static const struct transfer_events EVENTS = {on_connected, on_head, on_data, on
 
 static void start_transfer(struct attempt *a) {
     struct transfer_request request = {
-        .method = a->x->request->method,
+        .method = a->foreign ? STR("POST") : a->x->request->method,
         .url = a->url.data,
         .headers = &a->out,
         .body = a->body.piece,
@@ -241,6 +247,25 @@ static void admit(struct attempt *a) {
     }
 }
 
+static void on_turn(struct mail *mail) {
+    struct attempt *a = (struct attempt *)((char *)mail - offsetof(struct attempt, turn));
+    struct err err;
+    a->state = ATTEMPT_QUEUED;
+    if (translation_request(a, &err) != 0) {
+        report_as(a, OUTCOME_UNSUPPORTED, err.text);
+    } else {
+        admit(a);
+    }
+}
+
+/* The policy's run that sends it stands in the same Lua state: the translation has its own turn. */
+static void translate_first(struct attempt *a) {
+    a->state = ATTEMPT_TRANSLATING;
+    a->turn.deliver = on_turn;
+    mailbox_post(&a->worker->mailbox, &a->turn);
+    attempt_arm(a);
+}
+
 struct attempt *attempt_new(struct exchange *x, const struct send_options *options,
                             struct err *err) {
     struct attempt *a = attempt_build(x, options, err);
@@ -249,17 +274,22 @@ struct attempt *attempt_new(struct exchange *x, const struct send_options *optio
     }
     a->n = x->n_attempts + 1;
     x->attempts[x->n_attempts++] = a;
-    struct state *state = &x->worker->gateway->state;
-    if (!options->force &&
-        targets_suspended_for(state->targets, str_of(a->name), attempt_group(a)) > 0) {
+    if (!options->force && attempt_suspended_for(a) > 0) {
         report_as(a, OUTCOME_SUSPENDED, "the target is suspended");
     } else if (exchange_remaining(x) <= 0) {
         report_as(a, OUTCOME_TIMEOUT_TOTAL, "the request's deadline has passed");
     } else {
         target_begin(a->facts);
         a->begun = true;
-        exchange_notef(x, "attempt %zu on %s", a->n, a->name);
-        admit(a);
+        exchange_notef(x, "attempt %zu on %s%s%s", a->n, a->name, a->api_key ? ", key " : "",
+                       a->api_key ? a->api_key->name : "");
+        if (a->verdict.outcome == OUTCOME_UNSUPPORTED) {
+            report(a);
+        } else if (a->translation) {
+            translate_first(a);
+        } else {
+            admit(a);
+        }
     }
     return a;
 }
@@ -343,6 +373,9 @@ void attempt_expire(struct attempt *a, enum outcome why) {
 }
 
 bool attempt_has_answer(const struct attempt *a) {
+    if (a->foreign && a->gate_outcome == OUTCOME_CONTENT_FILTERED && a->status < 400) {
+        return a->event_stream || translation_done(a);
+    }
     switch (a->gate_outcome) {
     case OUTCOME_OK:
     case OUTCOME_CONTENT_FILTERED:
@@ -367,8 +400,10 @@ bool attempt_may_leave(const struct attempt *a) {
 }
 
 void attempt_leave(struct attempt *a) {
+    translation_free(a);
     a->x = NULL;
-    a->provider = NULL; /* of the exchange's configuration */
+    a->provider = NULL; /* of the exchange's configuration, like its key */
+    a->api_key = NULL;
     a->answer_bytes = 0;
     a->ended_at = clock_now();
     a->next_leftover = a->worker->leftovers;
@@ -376,6 +411,17 @@ void attempt_leave(struct attempt *a) {
     timer_clear(&a->worker->timers, &a->timer);
     attempt_resume(a);
     attempt_arm(a);
+}
+
+const char *attempt_dropped(const struct attempt *a) {
+    return a->dropped ? a->dropped : "";
+}
+
+usec attempt_suspended_for(const struct attempt *a) {
+    struct targets *targets = a->worker->gateway->state.targets;
+    struct str name = str_of(a->name);
+    return a->key_named ? targets_suspended_for(targets, name, attempt_group(a))
+                        : keys_target_suspended_for(a->provider, targets, name);
 }
 
 double attempt_retry_after(const struct attempt *a) {

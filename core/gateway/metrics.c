@@ -32,6 +32,8 @@ static const struct family FAMILIES[METRIC_COUNT] = {
                              "Lua instructions and library steps that policies took.", NULL},
     [METRIC_DEFAULT_PLANS] = {"moongate_default_plans_total",
                               "Requests that the default plan answered.", NULL},
+    [METRIC_TRANSLATIONS] = {"moongate_translations_total",
+                             "Requests, answers and streams translated between dialects.", NULL},
     [METRIC_TLS_FAILED] = {"moongate_tls_handshakes_failed_total",
                            "TLS handshakes of clients that failed, by reason.", NULL},
     [METRIC_REFUSED] = {"moongate_refused_total", "Requests refused before a route was found.",

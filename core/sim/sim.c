@@ -2,10 +2,12 @@
 #include "sim/sim.h"
 
 #include "base/limits.h"
+#include "policy/body.h"
 #include "policy/policy.h"
 #include "sim/sim_lua.h"
 
-static const struct policy_module MODULES[] = {{"moongate.sim_core", sim_open_core}, {NULL, NULL}};
+static const struct policy_module MODULES[] = {
+    {"moongate.sim_core", sim_open_core}, {"moongate.body", body_open}, {NULL, NULL}};
 
 int sim_run(const struct sim_run_options *options, const char *module, struct err *err) {
     struct sim sim = {.options = options};

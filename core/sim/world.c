@@ -76,6 +76,7 @@ void world_event_free(struct world_event *e) {
     if (e->kind == WORLD_SENT) {
         free(e->sent.provider);
         free(e->sent.target);
+        free(e->sent.api_key);
         free(e->sent.url);
         headers_release(&e->sent.headers);
         buf_release(&e->sent.body);
@@ -315,7 +316,8 @@ static int fill_sent(struct world_event *e, const struct transfer_request *r,
     e->kind = WORLD_SENT;
     e->sent.provider = str_dup(str_of(a->provider->name));
     e->sent.target = str_dup(str_of(a->name));
-    int bad = !e->sent.provider || !e->sent.target;
+    e->sent.api_key = a->api_key ? str_dup(str_of(a->api_key->name)) : NULL;
+    int bad = !e->sent.provider || !e->sent.target || (a->api_key && !e->sent.api_key);
     return bad || (!brief && copy_request(e, r) != 0) ? -1 : 0;
 }
 

@@ -72,9 +72,10 @@ struct world_event {
     unsigned long request, transfer; /* request 0: it is over already */
     struct {
         char *provider, *target, *url;
+        char *api_key; /* the name of the pool's key; NULL without a pool */
         struct headers headers;
         struct buf body;
-    } sent;                     /* WORLD_SENT; of a brief world only provider and target */
+    } sent;                     /* WORLD_SENT; of a brief world no url, headers, body */
     struct world_answer answer; /* WORLD_ENDED */
 };
 void world_event_free(struct world_event *event); /* NULL is a no-op */

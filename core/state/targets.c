@@ -94,11 +94,15 @@ static struct str name_of(const struct target *e) {
 }
 
 struct target_name target_split(struct str name) {
-    struct target_name split = {name, {NULL, 0}};
-    const char *slash = name.n ? memchr(name.p, '/', name.n) : NULL;
-    if (slash) {
-        split.provider = str_make(name.p, (size_t)(slash - name.p));
-        split.model = str_make(slash + 1, name.n - split.provider.n - 1);
+    struct target_name split = {name, {NULL, 0}, {NULL, 0}};
+    size_t n = 0;
+    while (n < name.n && name.p[n] != '/' && name.p[n] != '#') {
+        n++;
+    }
+    if (n < name.n) {
+        struct str *rest = name.p[n] == '/' ? &split.model : &split.key;
+        split.provider.n = n;
+        *rest = str_make(name.p + n + 1, name.n - n - 1);
     }
     return split;
 }

@@ -34,9 +34,10 @@ struct target_facts {
 };
 
 /* A target's name, split at its first slash. model.p is NULL when there is none: the client's model
- * passes through. */
+ * passes through. "provider#key" names a key of the provider's pool, which is suspended like a
+ * target; key.p is NULL in all others. */
 struct target_name {
-    struct str provider, model;
+    struct str provider, model, key;
 };
 struct target_name target_split(struct str name);
 

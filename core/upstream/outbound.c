@@ -85,20 +85,59 @@ static int join(const struct config_provider *p, const struct outbound *o, bool 
     return rc == 0 ? 0 : -1;
 }
 
-int outbound_url(const struct config_provider *p, const struct outbound *o, struct buf *url) {
-    struct outbound below = *o;
-    if (str_is(o->path, "/v1") || str_starts(o->path, "/v1/")) {
-        below.path = str_make(o->path.p + 3, o->path.n - 3);
+int outbound_fill_model(const char *path, struct str model, struct buf *out) {
+    static const char place[] = "{model}";
+    int rc = 0;
+    for (const char *at; rc == 0 && (at = strstr(path, place)); path = at + sizeof place - 1) {
+        rc = buf_add(out, path, (size_t)(at - path));
+        rc = rc == 0 ? add_encoded(out, model) : rc;
     }
-    return join(p, &below, false, url);
+    return rc == 0 && buf_adds(out, path) == 0 ? 0 : -1;
 }
 
-int outbound_own_url(const struct config_provider *p, struct str path, struct buf *url) {
+/* The client's path below the provider's prefix. */
+static struct str cut_prefix(const struct config_provider *p, struct str path) {
+    const char *prefix = p->prefix ? p->prefix : "/v1";
+    size_t n = strlen(prefix);
+    bool below = str_starts(path, prefix) && (path.n == n || path.p[n] == '/');
+    return below ? str_make(path.p + n, path.n - n) : path;
+}
+
+/* The path with what the dialect puts before it, and the model in its place. */
+static int build_path(const struct config_provider *p, const struct outbound *o, struct str rest,
+                      struct buf *path) {
+    int rc = p->pass && o->model.n ? outbound_fill_model(p->pass, o->model, path) : 0;
+    if (rc == 0 && o->model.n && o->model_at.p && o->model_at.p >= rest.p) {
+        const char *after = o->model_at.p + o->model_at.n;
+        rc = buf_add(path, rest.p, (size_t)(o->model_at.p - rest.p));
+        rc = rc == 0 ? add_encoded(path, o->model) : rc;
+        rest = str_make(after, (size_t)(rest.p + rest.n - after));
+    }
+    return rc == 0 ? buf_add_str(path, rest) : rc;
+}
+
+int outbound_url(const struct config_provider *p, const struct outbound *o, struct buf *url) {
+    struct outbound below = *o;
+    struct buf path;
+    below.path = cut_prefix(p, o->path);
+    if (!p->pass && !o->model_at.p) {
+        return join(p, &below, false, url);
+    }
+    buf_init(&path, url->max);
+    int rc = build_path(p, o, below.path, &path);
+    below.path = buf_str(&path);
+    rc = rc == 0 ? join(p, &below, false, url) : -1;
+    buf_release(&path);
+    return rc;
+}
+
+int outbound_own_url(const struct config_provider *p, struct str path, struct str key,
+                     struct buf *url) {
     struct str rest = path, bare;
     if (!str_split(&rest, '?', &bare)) {
         bare = path;
     }
-    return join(p, &(struct outbound){.path = bare, .query = rest}, true, url);
+    return join(p, &(struct outbound){.path = bare, .query = rest, .key = key}, true, url);
 }
 
 /* ---- Fields ---- */
@@ -161,6 +200,22 @@ static int add_configured(const struct config_provider *p, struct headers *out) 
     return 0;
 }
 
+/* What the provider's dialect wants to be said, where the client did not say it. */
+static int add_fixed(const struct config_provider *p, struct headers *out) {
+    struct str unused;
+    if (p->fixed_headers.type != VALUE_TABLE) {
+        return 0;
+    }
+    for (size_t i = 0; i < p->fixed_headers.as.t.n_fields; i++) {
+        const struct value_field *f = &p->fixed_headers.as.t.fields[i];
+        if (!headers_get(out, f->name, &unused) &&
+            headers_add(out, str_of(f->name), value_str(&f->value)) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 static int add_bearer(struct str key, struct headers *out) {
     struct buf value;
     buf_init(&value, MAX_HEADER_BYTES);
@@ -198,7 +253,8 @@ int outbound_headers(const struct config_provider *p, const struct headers *clie
     if (p->auth == AUTH_HEADER && p->auth_name) {
         headers_remove(out, p->auth_name);
     }
-    return add_configured(p, out) == 0 ? add_credential(p, key, out) : -1;
+    int bad = add_fixed(p, out) | add_configured(p, out);
+    return bad ? -1 : add_credential(p, key, out);
 }
 
 int inbound_headers(const struct headers *answer, struct headers *out) {

@@ -4,6 +4,8 @@ The five use cases that the project exists for: each folder of examples/ runs as
 providers, and each sentence of what it is for is proved here.
 """
 import pytest
+from support.actions import hang_up
+from support.compatible import SERVERS, OpenRouter
 from support.folders import EXAMPLES, Example, Pretend, data, targets, text
 from support.waiting import wait_until
 
@@ -289,3 +291,46 @@ def test_streams(name, example):
     """Goal: every use case serves a complete stream from its first target."""
     answer = example(name).ask(stream=True, key="app-secret")
     assert answer.status == 200 and data(answer)[-1] == "[DONE]" and answer.clean
+
+
+# Servers that speak as OpenAI does.
+
+@pytest.fixture
+def compatible(lab, tmp_path):
+    """compatible(first): the example with `first` as the only target that answers; its server's replies can be set."""
+    def start(name):
+        server = lab.upstream(SERVERS[name].whole)
+        nobody = lab.upstream(hang_up())
+        urls = {f"{other.upper()}_URL": (server if other == name else nobody).base_url for other in SERVERS}
+        gateway = Example(tmp_path, "openai-compatible", **urls)
+        lab.gateways.append(gateway)
+        return gateway, server
+    return start
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_compatible(compatible, name):
+    """Goal: each server's whole answers, streams and errors are understood; bytes pass; the model has its name there."""
+    gateway, server = compatible(name)
+    shape = SERVERS[name]
+    answer = gateway.ask(store=True, max_tokens=5)
+    assert (text(answer), answer.trail[-1][0]) == ("Hello.", f"{name}/{shape.model}")
+    sent = server.requests[-1].json()
+    assert sent["model"] == shape.model and sent["max_tokens"] == 5
+    assert ("store" in sent) == (name != "mistral")
+    server.script(shape.stream)
+    answer = gateway.ask(stream=True)
+    assert text(answer) == "Hello." and data(answer)[-1] == "[DONE]" and answer.clean
+    usage = gateway.entry(answer).get("usage")
+    assert name == "ollama" or (usage["input"], usage["output"]) == (9, 4), usage
+    server.script(shape.error)
+    trail = gateway.ask(stream=name == "openrouter").trail
+    assert [outcome for target, outcome, _ in trail if target.startswith(name)][-1] == shape.outcome, trail
+
+
+def test_compatible_error_in_choices(compatible):
+    """Goal: an error that OpenRouter puts beside the choices of a stream, before any word, moves the request on."""
+    gateway, server = compatible("openrouter")
+    server.script(OpenRouter.broken)
+    trail = gateway.ask(stream=True).trail
+    assert ("openrouter/qwen/qwen3-8b", "error_event", 200) in trail

@@ -149,8 +149,14 @@ function read(s, at, way)
   end
   if s:sub(at, at + 3) == "null" then return nil, at + 4 end
   local number = s:match("^-?%d+%.?%d*[eE]?[+-]?%d*", at)
-  if not number or not tonumber(number) then fail(at, "expected a value") end
-  return math.tointeger(tonumber(number)) or tonumber(number), at + #number
+  if not number or not tonumber(number) or number:find "^-?0%d" or number:find "%.$" then
+    fail(at, "expected a value")
+  end
+  local value = tonumber(number)
+  if number:find "^-?%d+$" and math.type(value) ~= "integer" then -- beyond 64 bits: as it was written
+    value = setmetatable({ text = number }, RAW)
+  end
+  return value, at + #number
 end
 
 ---What the core makes of a body. Raises a text when it is no JSON.
@@ -189,10 +195,12 @@ function body.ordered(pairs_)
   return setmetatable({ fields = pairs_ }, ORDERED)
 end
 
+local SHORT = { ["\b"] = "b", ["\f"] = "f", ["\n"] = "n", ["\r"] = "r", ["\t"] = "t", ['"'] = '"', ["\\"] = "\\" }
+
 local function quoted(s)
-  return '"' .. s:gsub('[%c"\\\127]', function(c)
-    if c == '"' or c == "\\" then return "\\" .. c end
-    return ("\\u%04x"):format(c:byte())
+  return '"' .. s:gsub('[%c"\\]', function(c)
+    if c == "\127" then return c end
+    return SHORT[c] and "\\" .. SHORT[c] or ("\\u%04x"):format(c:byte())
   end) .. '"'
 end
 
@@ -235,7 +243,10 @@ function encode(v)
   if kind == "number" then
     if math.type(v) == "integer" then return ("%d"):format(v) end
     if v ~= v or v == math.huge or v == -math.huge then error("JSON has no NaN and no infinity", 0) end
-    return v % 1 == 0 and math.abs(v) < 1e15 and ("%.0f"):format(v) or ("%.17g"):format(v)
+    for digits = 15, 17 do -- the shortest that reads back the same
+      local text = ("%." .. digits .. "g"):format(v)
+      if tonumber(text) == v then return text end
+    end
   end
   error("a " .. kind .. " cannot be written as JSON", 0)
 end

@@ -344,9 +344,11 @@ static const struct mistake MISTAKES[] = {
     {"'info'", "'inof'", 4,
      "log.level: expected \"debug\", \"info\", \"warn\" or \"error\", found string \"inof\"; did "
      "you mean \"info\"?"},
-    {"dialect = 'openai'", "dialect = 'anthropic'", 6,
-     "providers.openai.dialect: expected \"openai\" (the only dialect of this version), found "
-     "string \"anthropic\""},
+    {"dialect = 'openai'", "dialect = 'Open AI'", 6,
+     "providers.openai.dialect: expected the name of a file in lua/dialects/, without \".lua\" "
+     "(letters a to z, digits, '_' and '-'), found \"Open AI\""},
+    {"dialect = 'openai'", "speaks = { 'openai', '' }", 6,
+     "providers.openai.speaks[2]: expected the name of a file in lua/dialects/"},
     {"'127.0.0.1:8080'", "8080", 2,
      "listen: expected an address such as \"127.0.0.1:8080\", found 8080"},
     {"'127.0.0.1:8080'", "'127.0.0.1'", 2, "listen: expected an address such as"},
@@ -563,7 +565,7 @@ static void all_mistakes_at_once(void **state) {
         {3, "lisen: unknown key; did you mean \"listen\"?"},
         {5, "providers.a.base_ulr: unknown key; did you mean \"base_url\"?"},
         {6, "providers.b.queue: expected a whole number"},
-        {6, "providers.b.dialect: expected \"openai\""},
+        {6, "providers.b.dialect: expected the name of a file in lua/dialects/"},
         {9, "keys[2].name: \"x\" is also the name of keys[1]"},
         {12, "routes[1].policy: there is no policies/failovr.lua; did you mean \"failover\"?"},
         {13, "routes[1].settings.f: a function is no data"},
@@ -577,7 +579,7 @@ static void all_mistakes_at_once(void **state) {
               "  lisen = ':80',\n"
               "  providers = {\n"
               "    a = { base_ulr = 'http://x', api_key = secret },\n"
-              "    b = { base_url = 'http://x', queue = -1, dialect = 'opnai' },\n"
+              "    b = { base_url = 'http://x', queue = -1, dialect = 'opn ai' },\n"
               "  },\n"
               "  keys = { { name = 'x', secret = secret },\n"
               "    { name = 'x', secret = secret } },\n"

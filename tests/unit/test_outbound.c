@@ -81,11 +81,11 @@ static void test_own_url(void **state) {
     struct buf url;
     (void)state;
     buf_init(&url, 1000);
-    assert_int_equal(outbound_own_url(&bearer, STR("/models"), &url), 0);
+    assert_int_equal(outbound_own_url(&bearer, STR("/models"), STR(""), &url), 0);
     assert_string_equal(url.data, "https://h/v1/models");
-    assert_int_equal(outbound_own_url(&bearer, STR("/v1/models?key=1"), &url), 0);
+    assert_int_equal(outbound_own_url(&bearer, STR("/v1/models?key=1"), STR(""), &url), 0);
     assert_string_equal(url.data, "https://h/v1/v1/models?key=1");
-    assert_int_equal(outbound_own_url(&query, STR("/models"), &url), 0);
+    assert_int_equal(outbound_own_url(&query, STR("/models"), STR(""), &url), 0);
     assert_string_equal(url.data, "https://h/v1/models?token=a%20b%26c%3D%25");
     buf_release(&url);
     buf_init(&url, 10);

@@ -1,0 +1,210 @@
+-- SPDX-License-Identifier: MIT
+-- What the values of a body are and how they are written: the same cases for the stand-in of the tests and
+-- for the core's own (tests/unit/test_body.c). Strings of 8 bytes and more are texts here.
+
+local LONG = 8
+
+return function(body, case)
+  local function equal(found, expected)
+    if found ~= expected then error(("found %s, expected %s"):format(tostring(found), tostring(expected)), 2) end
+  end
+
+  local function raises(part, fn, ...)
+    local good, err = pcall(fn, ...)
+    if good then error("nothing was raised, expected: " .. part, 2) end
+    if not tostring(err):find(part, 1, true) then error("raised " .. tostring(err), 2) end
+  end
+
+  local function decode(text, raw) return body.decode(text, raw, LONG) end
+  local function same(text, raw) equal(body.encode(decode(text, raw)), text) end
+
+  case("numbers, words and short strings come as Lua's own", function()
+    local v = decode '{"a":1,"b":-2.5,"c":true,"d":false,"e":null,"f":"x","g":1e3,"h":9007199254740993}'
+    equal(v.a, 1)
+    equal(math.type(v.a), "integer")
+    equal(v.b, -2.5)
+    equal(v.c, true)
+    equal(v.d, false)
+    equal(v.e, nil)
+    equal(v.f, "x")
+    equal(v.g, 1000.0)
+    equal(v.h, 9007199254740993)
+  end)
+
+  case("what was read is written the same", function()
+    same '{"a":[1,2,{"b":[]}],"c":"d","e":0.1,"f":0.7}'
+    same '[]'
+    same '{}'
+    same '{"a":[true,false,null]}'
+    same '{"n":123456789012345678901234567890}'
+    same '{"n":-0.25,"o":1.5e+300}'
+    same '{"t":"a long \\n text \\" with \\\\ escapes"}'
+    same '{"t":"h\195\169 \226\130\172 \240\159\152\128 and more"}'
+  end)
+
+  case("a number beyond 64 bits is raw, so nothing is lost", function()
+    local v = decode '{"seed":18446744073709551616}'
+    equal(body.kind(v.seed), "number")
+    equal(body.text(v.seed), "18446744073709551616")
+  end)
+
+  case("escapes are undone in short strings", function()
+    equal(decode '{"a":"\\n\\""}'.a, "\n\"")
+    equal(body.string(decode '["\\u00e9"]'[1]), "\195\169")
+    equal(decode '{"\\u0061":"\\/"}'.a, "/")
+    equal(body.string(decode '"\\ud83d\\ude00"'), "\240\159\152\128")
+    equal(body.string(decode '"\\ud83d lone"'), "\239\191\189 lone")
+  end)
+
+  case("null in a list keeps its place", function()
+    local v = decode '[1,null,3]'
+    equal(#v, 3)
+    equal(v[2], body.null)
+  end)
+
+  case("long strings are texts: head, after, size, string", function()
+    local v = decode('{"t":"0123456789abcdef"}').t
+    equal(type(v) == "string", false)
+    equal(body.is_text(v), true)
+    equal(body.is_text("x"), true)
+    equal(body.is_text(1), false)
+    equal(body.is_text({}), false)
+    equal(body.head(v, 4), "0123")
+    equal(body.head(v, 100), "0123456789abcdef")
+    equal(body.head(v, 0), "")
+    equal(body.string(body.after(v, 10)), "abcdef")
+    equal(body.string(body.after(v, 100)), "")
+    equal(body.size(v), 16)
+    equal(body.string(v, 16), "0123456789abcdef")
+    equal(body.string(v, 15), nil)
+    equal(body.string("abc", 2), nil)
+    equal(body.string("abc", 3), "abc")
+    equal(body.head("abc", 2), "ab")
+    equal(body.after("abc", 2), "c")
+    equal(body.after("abc", 5), "")
+  end)
+
+  case("head and after cut where the text says so, not its escapes", function()
+    local v = decode('{"t":"a\\nb\\u00e9\\ud83d\\ude00cdefgh"}').t
+    local whole = "a\nb\195\169\240\159\152\128cdefgh"
+    equal(body.string(v), whole)
+    for n = 0, #whole do
+      equal(body.head(v, n), whole:sub(1, n))
+      equal(body.string(body.after(v, n)), whole:sub(n + 1))
+    end
+    for n = 0, 4 do
+      local rest = body.after(body.after(v, 1), n)
+      equal(body.string(rest), whole:sub(n + 2))
+    end
+  end)
+
+  case("texts join with strings, numbers and each other", function()
+    local v = decode('{"t":"0123456789"}').t
+    local w = "<" .. v .. 7 .. v .. ">"
+    equal(body.string(w), "<012345678970123456789>")
+    equal(body.encode { w = w }, '{"w":"<012345678970123456789>"}')
+    equal(body.head(w, 3), "<01")
+    equal(body.string(body.after(w, 9)), "8970123456789>")
+    equal(body.size(w), 23)
+    raises("expected a string or a text", function() return v .. {} end)
+    raises("expected a string or a text", function() return v .. nil end)
+  end)
+
+  case("join", function()
+    local v = decode('{"t":"0123456789"}').t
+    equal(body.join({}, ","), "")
+    equal(body.join({ "a", "b" }, ", "), "a, b")
+    equal(body.join { "a", "b" }, "ab")
+    equal(body.string(body.join({ "a", v, "b" }, "\n\n")), "a\n\n0123456789\n\nb")
+    raises("expected a string or a text", body.join, { 1 })
+  end)
+
+  case("a text joined many times over stays whole", function()
+    local t, plain = decode('"0123456789"'), "0123456789"
+    local v = t
+    for i = 1, 200 do
+      v = v .. (i % 2 == 0 and "x" or t)
+      plain = plain .. (i % 2 == 0 and "x" or "0123456789")
+    end
+    equal(body.string(v), plain)
+    equal(body.string(body.after(v, 333)), plain:sub(334))
+    equal(body.encode(v), '"' .. plain .. '"')
+  end)
+
+  case("a text is no string", function()
+    local v = decode('"0123456789"')
+    raises("length", function() return #v end)
+    raises("string", tostring, v)
+  end)
+
+  case("raw fields: kind, text, table", function()
+    local v = decode('{"p":{ "type" : "object","n":18446744073709551616 },"q":"abcdefghij","r":[1],"s":null,"x":{"p":3}}',
+      { "p", "q", "r", "s" })
+    equal(body.kind(v.p), "object")
+    equal(body.is_raw(v.p), true)
+    equal(body.is_raw("x"), false)
+    equal(body.text(v.p), '{ "type" : "object","n":18446744073709551616 }')
+    equal(body.table(v.p).type, "object")
+    equal(body.kind(v.q), "string")
+    equal(body.table(v.q), "abcdefghij")
+    equal(body.kind(v.r), "array")
+    equal(v.s, nil)
+    equal(body.kind(v.x.p), "number")
+    equal(body.encode { a = v.p }, '{"a":{ "type" : "object","n":18446744073709551616 }}')
+    raises("length", function() return #v.p end)
+  end)
+
+  case("raw of a text that is JSON within JSON, and back", function()
+    local v = decode('{"arguments":"{\\"city\\":\\"K\\u00f6ln\\",\\"days\\":[1, 2]}"}')
+    local raw = assert(body.raw(v.arguments))
+    equal(body.kind(raw), "object")
+    equal(body.table(raw).city, "K\195\182ln")
+    equal(body.encode { input = raw }, '{"input":{"city":"K\195\182ln","days":[1, 2]}}')
+    equal(body.string(body.text(raw)), '{"city":"K\195\182ln","days":[1, 2]}')
+    local again = body.decode(body.encode { arguments = body.text(raw) }) -- escaped as it was, or anew
+    equal(again.arguments, '{"city":"K\195\182ln","days":[1, 2]}')
+  end)
+
+  case("raw of a string", function()
+    equal(body.encode { a = body.raw '{"x": 1}' }, '{"a":{"x": 1}}')
+    local raw, why = body.raw '{"x": 1'
+    equal(raw, nil)
+    equal(type(why), "string")
+    equal(body.raw(decode '"no JSON at all"'), nil)
+    equal(body.raw "", nil)
+    equal(body.kind(body.raw_of { a = { 1 } }), "object")
+    equal(body.encode { a = body.raw_of { b = body.list {} } }, '{"a":{"b":[]}}')
+    equal(body.text(body.raw_of { 1, "two" }), '[1,"two"]')
+  end)
+
+  case("lists, objects, order, null", function()
+    equal(body.encode { a = body.list {}, b = body.object {}, c = {}, d = { 1, 2 } }, '{"a":[],"b":{},"c":{},"d":[1,2]}')
+    equal(body.encode(body.ordered { { "z", 1 }, { "gone", nil }, { "a", body.null }, { "m", { "x" } } }),
+      '{"z":1,"a":null,"m":["x"]}')
+    equal(body.encode { zebra = 1, apple = 2, mango = { b = 1, a = 2 } }, '{"apple":2,"mango":{"a":2,"b":1},"zebra":1}')
+    equal(body.encode(decode '[]'), "[]")
+  end)
+
+  case("strings are escaped", function()
+    equal(body.encode { a = '"\\' }, '{"a":"\\"\\\\"}')
+    equal(body.table(body.raw(body.encode { a = "\0\1\n\31" })).a, "\0\1\n\31")
+    equal(body.encode { ['q"'] = 1 }, '{"q\\"":1}')
+  end)
+
+  case("what cannot be written raises", function()
+    raises("function", body.encode, { print })
+    raises("names", body.encode, { [{}] = 1 })
+    raises("NaN", body.encode, { 0 / 0 })
+    raises("infinity", body.encode, { math.huge })
+  end)
+
+  case("what is no JSON raises", function()
+    for _, text in ipairs { "", "{", "[1,]", '{"a"}', '{"a":}', "nul", '"abc', '"\\x"', '{"a":1}x', "[1 2]", "01", "+1", '"\1"' } do
+      raises("byte", body.decode, text)
+    end
+  end)
+
+  case("fields given twice: the last counts", function()
+    equal(decode '{"a":1,"a":2}'.a, 2)
+  end)
+end
