@@ -10,6 +10,7 @@ find_node
 echo "Node $(node --version)"
 sdks
 agents
+"$here/../support/venv.sh" # the pretend provider of the agents is in Python
 
 # The tests speak to the loopback only, and their output is read here.
 unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY FORCE_COLOR NODE_OPTIONS

@@ -156,6 +156,9 @@ def clients(tmp_path):
     here, tools, calls = tmp_path / "tests/clients", tmp_path / "bin", tmp_path / "calls"
     tools.mkdir()
     shutil.copytree(CLIENTS, here)
+    (tmp_path / "tests/support").mkdir()
+    (tmp_path / "tests/support/venv.sh").write_text("#!/bin/sh\n")
+    (tmp_path / "tests/support/venv.sh").chmod(0o755)
 
     def run(test, old=False, ci=False):
         for name, is_old in (("new", False), ("old", True)):

@@ -9,7 +9,7 @@ packages_of() {
     case $1 in
         build) echo "$build" ;;
         test) echo "$build lua5.4 libcmocka-dev python3 python3-venv"; node_is_there || echo "nodejs npm" ;;
-        clients) echo "$build"; node_is_there || echo "nodejs npm" ;;
+        clients) echo "$build python3 python3-venv"; node_is_there || echo "nodejs npm" ;;
         bench) echo "$build haproxy nginx libnginx-mod-http-lua lua-cjson valgrind python3" ;;
         profile) echo "$build python3 binutils strace valgrind linux-perf" ;;
         fuzz) echo "$build clang libclang-rt-dev llvm" ;; # the runtime is only recommended by clang
