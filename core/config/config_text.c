@@ -115,6 +115,10 @@ int text_secret(struct str s, struct err *err) {
     return 0;
 }
 
+int text_secret_or_none(struct str s, struct err *err) {
+    return s.n == 0 ? 0 : text_secret(s, err);
+}
+
 static bool good_port(struct str port) {
     unsigned long long n = 0;
     return str_to_u64(port, &n) && n <= 65535;
@@ -298,7 +302,7 @@ static bool is_query_char(char c) {
 int text_auth(struct str s, struct err *err) {
     struct str rest = s;
     struct str kind = s;
-    if (str_is(s, "bearer") || str_is(s, "passthrough") || str_is(s, "none")) {
+    if (str_is(s, "bearer") || str_is(s, "aws") || str_is(s, "passthrough") || str_is(s, "none")) {
         return 0;
     }
     str_split(&rest, ':', &kind);
@@ -309,12 +313,12 @@ int text_auth(struct str s, struct err *err) {
         return 0;
     }
     /* A long one may well be a key that was meant for api_key. */
-    return err_set(
-        err,
-        "expected \"bearer\", \"header:NAME\", \"query:NAME\", \"passthrough\" or \"none\", "
-        "found %s%.*s%s",
-        s.n > LONGEST_AUTH ? "another text" : "\"", s.n > LONGEST_AUTH ? 0 : (int)s.n,
-        s.n ? s.p : "", s.n > LONGEST_AUTH ? "" : "\"");
+    return err_set(err,
+                   "expected \"bearer\", \"header:NAME\", \"query:NAME\", \"aws\", \"passthrough\" "
+                   "or \"none\", "
+                   "found %s%.*s%s",
+                   s.n > LONGEST_AUTH ? "another text" : "\"", s.n > LONGEST_AUTH ? 0 : (int)s.n,
+                   s.n ? s.p : "", s.n > LONGEST_AUTH ? "" : "\"");
 }
 
 enum config_auth auth_parse(struct str auth, struct str *name) {
@@ -326,6 +330,9 @@ enum config_auth auth_parse(struct str auth, struct str *name) {
     }
     if (str_is(auth, "passthrough")) {
         return AUTH_PASSTHROUGH;
+    }
+    if (str_is(auth, "aws")) {
+        return AUTH_AWS;
     }
     if (str_split(&rest, ':', &kind) && rest.n) {
         *name = rest;

@@ -257,6 +257,17 @@ int outbound_headers(const struct config_provider *p, const struct headers *clie
     return bad ? -1 : add_credential(p, key, out);
 }
 
+int outbound_sign(const struct config_provider *p, const struct sigv4_request *request,
+                  struct headers *out) {
+    const struct config_aws *aws = &p->aws;
+    struct sigv4_key key = {.access_key = str_of(aws->access_key),
+                            .secret_key = str_of(aws->secret_key),
+                            .session_token = str_of(aws->session_token),
+                            .region = str_of(aws->region),
+                            .service = str_of(aws->service)};
+    return p->auth == AUTH_AWS ? sigv4_sign(&key, request, clock_wall(), out) : 0;
+}
+
 int inbound_headers(const struct headers *answer, struct headers *out) {
     static const char *const dropped[] = {"Content-Length", "Content-Encoding", "Set-Cookie",
                                           "Set-Cookie2", NULL};
