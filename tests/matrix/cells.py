@@ -61,6 +61,7 @@ class Cell:
     client: Client
     provider: str
     number: int
+    aimock: bool = False    # who plays the provider
 
     @property
     def case(self):
@@ -69,12 +70,15 @@ class Cell:
     @property
     def model(self):
         """Names the route and the play."""
-        return f"{self.provider}--{self.case['play']}{MODELS.get(self.provider, '')}"
+        return f"{'aimock-' if self.aimock else ''}{self.provider}--{self.case['play']}{MODELS.get(self.provider, '')}"
 
     @property
     def id(self):
         """Stands in the question, for the provider's record."""
-        return f"{self.client.id}-{self.provider}-{self.number}"
+        return f"{self.client.id}-{self.provider}-{self.number}{'-aimock' if self.aimock else ''}"
+
+
+AIMOCK = ("plain", "stream", "tool", "tool stream", "two tools", "two tools stream")    # the cases that aimock can play
 
 
 def there(client, provider, case):
@@ -85,5 +89,6 @@ def there(client, provider, case):
 
 
 def cells(clients=CLIENTS, providers=PROVIDERS, cases=None):
-    return [Cell(c, p, n) for c in clients for p in providers for n, case in enumerate(CASES)
-            if there(c, p, case) and (not cases or case["name"] in cases)]
+    """Those of the scripted providers, then those of aimock, client by client."""
+    return [Cell(c, p, n, aimock) for c in clients for aimock in (False, True) for p in providers for n, case in enumerate(CASES)
+            if there(c, p, case) and (not aimock or case["name"] in AIMOCK) and (not cases or case["name"] in cases)]

@@ -54,10 +54,13 @@ def thinks_aloud(client, provider):
     return client.thoughts and (provider in THINKS_ALOUD or provider == "openai" and client.dialect == "responses")
 
 
-def judge(client, provider, case, seen, calls):
+def judge(cell, seen, calls):
     """
-    What is wrong with a cell, or None. client: a cells.Client; seen: what its program printed; calls: the provider's record of what was asked of it.
+    What is wrong with a cell, or None. seen: what the client's program printed; calls: the provider's record of what was asked of it, which aimock has not.
     """
+    client, provider, case = cell.client, cell.provider, cell.case
+    if cell.aimock:
+        return problem_of(seen) if seen.get("error") else judge_answer(client, provider, case, seen, cached=0)
     refused = [c.complaint for c in calls if getattr(c, "complaint", None)]
     if refused:
         return f"the provider refused: {refused[0]}"
@@ -65,7 +68,7 @@ def judge(client, provider, case, seen, calls):
         return f"the provider was not asked; {problem_of(seen)}"
     play = case["play"]
     if play in STATUS:
-        return judge_error(client, play, seen)
+        return judge_error(client, provider, play, seen)
     if play in ("cut", "broken"):
         return judge_cut(client, seen)
     if seen.get("error"):
@@ -80,7 +83,7 @@ def problem_of(seen):
     return f"{e['type']} {e['status']}: {e['message']}" if e else f"{seen!r:.300}"
 
 
-def judge_error(client, play, seen):
+def judge_error(client, provider, play, seen):
     e = seen.get("error")
     if not e:
         filtered = play == "content_filter" and re.fullmatch(STOPS[client.kind]["filter"], str(seen.get("stop")))
@@ -91,7 +94,8 @@ def judge_error(client, play, seen):
     wanted = {"ClientError|ServerError": "ClientError" if e["status"] < 500 else "ServerError"}.get(wanted, wanted)
     if not re.fullmatch(wanted, e["type"]):
         return f"{e['type']} was raised, not {wanted}: {e['message']}"
-    if client.package == "openai" and play in CODES and not re.fullmatch(CODES[play], str(e["code"])):
+    own_codes = provider == "azure" and client.dialect == "openai"     # untouched
+    if client.package == "openai" and play in CODES and not own_codes and not re.fullmatch(CODES[play], str(e["code"])):
         return f"code {e['code']!r}, not {CODES[play]}: {e['message']}"
     return None if e["message"] else "an error without a message"
 
@@ -105,7 +109,7 @@ def judge_cut(client, seen):
     return differs("what was seen before", (seen.get("partial") or "").strip(), "half of it,")
 
 
-def judge_answer(client, provider, case, seen):
+def judge_answer(client, provider, case, seen, cached=None):
     play = case["play"]
     checks = []
     if play == "schema":
@@ -123,6 +127,7 @@ def judge_answer(client, provider, case, seen):
     checks.append(stop_of(client, stop, seen))
     if play in USAGE:
         wanted = list(USAGE[play])
+        wanted[2] = wanted[2] if cached is None else cached
         wanted[3] = None if seen["usage"][3] is None else 0 if provider in NO_REASONING_COUNT else wanted[3]
         checks.append(differs("usage (input, output, cached, reasoning)", seen.get("usage"), wanted))
     if thinks_aloud(client, provider) and play == "thinking":

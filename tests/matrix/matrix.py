@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """
 The matrix of issue "any client, any provider": official SDKs, unchanged, against every provider dialect. One gateway, pretend providers that are strict
-about what they are sent (support/providers), one process per SDK. Prints a table, writes it as markdown to build/matrix.md, and closes with
-"N passed, N failed, N skipped".
+about what they are sent (support/providers) and one that others wrote (aimock), one process per SDK. Prints a table, writes it as markdown to build/matrix.md, which
+README.md has to show, and closes with "N passed, N failed, N skipped".
 
   matrix.py [--direct] [--client ID]… [--provider NAME]… [--case NAME]… [--show]
 
@@ -11,6 +11,7 @@ about what they are sent (support/providers), one process per SDK. Prints a tabl
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -30,18 +31,50 @@ from support.providers.provider import provider  # noqa: E402
 KEY = "client-secret"
 OWN = {"openai": "openai", "responses": "responses", "anthropic": "anthropic", "gemini": "gemini"}    # dialect: the provider asked directly
 ONLY_THROUGH = ("credential", "cut stream", "overloaded stream")     # what the gateway makes of them is judged
+BEGINS, ENDS = "<!-- build/matrix.md: make test holds this to it -->", "<!-- end of build/matrix.md -->"
 PROCESSES = 3
 PATIENCE = 600      # for one SDK's process; only a hang needs it
 
 
-def config(root, providers):
-    def filled(value):
-        return {k: filled(v) for k, v in value.items()} if isinstance(value, dict) else value.replace("{root}", root) if isinstance(value, str) else value
+def config(roots):
+    """roots: {(provider's name, aimock): where it listens}."""
+    def filled(value, root):
+        if isinstance(value, dict):
+            return {k: filled(v, root) for k, v in value.items()}
+        return value.replace("{root}", root) if isinstance(value, str) else value
+    named = {("aimock-" if aimock else "") + name: (name, root) for (name, aimock), root in roots.items()}
     return {
         "keys": [{"name": "app", "secret": KEY}],
-        "providers": {name: filled(matrix_cells.PROVIDERS[name][1]) for name in providers},
-        "routes": [{"name": name, "path": "/v1*", "models": [f"{name}--*"], "policy": "failover", "settings": {"targets": [name]}} for name in providers],
+        "providers": {full: filled(matrix_cells.PROVIDERS[name][1], root) for full, (name, root) in named.items()},
+        "routes": [{"name": full, "path": "/v1*", "models": [f"{full}--*"], "policy": "failover", "settings": {"targets": [full]}} for full in named],
     }
+
+
+class Aimock:
+    """aimock as a process; what it says is what the plays say."""
+
+    def __init__(self):
+        calls = [{"id": c.id, "name": c.name, "arguments": c.arguments} for c in plays.CALLS]
+        said = {"text": {"text": plays.TEXT}, "call": {"calls": calls[:1]},
+                "conversation": {"text": "Let me look.", "calls": calls, "then": "There are moss and 3 doors, and 41 stones."}}
+        self.process = subprocess.Popen(["node", str(ROOT / "tests/matrix/aimock.mjs"), json.dumps(said)], env=environment(), text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        line = self.process.stdout.readline()
+        assert "listening on" in line, f"aimock did not start: {line}"
+        self.root = line.split()[-1]
+
+    def stop(self):
+        self.process.stdin.close()
+        self.process.wait(30)
+        self.process.stdout.close()
+
+
+def environment():
+    """For the SDKs' processes: no key and no proxy of the machine's."""
+    env = {**os.environ, "NO_PROXY": "*", "MOONGATE_CLIENTS": os.environ.get("MOONGATE_CLIENTS", str(ROOT / "build/clients"))}
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GOOGLE_API_KEY", "GEMINI_API_KEY"):
+        env.pop(name, None)
+    return env
 
 
 def command(client):
@@ -52,11 +85,8 @@ def command(client):
 def play(client, mine, base, key):
     """Runs one SDK's cells; {cell's number: what it saw}."""
     job = {"base": base, "key": key, "cells": [{"id": n, "cell": cell.id, "model": cell.model, "case": cell.case["name"]} for n, cell in enumerate(mine)]}
-    env = {**os.environ, "NO_PROXY": "*", "MOONGATE_CLIENTS": os.environ.get("MOONGATE_CLIENTS", str(ROOT / "build/clients"))}
-    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GOOGLE_API_KEY", "GEMINI_API_KEY"):
-        env.pop(name, None)
     try:
-        done = subprocess.run(command(client), input=json.dumps(job), env=env, capture_output=True, text=True, timeout=PATIENCE)
+        done = subprocess.run(command(client), input=json.dumps(job), env=environment(), capture_output=True, text=True, timeout=PATIENCE)
         out, problem = done.stdout, f"the SDK's program ended with {done.returncode}: {done.stderr[-2000:]}"
     except subprocess.TimeoutExpired as late:
         out, problem = (late.stdout or b"").decode(), f"the SDK's program hung for {PATIENCE} s"
@@ -104,22 +134,23 @@ def run(chosen, base_of, upstream):
 
 def verdict(cell, seen, calls):
     try:
-        return judge(cell.client, cell.provider, cell.case, seen, calls)
+        return judge(cell, seen, calls)
     except (KeyError, TypeError, IndexError, AttributeError) as missing:
         return f"{missing!r} in {seen!r:.400}"
 
 
 def with_gateway(chosen):
     upstream = provider()
-    providers = list(dict.fromkeys(cell.provider for cell in chosen))
+    aimock = Aimock() if any(cell.aimock for cell in chosen) else None
+    roots = {(c.provider, c.aimock): aimock.root if c.aimock else f"http://{upstream.address}" for c in chosen}
     with tempfile.TemporaryDirectory() as folder:
         try:
-            gateway = Gateway(folder, config(f"http://{upstream.address}", providers))
+            gateway = Gateway(folder, config(roots))
             results = run(chosen, lambda client: (f"http://{gateway.address}", KEY), upstream)
         finally:
             upstream.stop()
-        if os.environ.get("MATRIX_LOG"):
-            Path(os.environ["MATRIX_LOG"]).write_text(gateway.stderr + gateway.stdout)
+            if aimock:
+                aimock.stop()
         gateway.check_counts()
         gateway.stop()
     return results
@@ -128,7 +159,7 @@ def with_gateway(chosen):
 def directly(chosen):
     """Cells of clients that speak the provider's own dialect, without a gateway between."""
     upstream = provider()
-    chosen = [c for c in chosen if OWN.get(c.client.dialect) == c.provider and c.case["name"] not in ONLY_THROUGH]
+    chosen = [c for c in chosen if not c.aimock and OWN.get(c.client.dialect) == c.provider and c.case["name"] not in ONLY_THROUGH]
     try:
         return run(chosen, lambda client: (f"http://{upstream.address}", f"sk-{OWN[client.dialect]}"), upstream)
     finally:
@@ -140,7 +171,7 @@ def report(results, show):
     print(table.text(plain))
     for cell, problem, seen, calls in results:
         if problem:
-            print(f"\nFAILED: {cell.client.title} -> {cell.provider}, {cell.case['name']}: {problem}")
+            print(f"\nFAILED: {cell.client.title} -> {'aimock, ' if cell.aimock else ''}{cell.provider}, {cell.case['name']}: {problem}")
             for call in calls if show else ():
                 print(f"  asked: {call.request.method} {call.request.target} {call.request.body.decode(errors='replace')[:1500]}")
             if show:
@@ -149,6 +180,14 @@ def report(results, show):
         print(f"{seen.get('seconds', 0):7.2f} s, {len(calls)} calls: {cell.id} {cell.case['name']}")
     failed = sum(1 for _, problem in plain if problem)
     return len(plain) - failed, failed
+
+
+def stale_readme(results):
+    """Why README.md does not show this table, or None."""
+    found = re.search(rf"{re.escape(BEGINS)}\n(.*?){re.escape(ENDS)}", (ROOT / "README.md").read_text(), re.S)
+    if not found:
+        return f"README.md has no lines {BEGINS!r} and {ENDS!r}, with build/matrix.md between them"
+    return None if found[1].strip() == table.markdown(results).strip() else "README.md shows another table than build/matrix.md"
 
 
 def main():
@@ -164,7 +203,11 @@ def main():
     results = directly(chosen) if args.direct else with_gateway(chosen)
     passed, failed = report(results, args.show)
     if not (args.direct or args.client or args.provider or args.case):
-        (ROOT / "build/matrix.md").write_text(table.markdown([(cell, problem) for cell, problem, _, _ in results]))
+        plain = [(cell, problem) for cell, problem, _, _ in results]
+        (ROOT / "build/matrix.md").write_text(table.markdown(plain))
+        stale = stale_readme(plain)
+        print(f"FAILED: {stale}" if stale else "README.md shows this table.")
+        passed, failed = (passed, failed + 1) if stale else (passed + 1, failed)
     print(f"{passed} passed, {failed} failed, 0 skipped")
     return 1 if failed or not passed else 0
 

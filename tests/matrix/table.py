@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The matrix as a table of clients and providers, for a terminal and as markdown."""
-from cells import CASES, PROVIDERS
+from cells import AIMOCK, CASES, PROVIDERS
 
 
 def grouped(results):
@@ -26,20 +26,26 @@ def rows(results):
     return [head, *[[c.title, *[score(found.get((c, p), [])) if (c, p) in found else "" for p in providers]] for c in clients]]
 
 
-def legend():
-    return "Cases: " + ", ".join(case["name"] for case in CASES) + "."
+def parts(results):
+    """(heading, rows) of the scripted providers and of aimock, whichever there are."""
+    for aimock, cases in ((False, [case["name"] for case in CASES]), (True, AIMOCK)):
+        mine = [(cell, problem) for cell, problem in results if cell.aimock is aimock]
+        if mine:
+            yield f"{'@copilotkit/aimock as the provider' if aimock else 'Scripted, strict providers'}. Cases: {', '.join(cases)}.", rows(mine)
 
 
 def text(results):
     """For a terminal: what failed stands below the table, so that it stays narrow."""
-    lines = [[value.partition(":")[0] for value in row] for row in rows(results)]
-    widths = [max(len(row[n]) for row in lines) for n in range(len(lines[0]))]
-    out = ["  ".join(value.ljust(width) for value, width in zip(row, widths)).rstrip() for row in lines]
-    return "\n".join([*out, "", legend()])
+    out = []
+    for heading, table in parts(results):
+        lines = [[value.partition(":")[0] for value in row] for row in table]
+        widths = [max(len(row[n]) for row in lines) for n in range(len(lines[0]))]
+        out += [heading, *["  ".join(value.ljust(width) for value, width in zip(row, widths)).rstrip() for row in lines], ""]
+    return "\n".join(out)
 
 
 def markdown(results):
-    head, *body = rows(results)
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    lines += ["| " + " | ".join(row) + " |" for row in body]
-    return "\n".join([*lines, "", legend(), ""])
+    out = []
+    for heading, (head, *body) in parts(results):
+        out += [heading, "", "| " + " | ".join(head) + " |", "|" + " --- |" * len(head), *["| " + " | ".join(row) + " |" for row in body], ""]
+    return "\n".join(out)
