@@ -150,7 +150,8 @@ static int add_once(struct exchange *x, struct model_list *l, size_t route, stru
     char model[MAX_TARGET_NAME + 1];
     str_copy(model, sizeof(model), name);
     bool pattern = strchr(model, '*') || strchr(model, '?');
-    const char *path = r->prefix ? "/v1/chat/completions" : r->path;
+    bool chat = r->prefix && str_starts(STR("/v1/chat/completions"), r->path);
+    const char *path = chat ? "/v1/chat/completions" : r->path;
     if (pattern || map_get(l->seen, name) || !route_key_allows(x->key, model) ||
         route_find(x->config, STR("POST"), str_of(path), model, &miss) < 0) {
         return 0;
