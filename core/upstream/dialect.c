@@ -24,7 +24,9 @@ static void compile_headers(struct reader *r, const struct value *data) {
         struct err err = {""};
         if (text_header_name(str_of(f->name), &err) ||
             text_header_value(value_str(&f->value), &err)) {
-            reader_error(r, "%s: %s", f->name, err.text);
+            size_t at = path_field(&r->at, f->name);
+            reader_error(r, "%s", err.text);
+            path_cut(&r->at, at);
         }
     }
     path_cut(&r->at, before);

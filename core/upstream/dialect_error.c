@@ -126,7 +126,9 @@ static void compile_codes(struct reader *r, const struct value *errors) {
         if (value_number(&f->value, &status) && status >= 400 && status <= 599) {
             e->codes[e->n_codes++] = (struct code_status){f->name, (int)status};
         } else {
-            reader_error(r, "expected a status from 400 to 599 for \"%s\"", f->name);
+            size_t at = path_field(&r->at, f->name);
+            reader_error(r, "expected a status from 400 to 599");
+            path_cut(&r->at, at);
         }
     }
     path_cut(&r->at, before);

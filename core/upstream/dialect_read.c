@@ -136,8 +136,7 @@ bool words_match(const struct words *w, struct str s) {
             continue;
         }
         const char *at = x->kind == WORD_ENDS ? s.p + s.n - x->text.n : s.p;
-        if (x->text.n == 0 ||
-            (*at == *x->text.p && memcmp(at, x->text.p, x->text.n) == 0)) {
+        if (x->text.n == 0 || (*at == *x->text.p && memcmp(at, x->text.p, x->text.n) == 0)) {
             return true;
         }
     }
@@ -202,11 +201,14 @@ bool status_in(struct status_range range, int status) {
 static int parse_outcome(struct reader *r, struct str name) {
     const char *names[OUTCOME_COUNT + 1] = {NULL};
     int o = outcome_parse(name);
-    if (o > 0) {
+    size_t n = 0;
+    if (o >= 0 && outcome_class((enum outcome)o) != CLASS_NONE) {
         return o;
     }
-    for (int i = 1; i < OUTCOME_COUNT; i++) {
-        names[i - 1] = outcome_name((enum outcome)i);
+    for (int i = 0; i < OUTCOME_COUNT; i++) {
+        if (outcome_class((enum outcome)i) != CLASS_NONE) {
+            names[n++] = outcome_name((enum outcome)i);
+        }
     }
     const char *near = name.p ? str_nearest(name.p, names) : NULL;
     reader_error(r, "expected an outcome's name first, found \"%.*s\"%s%s%s",
