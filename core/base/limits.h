@@ -44,8 +44,12 @@
 #define MAX_PLAIN_BODY MIB(1)    /* 2xx that is no stream: larger ones commit and stream on */
 #define MAX_HELD_STREAM KIB(256) /* stream bytes held before the first content */
 #define MAX_EVENT MIB(1)         /* one event of an event stream */
-#define MAX_MESSAGE 1024         /* provider error message as shown to policies and clients */
-#define MAX_CODE 128             /* provider error code */
+#define MAX_EVENT_FRAME                                                                            \
+    MAX_EVENT /* one frame of AWS's event streams, whose text is an event; AWS would allow 16 MiB  \
+               */
+#define MAX_MESSAGE 1024 /* provider error message as shown to policies and clients */
+#define MAX_CODE 128     /* provider error code */
+#define MAX_SIGNED 32    /* fields, and parameters, of a request to AWS: a handful are usual */
 #define MAX_ERROR_WORDS                                                                            \
     KIB(4) /* of an error's text are searched for patterns: what matters stands in front */
 #define MAX_SPARE_TRANSFERS                                                                        \

@@ -106,6 +106,11 @@ static void provider_release(struct config_provider *p) {
         free_secret(p->api_keys[i].secret);
     }
     free(p->api_keys);
+    free_secret(p->aws.access_key);
+    free_secret(p->aws.secret_key);
+    free_secret(p->aws.session_token);
+    free(p->aws.region);
+    free(p->aws.service);
     free(p->quota_group);
     free_secret(p->proxy);
     tls_client_unref(p->tls);

@@ -24,7 +24,7 @@ struct lua_State;
 struct tls_client;
 struct tls_server;
 
-enum config_auth { AUTH_NONE, AUTH_BEARER, AUTH_HEADER, AUTH_QUERY, AUTH_PASSTHROUGH };
+enum config_auth { AUTH_NONE, AUTH_BEARER, AUTH_HEADER, AUTH_QUERY, AUTH_PASSTHROUGH, AUTH_AWS };
 
 /* How a provider is reached: our own transport where it can, or always libcurl. */
 enum config_transport { TRANSPORT_AUTO, TRANSPORT_LIBCURL };
@@ -42,6 +42,13 @@ struct config_api_key {
     char *name;   /* [A-Za-z0-9._-]+ */
     char *label;  /* "provider#name": what it is suspended as */
     char *secret; /* SECRET */
+};
+
+/* What requests are signed with for AUTH_AWS; access_key NULL: nothing. */
+struct config_aws {
+    char *access_key, *secret_key, *session_token; /* SECRET; the last NULL or empty: none */
+    char *region;  /* where not given, the one that the host names */
+    char *service; /* "bedrock" */
 };
 
 /* What a dialect's file says for its providers; borrowed. */
@@ -65,6 +72,7 @@ struct config_provider {
     char *api_key;                   /* NULL when none, or a pool. SECRET */
     struct config_api_key *api_keys; /* the pool, in the order of the file; NULL when none */
     size_t n_api_keys;
+    struct config_aws aws;
     usec connect_timeout;    /* 5 s */
     usec first_byte_timeout; /* 0 = none, like the three below */
     usec first_packet_timeout;

@@ -171,9 +171,11 @@ static int build_auth(struct config_provider *p) {
     struct str name;
     char *given = p->auth_name; /* fill put the text of `auth` there */
     p->auth_name = NULL;
-    p->auth_given = given != NULL;
+    p->auth_given = given != NULL || p->aws.access_key != NULL;
     if (!given) {
-        p->auth = p->api_key || p->n_api_keys ? AUTH_BEARER : AUTH_NONE;
+        p->auth = p->aws.access_key             ? AUTH_AWS
+                  : p->api_key || p->n_api_keys ? AUTH_BEARER
+                                                : AUTH_NONE;
         return 0;
     }
     p->auth = auth_parse(str_of(given), &name);
@@ -255,7 +257,7 @@ bool config_speaks(const struct config_provider *p, const char *dialect) {
 static int build_provider(struct config_provider *p, const char *name, const struct value *v) {
     p->name = str_dup(str_of(name));
     if (!p->name || fill(&provider_schema, v, p) || build_api_keys(p, value_field(v, "api_keys")) ||
-        build_auth(p)) {
+        build_auth(p) || config_aws_build(p)) {
         return -1;
     }
     for (size_t n = strlen(p->base_url); n && p->base_url[n - 1] == '/'; n--) {

@@ -60,10 +60,10 @@ static void check_auth(struct load *l, const struct value *provider, struct path
     }
     enum config_auth kind = auth_parse(auth, &name);
     size_t before = path_field(at, "auth");
-    if (key && (kind == AUTH_NONE || kind == AUTH_PASSTHROUGH)) {
+    if (key && (kind == AUTH_NONE || kind == AUTH_PASSTHROUGH || kind == AUTH_AWS)) {
         load_warn(l, at, "the provider's api_key is never sent with auth = \"%.*s\"", (int)auth.n,
                   auth.p);
-    } else if (!key && kind != AUTH_NONE && kind != AUTH_PASSTHROUGH) {
+    } else if (!key && kind != AUTH_NONE && kind != AUTH_PASSTHROUGH && kind != AUTH_AWS) {
         load_warn(l, at,
                   "there is no api_key: only attempts whose policy names a key will carry one");
     }
@@ -98,6 +98,7 @@ static void check_providers(struct load *l, const struct value *providers) {
         size_t before = path_field(&at, providers->as.t.fields[i].name);
         check_auth(l, &providers->as.t.fields[i].value, &at);
         check_api_keys(l, &providers->as.t.fields[i].value, &at);
+        config_aws_check(l, &providers->as.t.fields[i].value, &at);
         path_cut(&at, before);
     }
 }

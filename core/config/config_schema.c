@@ -182,6 +182,35 @@ static const struct field api_key_fields[] = {
 };
 const struct schema api_key_schema = {api_key_fields};
 
+static const struct field aws_fields[] = {
+    {.name = "access_key",
+     .type = FIELD_TEXT,
+     .flags = FIELD_REQUIRED | FIELD_SECRET,
+     .rule = text_secret,
+     .offset = offsetof(struct config_provider, aws.access_key)},
+    {.name = "secret_key",
+     .type = FIELD_TEXT,
+     .flags = FIELD_REQUIRED | FIELD_SECRET,
+     .rule = text_secret,
+     .offset = offsetof(struct config_provider, aws.secret_key)},
+    {.name = "session_token",
+     .type = FIELD_TEXT,
+     .flags = FIELD_SECRET,
+     .rule = text_secret_or_none,
+     .offset = offsetof(struct config_provider, aws.session_token)},
+    {.name = "region",
+     .type = FIELD_TEXT,
+     .rule = text_name,
+     .offset = offsetof(struct config_provider, aws.region)},
+    {.name = "service",
+     .type = FIELD_TEXT,
+     .text = "bedrock",
+     .rule = text_name,
+     .offset = offsetof(struct config_provider, aws.service)},
+    {.name = NULL}, /* end */
+};
+static const struct schema aws_schema = {aws_fields};
+
 static const struct field provider_fields[] = {
     {.name = "dialect",
      .type = FIELD_TEXT,
@@ -212,6 +241,7 @@ static const struct field provider_fields[] = {
      .type = FIELD_TEXT,
      .rule = text_auth,
      .offset = offsetof(struct config_provider, auth_name)},
+    {.name = "aws", .type = FIELD_RECORD, .of = &aws_schema},
     SECONDS(struct config_provider, connect_timeout, 0.001, 5),
     SECONDS(struct config_provider, first_byte_timeout, 0, 0),
     SECONDS(struct config_provider, first_packet_timeout, 0, 0),

@@ -105,6 +105,13 @@ static int add_proxy_secret(struct secrets *s, const char *proxy) {
     return add_secret(s, password) || add_decoded(s, password) ? -1 : 0;
 }
 
+static int add_aws_secrets(struct secrets *s, const struct config_aws *aws) {
+    return add_secret(s, str_of(aws->access_key)) || add_secret(s, str_of(aws->secret_key)) ||
+                   add_secret(s, str_of(aws->session_token))
+               ? -1
+               : 0;
+}
+
 static int add_provider_secrets(struct secrets *s, const struct config_provider *p) {
     for (size_t i = 0; i < p->n_api_keys; i++) {
         if (add_secret(s, str_of(p->api_keys[i].secret))) {
@@ -112,7 +119,7 @@ static int add_provider_secrets(struct secrets *s, const struct config_provider 
         }
     }
     return add_secret(s, str_of(p->api_key)) || add_header_secrets(s, &p->headers) ||
-                   add_proxy_secret(s, p->proxy)
+                   add_proxy_secret(s, p->proxy) || add_aws_secrets(s, &p->aws)
                ? -1
                : 0;
 }

@@ -115,6 +115,10 @@ int text_secret(struct str s, struct err *err) {
     return 0;
 }
 
+int text_secret_or_none(struct str s, struct err *err) {
+    return s.n == 0 ? 0 : text_secret(s, err);
+}
+
 static bool good_port(struct str port) {
     unsigned long long n = 0;
     return str_to_u64(port, &n) && n <= 65535;
@@ -166,12 +170,15 @@ int text_base_url(struct str s, struct err *err) {
     if (!all(s, is_visible) || memchr(s.p, '\\', s.n) || memchr(s.p, '"', s.n)) {
         return bad_url(err, "with characters that do not belong into a URL");
     }
-    if (memchr(s.p, '?', s.n) || memchr(s.p, '#', s.n)) {
-        return bad_url(err, "with a query or fragment");
+    if (memchr(s.p, '#', s.n)) {
+        return bad_url(err, "with a fragment");
     }
     struct str rest = str_make(s.p + scheme, s.n - scheme);
-    const char *slash = rest.n ? memchr(rest.p, '/', rest.n) : NULL;
-    struct str authority = slash ? str_make(rest.p, (size_t)(slash - rest.p)) : rest;
+    struct str tail = rest;
+    struct str authority;
+    (void)str_split(&tail, '?', &authority);
+    tail = authority;
+    (void)str_split(&tail, '/', &authority);
     if (authority.n && memchr(authority.p, '@', authority.n)) {
         return bad_url(err, "with user information; give the key as api_key");
     }
@@ -298,7 +305,7 @@ static bool is_query_char(char c) {
 int text_auth(struct str s, struct err *err) {
     struct str rest = s;
     struct str kind = s;
-    if (str_is(s, "bearer") || str_is(s, "passthrough") || str_is(s, "none")) {
+    if (str_is(s, "bearer") || str_is(s, "aws") || str_is(s, "passthrough") || str_is(s, "none")) {
         return 0;
     }
     str_split(&rest, ':', &kind);
@@ -309,12 +316,12 @@ int text_auth(struct str s, struct err *err) {
         return 0;
     }
     /* A long one may well be a key that was meant for api_key. */
-    return err_set(
-        err,
-        "expected \"bearer\", \"header:NAME\", \"query:NAME\", \"passthrough\" or \"none\", "
-        "found %s%.*s%s",
-        s.n > LONGEST_AUTH ? "another text" : "\"", s.n > LONGEST_AUTH ? 0 : (int)s.n,
-        s.n ? s.p : "", s.n > LONGEST_AUTH ? "" : "\"");
+    return err_set(err,
+                   "expected \"bearer\", \"header:NAME\", \"query:NAME\", \"aws\", \"passthrough\" "
+                   "or \"none\", "
+                   "found %s%.*s%s",
+                   s.n > LONGEST_AUTH ? "another text" : "\"", s.n > LONGEST_AUTH ? 0 : (int)s.n,
+                   s.n ? s.p : "", s.n > LONGEST_AUTH ? "" : "\"");
 }
 
 enum config_auth auth_parse(struct str auth, struct str *name) {
@@ -326,6 +333,9 @@ enum config_auth auth_parse(struct str auth, struct str *name) {
     }
     if (str_is(auth, "passthrough")) {
         return AUTH_PASSTHROUGH;
+    }
+    if (str_is(auth, "aws")) {
+        return AUTH_AWS;
     }
     if (str_split(&rest, ':', &kind) && rest.n) {
         *name = rest;

@@ -5,12 +5,14 @@
 
 #include "gateway/attempt_build.h"
 #include "gateway/attempt_clock.h"
+#include "gateway/attempt_frames.h"
 #include "gateway/attempt_mask.h"
 #include "gateway/exchange.h"
 #include "gateway/gate.h"
 #include "gateway/relay.h"
 #include "gateway/translation.h"
 #include "upstream/keys.h"
+#include "upstream/outbound.h"
 
 static void release_slot(struct attempt *a) {
     if (a->holds_slot) {
@@ -111,6 +113,10 @@ static void on_head(void *ctx, int status, const struct headers *headers) {
             return;
         }
     }
+    if (attempt_frames_begin(a) != 0) {
+        report_as(a, OUTCOME_QUEUE_FULL, "the gateway has no memory to hold the answer");
+        return;
+    }
     a->state = ATTEMPT_HOLDING;
     after_gate(a, gate_head(a));
     if (!a->known) {
@@ -126,10 +132,10 @@ static void leftover_data(struct attempt *a, size_t n) {
 }
 
 /* What was promised to wait for its relay did not: the client will see a broken stream. */
-static void break_held(struct attempt *a) {
+static void break_held(struct attempt *a, enum outcome why) {
     cancel_transfer(a);
     a->done = true;
-    a->done_outcome = OUTCOME_LIMIT_EXCEEDED;
+    a->done_outcome = why;
 }
 
 /* Bytes that nobody relays yet. */
@@ -137,7 +143,7 @@ static void hold(struct attempt *a, struct str data) {
     if (!a->known) {
         after_gate(a, gate_data(a, data));
     } else if (buf_add_str(&a->held, data) != BUF_OK) {
-        break_held(a);
+        break_held(a, OUTCOME_LIMIT_EXCEEDED);
     }
 }
 
@@ -148,7 +154,49 @@ static void hold_last(struct attempt *a, struct str data) {
     if (!a->known) {
         report_as(a, OUTCOME_LIMIT_EXCEEDED, "the answer is longer than max_bytes");
     } else if (a->transfer) {
-        break_held(a);
+        break_held(a, OUTCOME_LIMIT_EXCEEDED);
+    }
+}
+
+/* Bytes of the answer as gate and relay know them. False: there is no exchange any more, and no
+ * attempt. */
+static bool take(struct attempt *a, struct str data) {
+    size_t room = a->max_bytes > a->answer_bytes ? a->max_bytes - a->answer_bytes : 0;
+    bool too_much = a->max_bytes && data.n > room;
+    a->answer_bytes += data.n;
+    if (a->state != ATTEMPT_RELAYING && too_much) {
+        hold_last(a, str_make(data.p, room));
+    } else if (a->state != ATTEMPT_RELAYING) {
+        hold(a, data);
+    } else if (too_much) {
+        relay_cut(a->x, a, OUTCOME_LIMIT_EXCEEDED);
+        return false;
+    } else {
+        return relay_data(a->x, a, data);
+    }
+    return true;
+}
+
+/* Its frames cannot be read any further. */
+static void break_frames(struct attempt *a, enum outcome outcome, const char *why) {
+    if (a->state == ATTEMPT_RELAYING) {
+        relay_cut(a->x, a, OUTCOME_STREAM_BROKEN);
+    } else if (!a->known) {
+        report_as(a, outcome, why);
+    } else if (a->transfer) {
+        break_held(a, OUTCOME_STREAM_BROKEN);
+    }
+}
+
+static void take_frames(struct attempt *a, struct str data) {
+    struct buf text;
+    enum eventstream_result result = attempt_frames_read(a, data, &text);
+    bool lives = text.len == 0 || take(a, buf_str(&text));
+    buf_release(&text);
+    if (lives && result == EVENTSTREAM_BAD) {
+        break_frames(a, OUTCOME_INVALID_RESPONSE, a->frames->fault);
+    } else if (lives && result == EVENTSTREAM_NOMEM) {
+        break_frames(a, OUTCOME_QUEUE_FULL, "the gateway has no memory to hold the answer");
     }
 }
 
@@ -156,27 +204,25 @@ static void on_data(void *ctx, const char *data, size_t n) {
     struct attempt *a = ctx;
     if (!a->x) {
         leftover_data(a, n);
-        return;
-    }
-    size_t room = a->max_bytes > a->answer_bytes ? a->max_bytes - a->answer_bytes : 0;
-    bool too_much = a->max_bytes && n > room;
-    a->answer_bytes += n;
-    if (a->state != ATTEMPT_RELAYING && too_much) {
-        hold_last(a, str_make(data, room));
-    } else if (a->state != ATTEMPT_RELAYING) {
-        hold(a, str_make(data, n));
-    } else if (too_much) {
-        relay_cut(a->x, a, OUTCOME_LIMIT_EXCEEDED);
+    } else if (a->frames) {
+        take_frames(a, str_make(data, n));
     } else {
-        relay_data(a->x, a, str_make(data, n));
+        (void)take(a, str_make(data, n));
     }
 }
 
-static void on_done(void *ctx, const struct transfer_result *result) {
+static void on_done(void *ctx, const struct transfer_result *ended) {
     struct attempt *a = ctx;
+    struct transfer_result in_frame = *ended;
+    const struct transfer_result *result = ended;
     a->transfer = NULL;
-    a->sent = result->sent;
+    a->sent = ended->sent;
     release_slot(a);
+    if (a->frames && ended->outcome == OUTCOME_OK && !eventstream_at_boundary(a->frames)) {
+        in_frame.outcome = a->known ? OUTCOME_STREAM_BROKEN : OUTCOME_INVALID_RESPONSE;
+        in_frame.detail = "the stream ends within a frame";
+        result = &in_frame;
+    }
     if (!a->x) {
         attempt_free(a);
     } else if (a->state == ATTEMPT_RELAYING) {
@@ -208,7 +254,10 @@ static void start_transfer(struct attempt *a) {
     a->holds_slot = true;
     a->state = ATTEMPT_SENDING;
     a->admitted_at = clock_now();
-    a->transfer = transfer_start(a->worker->transport, &request, &EVENTS, a);
+    struct sigv4_request to_sign = {request.method, a->url.data, request.body, request.n_body};
+    if (outbound_sign(a->provider, &to_sign, &a->out) == 0) {
+        a->transfer = transfer_start(a->worker->transport, &request, &EVENTS, a);
+    }
     if (!a->transfer) {
         report_as(a, OUTCOME_CONNECT_ERROR, "the transfer could not be started");
         return;

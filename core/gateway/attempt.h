@@ -27,6 +27,7 @@
 #include "state/slots.h"
 #include "state/targets.h"
 #include "upstream/dialect.h"
+#include "upstream/eventstream.h"
 #include "upstream/transport.h"
 
 struct exchange;
@@ -97,12 +98,13 @@ struct attempt {
     usec paused_since, paused_for; /* a slow client's time is not the provider's */
     unsigned long long max_bytes, answer_bytes;
 
-    int status;             /* 0 = no answer */
-    struct headers headers; /* the answer's */
-    bool event_stream;      /* the answer is one */
-    struct buf held;        /* body so far, until relayed */
-    size_t fed;             /* bytes of held that the event scanner was given */
-    size_t scanned;         /* bytes of held that are whole events */
+    int status;                 /* 0 = no answer */
+    struct headers headers;     /* the answer's */
+    bool event_stream;          /* the answer is one */
+    struct eventstream *frames; /* it comes in AWS's frames; NULL: it does not. Owned */
+    struct buf held;            /* body so far, until relayed */
+    size_t fed;                 /* bytes of held that the event scanner was given */
+    size_t scanned;             /* bytes of held that are whole events */
     struct sse sse;
     unsigned signs; /* of the stream so far, or'ed */
     bool lf_due;    /* the end marker's last CR was passed on; its LF may follow */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "gateway/attempt_clock.h"
+#include "gateway/attempt_frames.h"
 #include "gateway/exchange.h"
 #include "gateway/translation.h"
 #include "upstream/keys.h"
@@ -230,6 +231,7 @@ void attempt_release(struct attempt *a) {
     headers_release(&a->headers);
     jpieces_release(&a->body);
     sse_release(&a->sse);
+    attempt_frames_release(a);
     count_add(a->worker->n_attempts, -1);
     free(a);
 }

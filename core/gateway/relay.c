@@ -270,21 +270,22 @@ static void hold_back(struct exchange *x, struct attempt *a) {
     }
 }
 
-void relay_data(struct exchange *x, struct attempt *a, struct str data) {
+bool relay_data(struct exchange *x, struct attempt *a, struct str data) {
     if (a->lf_due) {
         conn_body(x->conn, data.p, data.p[0] == '\n');
         finish(x, END_COMPLETE);
-        return;
+        return false;
     }
     if (a->event_stream) {
         if (!pass_stream(x, a, data)) {
-            return;
+            return false;
         }
     } else {
         note_content(x, a);
         conn_body(x->conn, data.p, data.n);
     }
     hold_back(x, a);
+    return true;
 }
 
 void relay_end(struct exchange *x, struct attempt *a, const struct transfer_result *result) {

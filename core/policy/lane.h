@@ -55,9 +55,8 @@ struct generation {
     unsigned char hash[HASH_SIZE];
     struct policy_file *policies;
     size_t n_policies;
-    struct policy_route *routes; /* as many as the configuration has variants */
-    struct dialect **dialects;   /* those of lua/dialects/; room for MAX_DIALECTS */
-    size_t n_dialects;
+    struct policy_route *routes;  /* as many as the configuration has variants */
+    struct dialect_set *dialects; /* those of lua/dialects/; a reference */
     struct lane **lanes;
     size_t n_lanes;
     atomic_flag warned_memory; /* of its soft limit */

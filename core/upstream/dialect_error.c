@@ -199,6 +199,12 @@ static struct str first_of(struct str text, const struct texts *paths) {
     return found;
 }
 
+/* AWS may write "com.amazon.coral.service#UnrecognizedClientException". */
+static struct str without_namespace(struct str type) {
+    const char *hash = type.n ? memrchr(type.p, '#', type.n) : NULL;
+    return hash ? str_make(hash + 1, type.n - (size_t)(hash + 1 - type.p)) : type;
+}
+
 /* Text or, where a server puts a list or an object in its place, that as it is written. */
 static bool add_text(struct str text, const char *path, struct buf *out) {
     struct jvalue v, item;
@@ -241,7 +247,7 @@ static void read_words(const struct error_rules *e, struct str text, struct erro
 
 static void read_object(const struct error_rules *e, struct str text, struct error_facts *f) {
     f->code = first_of(text, &e->code);
-    f->type = first_of(text, &e->type);
+    f->type = without_namespace(first_of(text, &e->type));
     f->inner = first_of(text, &e->inner);
     for (size_t i = 0; i < e->status.n && f->status == 0; i++) {
         unsigned long long n;

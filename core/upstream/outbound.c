@@ -72,6 +72,9 @@ static int join(const struct config_provider *p, const struct outbound *o, bool 
     struct str key = o->key.n ? o->key : str_of(p->api_key);
     bool first = true;
     str_split(&rest, '?', &base);
+    while (base.n > 0 && base.p[base.n - 1] == '/') { /* before a query */
+        base.n--;
+    }
     buf_clear(url);
     int rc = buf_add_str(url, base);
     rc = rc == 0 ? buf_add_str(url, o->path) : rc;
@@ -255,6 +258,17 @@ int outbound_headers(const struct config_provider *p, const struct headers *clie
     }
     int bad = add_fixed(p, out) | add_configured(p, out);
     return bad ? -1 : add_credential(p, key, out);
+}
+
+int outbound_sign(const struct config_provider *p, const struct sigv4_request *request,
+                  struct headers *out) {
+    const struct config_aws *aws = &p->aws;
+    struct sigv4_key key = {.access_key = str_of(aws->access_key),
+                            .secret_key = str_of(aws->secret_key),
+                            .session_token = str_of(aws->session_token),
+                            .region = str_of(aws->region),
+                            .service = str_of(aws->service)};
+    return p->auth == AUTH_AWS ? sigv4_sign(&key, request, clock_wall(), out) : 0;
 }
 
 int inbound_headers(const struct headers *answer, struct headers *out) {

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "config/config.h"
 #include "net/headers.h"
+#include "upstream/sigv4.h"
 
 /* What is asked of a provider; borrowed. */
 struct outbound {
@@ -39,6 +40,12 @@ int outbound_own_url(const struct config_provider *p, struct str path, struct st
  * AUTH_PASSTHROUGH the client's credential fields stay. */
 int outbound_headers(const struct config_provider *p, const struct headers *client, struct str key,
                      struct headers *out) __attribute__((warn_unused_result));
+
+/* The last thing done to the fields before they go out: for AUTH_AWS signs the request with the
+ * provider's keys as of now, so that it must leave within minutes. Others are left as they are. -1:
+ * it cannot be signed (sigv4.h). */
+int outbound_sign(const struct config_provider *p, const struct sigv4_request *request,
+                  struct headers *out) __attribute__((warn_unused_result));
 
 /* Copies the provider's fields that a client may see: all but hop-by-hop ones and those Connection
  * lists, Content-Length, Content-Encoding, Set-Cookie, x-moongate-*. */

@@ -181,7 +181,11 @@ static int ask(struct probe *p, bool fresh) {
     buf_init(&url, MAX_REQUEST_LINE);
     headers_init(&fields, MAX_HEADERS, MAX_HEADER_BYTES);
     if (add_fields(p, key, &fields) == 0 &&
-        outbound_own_url(p->provider, str_of(p->provider->health.path), key, &url) == 0) {
+        outbound_own_url(p->provider, str_of(p->provider->health.path), key, &url) == 0 &&
+        outbound_sign(p->provider,
+                      &(struct sigv4_request){str_of(p->provider->health.method), url.data, &body,
+                                              p->body ? 1 : 0},
+                      &fields) == 0) {
         struct transfer_request request = {.method = str_of(p->provider->health.method),
                                            .url = url.data,
                                            .headers = &fields,
@@ -283,6 +287,12 @@ static bool same_headers(const struct value *a, const struct value *b) {
     return true;
 }
 
+static bool same_aws(const struct config_aws *a, const struct config_aws *b) {
+    return same_text(a->access_key, b->access_key) && same_text(a->secret_key, b->secret_key) &&
+           same_text(a->session_token, b->session_token) && same_text(a->region, b->region) &&
+           same_text(a->service, b->service);
+}
+
 static bool same_tls(const struct tls_client *a, const struct tls_client *b) {
     return a && b ? tls_client_id(a) == tls_client_id(b) : a == b;
 }
@@ -300,12 +310,13 @@ static bool same(const struct config_provider *a, const struct config_provider *
     const struct config_health *h = &a->health, *i = &b->health;
     return same_text(a->name, b->name) && same_text(a->base_url, b->base_url) &&
            a->auth == b->auth && same_text(a->auth_name, b->auth_name) &&
-           same_text(a->api_key, b->api_key) && same_pool(a, b) && same_text(a->proxy, b->proxy) &&
-           a->transport == b->transport && same_tls(a->tls, b->tls) &&
-           same_headers(&a->headers, &b->headers) && same_text(h->method, i->method) &&
-           same_text(h->path, i->path) && same_text(h->body, i->body) &&
-           same_text(h->status, i->status) && h->interval == i->interval &&
-           h->timeout == i->timeout && h->up == i->up && h->down == i->down;
+           same_text(a->api_key, b->api_key) && same_pool(a, b) && same_aws(&a->aws, &b->aws) &&
+           same_text(a->proxy, b->proxy) && a->transport == b->transport &&
+           same_tls(a->tls, b->tls) && same_headers(&a->headers, &b->headers) &&
+           same_text(h->method, i->method) && same_text(h->path, i->path) &&
+           same_text(h->body, i->body) && same_text(h->status, i->status) &&
+           h->interval == i->interval && h->timeout == i->timeout && h->up == i->up &&
+           h->down == i->down;
 }
 
 static struct probe *take_same(struct probe **list, const struct config_provider *provider) {

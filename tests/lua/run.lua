@@ -18,8 +18,8 @@ math.randomseed(42)
 require "fake"
 
 local FILES = { "schema", "trigger", "retry", "rotation", "order", "breaker", "keys", "failover",
-  "settings", "hooks", "race", "notes", "policies", "meta", "body", "translate", "dialect_openai", "dialect_responses",
-  "dialect_anthropic", "dialect_gemini", "dialect_azure", "roundtrip", "hostile",
+  "settings", "hooks", "race", "notes", "policies", "meta", "body", "dialect_openai", "dialect_responses",
+  "dialect_anthropic", "dialect_gemini", "dialect_azure", "dialect_bedrock", "roundtrip", "hostile",
   "conformance" }
 
 local cases = {}

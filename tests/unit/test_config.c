@@ -235,6 +235,54 @@ static void everything_given(void **state) {
     loaded_release(&l);
 }
 
+static void expect_masked(const struct config *c, const char *text, const char *masked) {
+    struct buf b;
+    buf_init(&b, 1000);
+    assert_int_equal(buf_adds(&b, text), BUF_OK);
+    config_mask(c, &b);
+    assert_string_equal(b.data, masked);
+    assert_int_equal(b.len, strlen(masked));
+    buf_release(&b);
+}
+
+#define AWS_KEYS "aws = { access_key = 'AKID-a', secret_key = 'secret/aws'"
+
+static void signed_for_aws(void **state) {
+    /* Goal: the keys, and the region where it is given, or where the host tells it; all of the keys
+     * are masked. */
+    static const struct {
+        const char *url, *more, *region, *service;
+    } rows[] = {
+        {"https://bedrock-runtime.us-east-1.amazonaws.com", "", "us-east-1", "bedrock"},
+        {"https://bedrock-runtime-fips.us-gov-west-1.amazonaws.com/", ", session_token = ''",
+         "us-gov-west-1", "bedrock"},
+        {"https://vpce-1-2.bedrock-runtime.ap-southeast-2.vpce.amazonaws.com:443/x", "",
+         "ap-southeast-2", "bedrock"},
+        {"https://bedrock-runtime.us-east-1.amazonaws.com", ", region = 'eu-west-3'", "eu-west-3",
+         "bedrock"},
+        {"http://127.0.0.1:8000", ", region = 'x1', service = 's', session_token = 'tok/en1'", "x1",
+         "s"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct loaded l;
+        char text[600];
+        snprintf(text, sizeof(text),
+                 "return { routes = {}, providers = { p = { base_url = '%s', " AWS_KEYS
+                 "%s } } } }",
+                 rows[i].url, rows[i].more);
+        struct config *c = load_good(&l, *state, text);
+        const struct config_provider *p = provider(c, "p");
+        assert_int_equal(p->auth, AUTH_AWS);
+        assert_string_equal(p->aws.region, rows[i].region);
+        assert_string_equal(p->aws.service, rows[i].service);
+        assert_string_equal(p->aws.access_key, "AKID-a");
+        assert_string_equal(p->aws.secret_key, "secret/aws");
+        expect_masked(c, "AKID-a secret/aws secret\\/aws", "*** *** ***");
+        expect_masked(c, "tok/en1", i == 4 ? "***" : "tok/en1");
+        loaded_release(&l);
+    }
+}
+
 static void nothing_given(void **state) {
     /* Goal: every default, as DESIGN section 4 and config.h state them. */
     struct loaded l;
@@ -440,6 +488,19 @@ static const struct mistake MISTAKES[] = {
      "keys[1]: expected a table, found a string"},
     {"{ { name = 'app', secret = 'key-very-secret' } }", "'key-very-secret'", 8,
      "keys: expected a list, found a string"},
+    {"queue = 1", "auth = 'aws'", 6,
+     "providers.openai: auth = \"aws\" signs requests; expected aws ="},
+    {"queue = 1", "aws = { access_key = 'abcdef', secret_key = 'abcdef' }", 6,
+     "providers.openai: aws.region is missing, and the host of base_url names none"},
+    {"api_key = 'sk-very-secret'",
+     "api_keys = { { name = 'a', secret = 'abcdef' } }, aws = { access_key = 'abcdef', secret_key "
+     "= "
+     "'abcdef', region = 'r' }",
+     6, "providers.openai: api_keys and aws: requests are signed with the one key of aws"},
+    {"queue = 1", "aws = { access_key = 'abcdef', region = 'r' }", 6,
+     "providers.openai.aws.secret_key: is missing"},
+    {"queue = 1", "aws = { access_key = 'abcdef', secret_key = 'a b', region = 'r' }", 6,
+     "providers.openai.aws.secret_key: expected a secret of visible ASCII characters"},
     {"queue = 1", "auth = 'header:'", 6, "providers.openai.auth: expected \"bearer\""},
     {"queue = 1", "auth = 'header:content-length'", 6,
      "providers.openai.auth: the header \"content-length\" is set by the gateway itself"},
@@ -662,6 +723,12 @@ static void warnings(void **state) {
         {"return { routes = {}, providers = {\np = { base_url = 'http://p', auth = 'none', api_key "
          "= 'x' } } }",
          2, "providers.p.auth: the provider's api_key is never sent"},
+        {"return { routes = {}, providers = {\np = { base_url = 'http://p', api_key = "
+         "'x', " AWS_KEYS ", region = 'eu-west-1' } } } }",
+         2, "providers.p: the provider's api_key is never sent: requests are signed with aws"},
+        {"return { routes = {}, providers = {\np = { base_url = 'http://p', auth = 'bearer', "
+         "api_key = 'x', " AWS_KEYS ", region = 'eu-west-1' } } } }",
+         2, "providers.p: aws is never used with auth = \"bearer\""},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         struct loaded l;
@@ -771,16 +838,6 @@ static void env_and_file(void **state) {
     loaded_release(&l);
     unsetenv("MOONGATE_TEST_WORKERS");
     free(path);
-}
-
-static void expect_masked(const struct config *c, const char *text, const char *masked) {
-    struct buf b;
-    buf_init(&b, 1000);
-    assert_int_equal(buf_adds(&b, text), BUF_OK);
-    config_mask(c, &b);
-    assert_string_equal(b.data, masked);
-    assert_int_equal(b.len, strlen(masked));
-    buf_release(&b);
 }
 
 static void masking(void **state) {
@@ -915,6 +972,7 @@ static void loopback(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(everything_given),
+        TEST(signed_for_aws),
         TEST(nothing_given),
         TEST(one_mistake),
         TEST(all_mistakes_at_once),

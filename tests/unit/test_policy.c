@@ -504,7 +504,7 @@ static void test_without_memory(void **state) {
 
     (void)state;
     one_policy(&f, source);
-    fixture_write(&f, "lua/dialects/openai.lua", "return { name = \"openai\" }\n");
+    fixture_write(&f, "lua/dialects/openai.lua", "return { name = 'openai' }\n");
     snprintf(path, sizeof path, "%s/gateway.lua", f.dir);
     f.snapshot = snapshot_read(path, none, NULL);
     policy_config_lua(&f.env, &lua);
