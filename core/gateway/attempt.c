@@ -68,6 +68,7 @@ static void report(struct attempt *a) {
         leave_queue(a);
         cancel_transfer(a);
         a->state = ATTEMPT_OVER;
+        translation_settle(a);
     }
     if (a->verdict.outcome != OUTCOME_OK) {
         attempt_mask(a);

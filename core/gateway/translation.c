@@ -170,6 +170,18 @@ void translation_free(struct attempt *a) {
     free(t);
 }
 
+void translation_settle(struct attempt *a) {
+    enum outcome o = a->verdict.outcome;
+    if (!a->translation) {
+        return;
+    }
+    jpieces_release(&a->body);
+    buf_release(&a->translation->request);
+    if (o != OUTCOME_OK && o != OUTCOME_CONTENT_FILTERED) {
+        translation_free(a);
+    }
+}
+
 struct str translation_path(const struct attempt *a) {
     return buf_str(&a->translation->path);
 }
@@ -240,6 +252,8 @@ static bool translate_held(struct attempt *a) {
     buf_release(&a->held);
     a->held = out;
     t->answered = true;
+    translate_free(t->translate); /* there is nothing left to translate */
+    t->translate = NULL;
     return true;
 }
 

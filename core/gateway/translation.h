@@ -23,6 +23,9 @@ struct translation;
 int translation_plan(struct attempt *a, const struct send_options *o, struct err *err);
 /* Ends it; a->translation is NULL then. */
 void translation_free(struct attempt *a);
+/* The attempt is reported and has no transfer any more: lets go of what was sent, and of all of it
+ * where nothing is left to translate. */
+void translation_settle(struct attempt *a);
 
 /* Of a foreign attempt: the provider's path that it goes to, query included. Borrowed. */
 struct str translation_path(const struct attempt *a);

@@ -156,7 +156,9 @@ end
 
 ---@param source string|userdata the provider's answer
 function translate.from_answer(from, to, source, ctx)
-  return translate.answer(from, to, body.decode(source, dialect(from).raw), ctx)
+  local good, decoded = pcall(body.decode, source, dialect(from).raw)
+  if not good then return nil, tostring(decoded) end -- no fault of the dialect's
+  return translate.answer(from, to, decoded, ctx)
 end
 
 ---The functions of a stream, and which fields of its events stay raw.

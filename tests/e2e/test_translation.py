@@ -360,3 +360,12 @@ def test_seals(lab):
     assert "sig" not in cat.requests[1].json()["say"][1]
     ask(gw, 'he said "moongate is shut"')
     assert cat.requests[2].json()["say"] == ['he said "moongate is shut"']
+
+
+def test_large_request_that_is_not_read(lab):
+    """Goal: a provider that leaves while a translated request is still on its way costs nothing but the attempt."""
+    gw = gateway(lab, {"d": ("dog", lab.upstream(actions.close_unread())), "e": ("dog", lab.upstream(bark("read")))})
+    image = "iVBOR" * 1_600_000
+    for _ in range(3):
+        answer = ask(gw, "look", {"image": image})
+        assert answer.json()["purr"] == "read" and answer.trail[0][1] != "ok"

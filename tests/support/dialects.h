@@ -10,12 +10,13 @@
 #include <stdlib.h>
 
 #include "base/diag.h"
+#include "policy/body.h"
 #include "policy/policy.h"
 
 static inline struct generation *dialects_generation(void) {
     static struct generation *made;
     static struct policy_env env;
-    static const struct policy_module modules[] = {{NULL, NULL}};
+    static const struct policy_module modules[] = {{"moongate.body", body_open}, {NULL, NULL}};
     static const char *const library[] = {".", NULL};
     static const char config[] = "return { listen = \"127.0.0.1:0\" }\n";
     struct config_lua lua;
@@ -31,7 +32,7 @@ static inline struct generation *dialects_generation(void) {
     struct snapshot *s =
         library_only ? snapshot_derive(library_only, str_of(config), NULL, 0, &err) : NULL;
     struct config *c = s ? config_load(s, &lua, &diags) : NULL;
-    made = c ? generation_stage(&env, 1, s, c, 0, &diags) : NULL;
+    made = c ? generation_stage(&env, 1, s, c, 1, &diags) : NULL;
     for (size_t i = 0; i < diags.n && !made; i++) {
         fprintf(stderr, "%s:%d: %s\n", diags.list[i].file, diags.list[i].line,
                 diags.list[i].message);
