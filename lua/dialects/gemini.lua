@@ -169,7 +169,7 @@ return {
   },
   functions = "moongate.dialect.gemini",
   -- What the conformance kit calls what this API has no word for, and what it says in other words.
-  cannot = { "metadata", "parallel_tool_calls", "user", "verbosity" },
-  changes = { "file_text", "result_image", "thinking", "answer.cache_write", "answer.refusal",
-    "answer.stop_pause", "answer.stop_refusal", "answer.stop_sequence" },
+  cannot = { "parallel_tool_calls", "verbosity" },
+  changes = { "file_text", "result_image", "thinking", "user", "metadata", "answer.thinking", "answer.refusal",
+    "answer.stop_refusal", "answer.stop_sequence", "answer.stop_pause", "answer.cache_write" },
 }
