@@ -32,8 +32,8 @@ static void add_breaker(struct target_list *list, struct json *t, const char *na
     json_add_str(t, "breaker", known ? str_make(v.text, v.len) : STR("closed"));
 }
 
-/* Counts also when all keys of the provider are suspended. */
-static void add_suspension(struct target_list *list, struct json *t, const struct target_facts *f) {
+/* What speaks against asking it; of a target also that all keys of its provider are suspended. */
+static void add_state(struct target_list *list, struct json *t, const struct target_facts *f) {
     struct target_facts whole = *f;
     const struct config_provider *p = config_provider(list->config, str_of(f->provider));
     if (p) {
@@ -41,6 +41,7 @@ static void add_suspension(struct target_list *list, struct json *t, const struc
     }
     json_add_num(t, "suspended_for", usec_to_seconds(whole.suspended_for));
     json_add_str(t, "reason", str_of(whole.reason));
+    add_breaker(list, t, f->name);
     json_add_bool(t, "until_resumed", for_good(whole.suspended_for));
 }
 
@@ -59,8 +60,7 @@ static void list_target(void *ctx, const struct target_facts *f) {
         json_add_str(t, "api_key", name.key);
     }
     json_add_bool(t, "up", f->up);
-    add_suspension(list, t, f);
-    add_breaker(list, t, f->name);
+    add_state(list, t, f);
     json_add_num(t, "inflight", f->inflight);
     json_add_num(t, "ewma_first_token", f->ewma_first_token);
     json_add_num(t, "ewma_total", f->ewma_total);

@@ -64,7 +64,8 @@ static inline struct str jvalue_raw(struct str text, const struct jvalue *v) {
  * BUF_* of the buffer. */
 int jscan_string(struct str text, const struct jvalue *v, struct buf *out)
     __attribute__((warn_unused_result));
-/* Decodes what stands between a string's quotes, or a part of it that cuts no escape. Same results. */
+/* Decodes what stands between a string's quotes, or a part of it that cuts no escape. Same results.
+ */
 int jscan_unescape(struct str raw, struct buf *out) __attribute__((warn_unused_result));
 bool jscan_number(struct str text, const struct jvalue *v, double *out);
 /* True when the value is a string that reads exactly so after unescaping. */

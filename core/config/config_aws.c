@@ -61,6 +61,11 @@ void config_aws_check(struct load *l, const struct value *provider, struct path 
     if (table && !auth.n && value_field(provider, "api_key")) {
         load_warn(l, at, "the provider's api_key is never sent: requests are signed with aws");
     }
+    if (table && value_field(provider, "api_keys")) {
+        load_error(
+            l, at,
+            "api_keys and aws: requests are signed with the one key of aws; expected one of them");
+    }
     if (table && !value_field(aws, "region") &&
         region_of(value_str(value_field(provider, "base_url"))).n == 0) {
         load_error(

@@ -170,12 +170,15 @@ int text_base_url(struct str s, struct err *err) {
     if (!all(s, is_visible) || memchr(s.p, '\\', s.n) || memchr(s.p, '"', s.n)) {
         return bad_url(err, "with characters that do not belong into a URL");
     }
-    if (memchr(s.p, '?', s.n) || memchr(s.p, '#', s.n)) {
-        return bad_url(err, "with a query or fragment");
+    if (memchr(s.p, '#', s.n)) {
+        return bad_url(err, "with a fragment");
     }
     struct str rest = str_make(s.p + scheme, s.n - scheme);
-    const char *slash = rest.n ? memchr(rest.p, '/', rest.n) : NULL;
-    struct str authority = slash ? str_make(rest.p, (size_t)(slash - rest.p)) : rest;
+    struct str tail = rest;
+    struct str authority;
+    (void)str_split(&tail, '?', &authority);
+    tail = authority;
+    (void)str_split(&tail, '/', &authority);
     if (authority.n && memchr(authority.p, '@', authority.n)) {
         return bad_url(err, "with user information; give the key as api_key");
     }

@@ -3,7 +3,8 @@
  * The dialects of a generation: every file of lua/dialects/ is run once, in a state of its own that
  * is thrown away, and what it returned as data is compiled. All of them, since a client of any may
  * come and is to be answered in its own words; a dialect's functions are a module that is loaded
- * where something is translated.
+ * where something is translated. What they were compiled into is shared with the next load, as long
+ * as no file under lua/ changes.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +16,17 @@
 
 #define PLACE "lua/dialects/"
 
+/* What one load made, shared by the generations whose files under lua/ are the same. */
+struct dialect_set {
+    atomic_int refs;
+    struct snapshot *from; /* a reference: the files that it was made of */
+    struct dialect *list[MAX_DIALECTS];
+    size_t n;
+};
+
 struct loading {
     struct generation *g;
+    struct dialect_set *set;
     struct box *box;
     struct diags *diags;
     const struct snapshot_file *file;
@@ -79,10 +89,9 @@ static int run_file(struct loading *l) {
 }
 
 static void load_file(struct loading *l, struct str name) {
-    struct generation *g = l->g;
     struct dialect_source source = {l->file->name, str_make(l->file->text, l->file->len)};
     l->data = (struct value){0};
-    if (g->n_dialects >= MAX_DIALECTS) {
+    if (l->set->n >= MAX_DIALECTS) {
         diags_error(l->diags, l->file->name, 0, "one more than the %d dialects that are allowed",
                     MAX_DIALECTS);
         return;
@@ -90,7 +99,7 @@ static void load_file(struct loading *l, struct str name) {
     if (run_file(l) == 0) {
         struct dialect *d = dialect_compile(name, &l->data, &source, l->diags);
         if (d) {
-            g->dialects[g->n_dialects++] = d;
+            l->set->list[l->set->n++] = d;
         }
     }
     value_release(&l->data);
@@ -99,8 +108,8 @@ static void load_file(struct loading *l, struct str name) {
 /* A name that no file has: what there is, and where it was looked for. */
 static void unknown(struct generation *g, struct diags *diags, const char *path, const char *name) {
     const char *names[MAX_DIALECTS + 1] = {NULL};
-    for (size_t i = 0; i < g->n_dialects; i++) {
-        names[i] = dialect_name(g->dialects[i]);
+    for (size_t i = 0; i < g->dialects->n; i++) {
+        names[i] = dialect_name(g->dialects->list[i]);
     }
     const char *near = str_nearest(name, names);
     diags_error(diags, snapshot_config_path(g->snapshot), config_line(g->snapshot, path),
@@ -154,14 +163,53 @@ static void check_names(struct generation *g, struct diags *diags) {
     }
 }
 
-int dialects_load(struct generation *g, struct diags *diags) {
+/* ---- Sets ---- */
+
+static struct dialect_set *set_ref(struct dialect_set *s) {
+    atomic_fetch_add(&s->refs, 1);
+    return s;
+}
+
+static void set_unref(struct dialect_set *s) {
+    if (!s || atomic_fetch_sub(&s->refs, 1) != 1) {
+        return;
+    }
+    for (size_t i = 0; i < s->n; i++) {
+        dialect_free(s->list[i]);
+    }
+    snapshot_unref(s->from);
+    free(s);
+}
+
+/* The next file under lua/ from *i on; NULL: none is left. */
+static const struct snapshot_file *next_lua(const struct snapshot *s, size_t *i) {
+    const struct snapshot_file *f;
+    while ((f = snapshot_at(s, (*i)++)) != NULL && !str_starts(str_of(f->name), "lua/")) {
+    }
+    return f;
+}
+
+/* Is all that dialects are made of the same? Snapshots have their files in the same order. */
+static bool same_files(const struct snapshot *a, const struct snapshot *b) {
+    size_t i = 0, k = 0;
+    for (;;) {
+        const struct snapshot_file *x = next_lua(a, &i), *y = next_lua(b, &k);
+        if (!x || !y) {
+            return x == y;
+        }
+        if (x->len != y->len || strcmp(x->name, y->name) != 0 ||
+            memcmp(x->text, y->text, x->len) != 0) {
+            return false;
+        }
+    }
+}
+
+static int load_files(struct generation *g, struct dialect_set *set, struct diags *diags) {
     struct err err;
-    struct loading l = {.g = g, .diags = diags, .box = box_new(g->env, g->snapshot, NULL, &err)};
-    g->dialects = calloc(MAX_DIALECTS, sizeof *g->dialects);
-    if (!l.box || !g->dialects) {
-        diags_error(diags, snapshot_config_path(g->snapshot), 0, "%s",
-                    l.box ? "not enough memory" : err.text);
-        box_free(l.box);
+    struct loading l = {.g = g, .set = set, .diags = diags};
+    l.box = box_new(g->env, g->snapshot, NULL, &err);
+    if (!l.box) {
+        diags_error(diags, snapshot_config_path(g->snapshot), 0, "%s", err.text);
         return -1;
     }
     for (size_t i = 0; i < snapshot_count(g->snapshot); i++) {
@@ -172,21 +220,57 @@ int dialects_load(struct generation *g, struct diags *diags) {
         }
     }
     box_free(l.box);
+    return 0;
+}
+
+/* A new set; it is kept for the next load when nothing is wrong with it. */
+static struct dialect_set *set_load(struct generation *g, struct diags *diags) {
+    struct dialect_cache *cache = g->env->dialects;
+    struct dialect_set *set = calloc(1, sizeof *set);
+    size_t errors = diags->errors;
+    if (!set) {
+        diags_error(diags, snapshot_config_path(g->snapshot), 0, "not enough memory");
+        return NULL;
+    }
+    atomic_init(&set->refs, 1);
+    set->from = snapshot_ref(g->snapshot);
+    if (load_files(g, set, diags) != 0) {
+        set_unref(set);
+        return NULL;
+    }
+    if (cache && diags->errors == errors) {
+        set_unref(cache->last);
+        cache->last = set_ref(set);
+    }
+    return set;
+}
+
+void dialect_cache_release(struct dialect_cache *cache) {
+    set_unref(cache->last);
+    cache->last = NULL;
+}
+
+/* ---- Generations ---- */
+
+int dialects_load(struct generation *g, struct diags *diags) {
+    struct dialect_set *last = g->env->dialects ? g->env->dialects->last : NULL;
+    bool same = last && same_files(last->from, g->snapshot);
+    g->dialects = same ? set_ref(last) : set_load(g, diags);
+    if (!g->dialects) {
+        return -1;
+    }
     check_names(g, diags);
     return 0;
 }
 
 void dialects_free(struct generation *g) {
-    for (size_t i = 0; g->dialects && i < g->n_dialects; i++) {
-        dialect_free(g->dialects[i]);
-    }
-    free(g->dialects);
+    set_unref(g->dialects);
 }
 
 const struct dialect *generation_dialect(const struct generation *g, struct str name) {
-    for (size_t i = 0; i < g->n_dialects; i++) {
-        if (str_is(name, dialect_name(g->dialects[i]))) {
-            return g->dialects[i];
+    for (size_t i = 0; i < g->dialects->n; i++) {
+        if (str_is(name, dialect_name(g->dialects->list[i]))) {
+            return g->dialects->list[i];
         }
     }
     return NULL;
@@ -194,17 +278,18 @@ const struct dialect *generation_dialect(const struct generation *g, struct str 
 
 const struct dialect *generation_client(const struct generation *g, struct str path,
                                         const struct headers *headers, struct client_path *out) {
-    const struct dialect *openai = generation_dialect(g, STR("openai"));
-    for (size_t i = 0; i < g->n_dialects; i++) {
-        if (dialect_has_path(g->dialects[i], path, out)) {
-            return g->dialects[i];
+    const struct dialect_set *set = g->dialects;
+    for (size_t i = 0; i < set->n; i++) {
+        if (dialect_has_path(set->list[i], path, out)) {
+            return set->list[i];
         }
     }
     *out = (struct client_path){.generate = false};
-    for (size_t i = 0; i < g->n_dialects; i++) {
-        if (dialect_has_header(g->dialects[i], headers)) {
-            return g->dialects[i];
+    for (size_t i = 0; i < set->n; i++) {
+        if (dialect_has_header(set->list[i], headers)) {
+            return set->list[i];
         }
     }
+    const struct dialect *openai = generation_dialect(g, STR("openai"));
     return openai ? openai : dialect_builtin();
 }

@@ -33,6 +33,7 @@ static int refs_init(struct lane_refs *refs, const struct generation *g) {
 
 /* An empty box with room for its references. */
 static int open_box(struct lane *lane, struct err *err) {
+    lane->n_dialects = 0;
     if (refs_init(&lane->refs, lane->gen) < 0) {
         return err_set(err, "not enough memory");
     }
@@ -386,6 +387,9 @@ int lane_bind(struct lane *lane, struct err *err) {
 
     for (size_t i = 0; status == 0 && i < lane->gen->config->n_variants; i++) {
         status = prepare_route(lane, i, err);
+    }
+    if (status == 0) {
+        status = lane_load_dialects(lane, err);
     }
     lane_publish(lane);
     return status;

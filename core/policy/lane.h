@@ -55,9 +55,8 @@ struct generation {
     unsigned char hash[HASH_SIZE];
     struct policy_file *policies;
     size_t n_policies;
-    struct policy_route *routes; /* as many as the configuration has variants */
-    struct dialect **dialects;   /* those of lua/dialects/; room for MAX_DIALECTS */
-    size_t n_dialects;
+    struct policy_route *routes;  /* as many as the configuration has variants */
+    struct dialect_set *dialects; /* those of lua/dialects/; a reference */
     struct lane **lanes;
     size_t n_lanes;
     atomic_flag warned_memory; /* of its soft limit */
@@ -85,6 +84,8 @@ struct lane {
     unsigned long numbered; /* runs begun */
     bool retired;
     bool worn;
+    const char *dialects[MAX_DIALECTS]; /* whose functions are loaded; borrowed of the generation */
+    size_t n_dialects;
     usec failure_logged;             /* when a translation's failure was told last, 0: never */
     unsigned long failures_unlogged; /* of translations, since */
     _Atomic size_t runs, bytes;
@@ -118,6 +119,10 @@ int lane_load(struct lane *lane, struct diags *diags, struct err *err);
 /* Puts handlers and settings of all routes where policy_push_handler finds them, and lets policies
  * prepare for them. */
 int lane_bind(struct lane *lane, struct err *err);
+
+/* translate.c: loads the functions of the dialects that the configuration names, where it names
+ * several: of others they are loaded when a client of theirs comes. -1 with err. */
+int lane_load_dialects(struct lane *lane, struct err *err);
 
 /* After a step: above three quarters of the cap some garbage is collected here and now (Lua itself
  * would wait until memory in use has doubled), and once a whole collection did not help the

@@ -36,11 +36,19 @@ struct policy_module {
                                          policy_host(L) gives the host pointer */
 };
 
+/* The dialects of the last good load, for the next one. Begins as {NULL}. One load at a time. */
+struct dialect_set;
+struct dialect_cache {
+    struct dialect_set *last; /* a reference */
+};
+void dialect_cache_release(struct dialect_cache *cache);
+
 /* What the runtime needs from above; borrowed for the life of every generation made with it. */
 struct policy_env {
     const struct policy_module *modules; /* ends with a NULL name */
     void *host;                          /* for the bindings */
     const struct log *log;
+    struct dialect_cache *dialects; /* NULL: every load compiles them */
     size_t state_bytes;           /* allocator cap of one lane; 0 = LUA_STATE_BYTES */
     usec resume_cpu, request_cpu; /* 0 = the defaults in limits.h */
     usec load_cpu;                /* the same; USEC_NEVER: no limit, a little faster */

@@ -99,6 +99,64 @@ static void push_driver(lua_State *L, const char *name) {
     lua_remove(L, -2);
 }
 
+static bool is_loaded(const struct lane *lane, const char *dialect) {
+    for (size_t i = 0; i < lane->n_dialects; i++) {
+        if (strcmp(lane->dialects[i], dialect) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The generation's own copy of the name lives as long as the lane. */
+static void note_loaded(struct lane *lane, const char *dialect) {
+    const struct dialect *d = generation_dialect(lane->gen, str_of(dialect));
+    if (d && lane->n_dialects < MAX_DIALECTS && !is_loaded(lane, dialect)) {
+        lane->dialects[lane->n_dialects++] = dialect_name(d);
+    }
+}
+
+/* Protected: leaves the driver's `load`, and the name. */
+static int push_load(lua_State *L) {
+    const char *dialect = box_arg(L);
+    push_driver(L, "load");
+    lua_pushstring(L, dialect);
+    return 2;
+}
+
+static int load_dialect(struct lane *lane, const char *dialect, struct err *err) {
+    if (is_loaded(lane, dialect)) {
+        return 0;
+    }
+    if (box_protect(lane->box, push_load, (void *)(size_t)dialect, 0, 2, err) != BOX_OK ||
+        box_call(lane->box, 1, 0, err) != BOX_OK) {
+        return -1;
+    }
+    note_loaded(lane, dialect);
+    return 0;
+}
+
+int lane_load_dialects(struct lane *lane, struct err *err) {
+    const struct config *c = lane->gen->config;
+    const char *first = c->n_providers ? c->providers[0].dialect : NULL;
+    bool several = false;
+    for (size_t i = 0; i < c->n_providers; i++) {
+        several |= strcmp(c->providers[i].dialect, first) != 0;
+    }
+    for (size_t i = 0; i < c->n_routes; i++) {
+        const char *named = c->routes[i].dialect;
+        several |= named && first && strcmp(named, first) != 0;
+    }
+    int status = 0;
+    for (size_t i = 0; several && status == 0 && i < c->n_providers; i++) {
+        status = load_dialect(lane, c->providers[i].dialect, err);
+    }
+    for (size_t i = 0; several && status == 0 && i < c->n_routes; i++) {
+        status = c->routes[i].dialect ? load_dialect(lane, c->routes[i].dialect, err) : 0;
+    }
+    return status;
+}
+
 static void push_session(lua_State *L, const struct translate *t, int place) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, t->session);
     lua_rawgeti(L, -1, place);
@@ -399,10 +457,41 @@ static enum translate_result run(struct translate *t, const struct step *step, s
     return t->result;
 }
 
+/* The first translation of its kind in a lane may have to load the functions: as a load, not as a
+ * request. */
+static int push_both(lua_State *L, void *request) {
+    const struct translate *t = request;
+    push_driver(L, "load_both");
+    lua_pushstring(L, t->client);
+    lua_pushstring(L, t->provider);
+    return 2;
+}
+
+static int take_both(lua_State *L, int n, void *request, struct err *err) {
+    struct translate *t = request;
+    (void)L;
+    (void)n;
+    (void)err;
+    note_loaded(t->lane, t->client);
+    note_loaded(t->lane, t->provider);
+    t->result = TRANSLATE_OK;
+    return 0;
+}
+
+static enum translate_result load_both(struct translate *t, struct buf *out, struct err *err) {
+    static const struct step step = {{push_both, take_both, true}, "a request", LUA_LOAD_CPU};
+    t->in = str_make(NULL, 0);
+    bool loaded = is_loaded(t->lane, t->client) && is_loaded(t->lane, t->provider);
+    return loaded ? TRANSLATE_OK : run(t, &step, out, err);
+}
+
 enum translate_result translate_request(struct translate *t, struct str body, struct buf *out,
                                         struct err *err) {
     static const struct step step = {
         {push_request, take_request, true}, "a request", TRANSLATE_CPU};
+    if (load_both(t, out, err) != TRANSLATE_OK) {
+        return TRANSLATE_FAILED;
+    }
     t->in = body;
     enum translate_result result = run(t, &step, out, err);
     if (result != TRANSLATE_OK) {

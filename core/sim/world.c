@@ -488,6 +488,7 @@ static void set_up(struct world *world, const struct world_options *o) {
     g->env = (struct policy_env){.modules = bind_modules,
                                  .host = &world->host,
                                  .log = &g->log,
+                                 .dialects = o->dialects,
                                  .resume_cpu = SIM_PATIENCE * LUA_RESUME_CPU,
                                  .request_cpu = SIM_PATIENCE * LUA_REQUEST_CPU};
 }

@@ -27,6 +27,7 @@ struct world_options {
     uint64_t seed;  /* of moongate.random and of request ids */
     usec wall;      /* wall clock at the beginning */
     bool explain;
+    struct dialect_cache *dialects; /* borrowed for the world's life, NULL: none */
     bool brief; /* events tell only what a simulation of many requests counts */
 };
 

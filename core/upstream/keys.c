@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "upstream/keys.h"
 
+#include <string.h>
+
 static bool has_pool(const struct config_provider *p) {
     return p->n_api_keys > 0 && p->auth != AUTH_NONE && p->auth != AUTH_PASSTHROUGH;
 }
@@ -47,6 +49,28 @@ void keys_facts(const struct config_provider *p, struct targets *t, struct str n
     if (pool > out->suspended_for) {
         out->suspended_for = pool;
         str_copy(out->reason, sizeof(out->reason), STR("all keys are suspended"));
+    }
+}
+
+static void resume_renewed(const struct config_provider *before, const struct config_provider *next,
+                           struct targets *t) {
+    for (size_t i = 0; i < next->n_api_keys; i++) {
+        const struct config_api_key *key = &next->api_keys[i];
+        const struct config_api_key *old = config_api_key(before, str_of(key->name));
+        if (old && strcmp(old->secret, key->secret) != 0) {
+            targets_resume(t, str_of(key->label), STR(""));
+        }
+    }
+}
+
+void keys_resume_renewed(const struct config *before, const struct config *next,
+                         struct targets *t) {
+    for (size_t i = 0; i < next->n_providers; i++) {
+        const struct config_provider *old =
+            config_provider(before, str_of(next->providers[i].name));
+        if (old) {
+            resume_renewed(old, &next->providers[i], t);
+        }
     }
 }
 

@@ -26,6 +26,10 @@ usec keys_target_suspended_for(const struct config_provider *p, struct targets *
 void keys_facts(const struct config_provider *p, struct targets *t, struct str name,
                 struct target_facts *out);
 
+/* Ends the suspensions of keys that have another secret in `next` than in `before`: what was held
+ * against the old one says nothing about the new one. */
+void keys_resume_renewed(const struct config *before, const struct config *next, struct targets *t);
+
 /* The quota group that a suspension of this name may reach; empty for keys, which have none. */
 struct str keys_group(const struct config_provider *p, struct str name);
 

@@ -72,6 +72,9 @@ static int join(const struct config_provider *p, const struct outbound *o, bool 
     struct str key = o->key.n ? o->key : str_of(p->api_key);
     bool first = true;
     str_split(&rest, '?', &base);
+    while (base.n > 0 && base.p[base.n - 1] == '/') { /* before a query */
+        base.n--;
+    }
     buf_clear(url);
     int rc = buf_add_str(url, base);
     rc = rc == 0 ? buf_add_str(url, o->path) : rc;

@@ -65,9 +65,9 @@ return {
   model = "path",
 
   errors = {
-    type = { "__type", "code" },
+    type = { "__type", "code", "error.type" }, -- the last, and error.message: of servers that stand for Bedrock
     type_header = "x-amzn-errortype",
-    message = { "message", "Message", "originalMessage" },
+    message = { "message", "Message", "error.message", "originalMessage" },
     words = { "originalMessage" },
     patterns = patterns,
     statuses = {

@@ -168,4 +168,8 @@ return {
       .. '"supportedGenerationMethods":["generateContent","countTokens"]}',
   },
   functions = "moongate.dialect.gemini",
+  -- What the conformance kit calls what this API has no word for, and what it says in other words.
+  cannot = { "parallel_tool_calls", "verbosity" },
+  changes = { "file_text", "result_image", "thinking", "user", "metadata", "answer.thinking", "answer.refusal",
+    "answer.stop_refusal", "answer.stop_sequence", "answer.stop_pause", "answer.cache_write" },
 }

@@ -28,7 +28,8 @@ return {
   raw = rules.raw,
   functions = "moongate.dialect.chat",
   -- What the conformance kit calls what this API has no word for, and what it says in other words.
-  cannot = { "file_url", "is_error", "top_k" },
+  -- (Of a model whose maker its name does not tell: OpenAI takes metadata and verbosity.)
+  cannot = { "file_url", "is_error", "metadata", "top_k", "verbosity" },
   changes = { "file_text", "result_image", "thinking", "answer.stop_pause", "answer.stop_refusal",
     "answer.stop_sequence" },
 }

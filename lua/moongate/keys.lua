@@ -94,11 +94,12 @@ function Pool:first()
   return self.rotation and from(self, self.rotation:next())
 end
 
----May another key fare better? Failures of rotate_on, of a key of this pool.
+---May another key fare better? Failures of rotate_on, of a key of this pool. What could not be put in the
+---provider's words ("unsupported") was never sent.
 ---@param attempt moongate.Attempt
 ---@return boolean
 function Pool:covers(attempt)
-  return attempt.api_key ~= nil and trigger.matches(self.of.rule, attempt)
+  return attempt.api_key ~= nil and attempt.outcome ~= "unsupported" and trigger.matches(self.of.rule, attempt)
 end
 
 -- Seconds to leave a key alone: as long as the provider says, at least so long when it takes a person.

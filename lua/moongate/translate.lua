@@ -134,6 +134,17 @@ function translate.stream(from, to, ctx, emit, most)
   return feed, finish
 end
 
+---Loads a dialect with its functions, so that no request has to.
+---@param name string
+function translate.load(name) functions(name) end
+
+---@param a string
+---@param b string
+function translate.load_both(a, b)
+  functions(a)
+  functions(b)
+end
+
 -- What the core calls: values are made of the bytes here, so that their cost counts as this request's.
 
 ---@param source string|userdata the client's body

@@ -276,6 +276,37 @@ def test_rotation_numbers():
     assert "failures = 3" in content and 'env("RECOVERY", "60")' in content
 
 
+# A provider with several keys, and names for models. Beside the five.
+
+def test_keys_stand_in_for_each_other(pretend, example):
+    """Goal: a refused or limited key costs the request nothing; when both are out the other provider is asked."""
+    gateway = example("key-pool", SUSPEND="0")
+    pretend.fault("main#sk-pretend-team", "status/401")
+    answer = gateway.ask("gpt-4o")
+    assert answer.trail == [("main/gpt-4o", "credential_error", 401), ("main/gpt-4o", "ok", 200)]
+    assert [a["api_key"] for a in gateway.entry(answer)["attempts"]] == ["team", "spare"]
+    pretend.fault("main#sk-pretend-spare", "status/429")
+    assert targets(gateway.ask("gpt-4o")) == ["main/gpt-4o", "main/gpt-4o", "other/gpt-4o"]
+
+
+def test_keys_are_left_alone(pretend, example):
+    """Goal: for as long as it says itself."""
+    gateway = example("key-pool")
+    pretend.fault("main#sk-pretend-team", "retry-after/3600")
+    gateway.ask("gpt-4o")
+    assert targets(gateway.ask("gpt-4o")) == ["main/gpt-4o"]
+    assert gateway.facts("main#team")["suspended_for"] > 3000 and gateway.facts("main#spare")["suspended_for"] == 0
+
+
+def test_names_of_ones_own(example):
+    """Goal: fast and smart are served by their targets, gpt-4o* as it is, nothing else."""
+    gateway = example("key-pool")
+    assert text(gateway.ask("fast")) == "Hello, this is main speaking as gpt-4o-mini."
+    assert text(gateway.ask("smart")) == "Hello, this is main speaking as gpt-4.1."
+    assert text(gateway.ask("gpt-4o")) == "Hello, this is main speaking as gpt-4o."
+    assert gateway.ask("gpt-4.1").status == 404
+
+
 # All of them.
 
 @pytest.mark.parametrize("name", USE_CASES)

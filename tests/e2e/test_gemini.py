@@ -86,11 +86,12 @@ def test_client_is_told_errors_in_its_words(lab):
     upstream = lab.upstream(actions.fail(429, "slow down", "rate_limit_error", "rate_limit_exceeded"))
     gw = start(lab, config("main/gpt-4o", main={"dialect": "openai", "base_url": upstream.base_url}))
     answer = client.call(gw.address, "POST", FLASH, [], ASK)
-    assert (answer.status, answer.json()["error"]["status"]) == (429, "RESOURCE_EXHAUSTED")
+    assert (answer.status, answer.json()["error"]["status"]) == (429, "RESOURCE_EXHAUSTED"), (answer.body, answer.trail)
     upstream.script(actions.stream(wire.role(), wire.delta("He"), wire.error_event("gone", "server_error")))
     events = data(client.call(gw.address, "POST", STREAM, [], ASK))
     assert list(events[-1]) == ["error"] and 400 <= events[-1]["error"]["code"] < 600, events
-    assert client.call(gw.address, "GET", "/v1beta/nothing").json()["error"]["status"] == "NOT_FOUND"
+    answer = client.call(gw.address, "GET", "/v1beta/files/f")
+    assert (answer.status, answer.json()["error"]["status"]) == (400, "INVALID_ARGUMENT"), answer.body
 
 
 def test_provider_behind_openai(lab):

@@ -174,6 +174,9 @@ function body.decode(text, raw, long)
   return value
 end
 
+---What decode makes of the names of raw fields; here they stay a list.
+function body.raw_set(names) return names end
+
 function body.raw(text)
   local good, why = pcall(body.decode, plain(text))
   if not good then return nil, why end

@@ -3,7 +3,7 @@
 
 local conformance = require "moongate.dialect.conformance"
 
-local SHIPPED = { "anthropic", "bedrock", "openai", "responses" }
+local SHIPPED = { "anthropic", "azure", "bedrock", "gemini", "openai", "responses" }
 
 return function(test)
   for _, name in ipairs(SHIPPED) do

@@ -198,12 +198,12 @@ local function assistant(...) return { role = "assistant", parts = { ... } } end
 local function writing_turns(test)
   test("system and developer texts are hoisted, in order", function()
     local out = conversation({ { role = "system", parts = { text "a" } }, user(text "q"),
-      { role = "developer", parts = { text "b" } } }, '[{"role":"user","content":[{"type":"text","text":"q"}]}]')
+      { role = "developer", parts = { text "b" } } }, '[{"role":"user","content":"q"}]')
     same(out.system, '[{"type":"text","text":"a"},{"type":"text","text":"b"}]')
   end)
 
   test("instructions alone are asked", function()
-    conversation({ { role = "system", parts = { text "a" } } }, '[{"role":"user","content":[{"type":"text","text":"a"}]}]')
+    conversation({ { role = "system", parts = { text "a" } } }, '[{"role":"user","content":"a"}]')
   end)
 
   test("turns alternate, results come first, empty texts are left out", function()
@@ -211,14 +211,13 @@ local function writing_turns(test)
       arguments = "" }), user(text "c"), { role = "tool", parts = { { type = "result", id = "1", parts = { text "r" } } } } },
       [[[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]},
         {"role":"assistant","content":[{"type":"tool_use","id":"1","name":"f","input":{}}]},
-        {"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":[{"type":"text","text":"r"}]},
+        {"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":"r"},
           {"type":"text","text":"c"}]}]
       ]])
   end)
 
   test("the first turn is the user's, the last text of an assistant has no white space behind it", function()
-    conversation({ assistant(text "Well \n") }, [[[{"role":"user","content":[{"type":"text","text":"."}]},
-      {"role":"assistant","content":[{"type":"text","text":"Well"}]}]
+    conversation({ assistant(text "Well \n") }, [[[{"role":"user","content":"."},{"role":"assistant","content":"Well"}]
     ]])
   end)
 
@@ -232,7 +231,7 @@ local function writing_turns(test)
 
   test("arguments that are no object are shown as they were said", function()
     conversation({ user(text "q"), assistant { type = "call", id = "1", name = "f", arguments = '{"a":' } },
-      [[[{"role":"user","content":[{"type":"text","text":"q"}]},
+      [[[{"role":"user","content":"q"},
         {"role":"assistant","content":[{"type":"tool_use","id":"1","name":"f","input":{"arguments":"{\"a\":"}}]}]
       ]], "messages.1.arguments")
   end)
@@ -242,7 +241,7 @@ local function writing_turns(test)
       { type = "thinking", text = "b", signature = "moongategemiS" }, { type = "thinking", text = "c" },
       { type = "thinking", text = "c", signature = "moongateanth" }, { type = "redacted", data = "moongateanthD" },
       { type = "redacted", data = "moongateoairD" }, text "x") },
-      [[[{"role":"user","content":[{"type":"text","text":"q"}]},{"role":"assistant","content":[
+      [[[{"role":"user","content":"q"},{"role":"assistant","content":[
         {"type":"thinking","thinking":"a","signature":"S"},{"type":"redacted_thinking","data":"D"},
         {"type":"text","text":"x"}]}]
       ]])

@@ -288,7 +288,7 @@ local function requests_out(test)
       verbosity = "low", tools = { { name = "f" } }, parallel_tool_calls = false })
     expect.contains(out, '"generationConfig":{"logprobs":2,"maxOutputTokens":9,"responseLogprobs":true,'
       .. '"seed":2147483647,"stopSequences":["1","2","3","4","5"],"temperature":2,"topP":0.5}')
-    expect.list(ctx.dropped, { "user", "verbosity", "parallel_tool_calls", "temperature", "seed", "stop" })
+    expect.list(ctx.dropped, { "verbosity", "parallel_tool_calls", "temperature", "seed", "stop" })
   end)
 
   for _, case in ipairs {

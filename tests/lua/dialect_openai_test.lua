@@ -197,6 +197,15 @@ return function(test)
     expect.list(ctx.dropped, { "temperature" })
   end)
 
+  test("servers that only resemble OpenAI are not sent what is its own", function()
+    local request = { cache_key = "k", verbosity = "low", openai = { store = false } }
+    local out, ctx = write(request, { model = "mistral-large", client = "responses" })
+    expect.list({ out.prompt_cache_key, out.verbosity, out.store }, {})
+    expect.list(ctx.dropped, { "verbosity" })
+    expect.equal(write(request, { model = "mistral-large", client = "openai" }).verbosity, "low")
+    expect.equal(write(request, { model = "gpt-5", client = "responses" }).store, false)
+  end)
+
   both("a stream is always asked for its usage", function()
     local out = write({ stream = true }, { stream = true, model = "m" })
     same(out.stream_options, [[{"include_usage":true}]])
@@ -230,6 +239,12 @@ return function(test)
       { type = "text", text = "yes" } } } }
     expect.equal(write({ messages = messages }, { model = "deepseek-chat" }).messages[1].reasoning_content, "hm")
     expect.equal(write({ messages = messages }, { model = "gpt-4o" }).messages[1].reasoning_content, nil)
+    local signed = { { role = "assistant", parts = { { type = "thinking", text = "hm", signature = "moongateoaicEq" },
+      { type = "redacted", data = "moongateoaicEm" }, { type = "redacted", data = "moongateanthEm" },
+      { type = "text", text = "yes" } } } }
+    same(write({ messages = signed }, { model = "anthropic/claude" }).messages[1].reasoning_details, [[ [
+      {"type":"reasoning.text","text":"hm","signature":"Eq","index":0},
+      {"type":"reasoning.encrypted","data":"Em","index":1}] ]])
     local empty = { { role = "assistant", parts = { messages[1].parts[1] } } }
     expect.equal(#write({ messages = empty }, { model = "gpt-4o" }).messages, 0)
   end)
@@ -386,6 +401,28 @@ data: {"choices":[{"delta":{"content":"done with it","reasoning_content":null}}]
       { kind = "stop", stop = "calls" } }, request)
     same(chunks[3].choices[1].delta, [[{"tool_calls":[{"index":0,"custom":{"input":"do it"}}]}]])
     expect.equal(chunks[4].choices[1].finish_reason, "tool_calls")
+  end)
+
+  -- Goal: SDKs parse a call when the next one starts: it must be whole by then.
+  test("a call waits for the one before it to be whole, and no longer", function()
+    local function pieces(deltas)
+      local out = {}
+      for i, chunk in ipairs(chunks_of(deltas)) do
+        local delta = chunk ~= "[DONE]" and chunk.choices[1].delta or {}
+        for _, call in ipairs(delta.tool_calls or {}) do
+          out[#out + 1] = i .. ":" .. call.index .. (call.id or "") .. call["function"].arguments
+        end
+      end
+      return out
+    end
+    local function call(n) return { kind = "call", call = n, id = "abc" .. n, name = "f" } end
+    local function args(n, text) return { kind = "arguments", call = n, text = text } end
+    expect.list(pieces { call(0), args(0, "{"), args(0, "}"), call(1), args(1, "{}") },
+      { "2:0abc0", "3:0{", "4:0}", "5:1abc1", "6:1{}" })
+    expect.list(pieces { call(0), call(1), args(1, "{"), args(0, "{"), args(1, "}"), args(0, "}") },
+      { "2:0abc0", "3:0{", "4:0}", "5:1abc1", "6:1{}" })
+    expect.list(pieces { call(0), call(1), call(2), args(2, "{}"), { kind = "text", text = "x" } },
+      { "2:0abc0", "3:0{}", "4:1abc1", "5:1{}", "6:2abc2", "7:2{}" })
   end)
 
   test("answers beside each other keep their places", function()

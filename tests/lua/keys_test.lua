@@ -19,7 +19,7 @@ end
 
 local CLASSES = {
   credential_error = "credential", rate_limited = "rate_limit", quota_exhausted = "rate_limit",
-  model_unavailable = "model", server_error = "backend", client_error = "client",
+  model_unavailable = "model", unsupported = "model", server_error = "backend", client_error = "client",
 }
 
 local function failure(key, outcome, fields)
@@ -53,6 +53,7 @@ return function(test)
       expect.equal(pool:covers(failure("a", outcome)), yes)
     end
     expect.equal(pool:covers(failure(nil, "rate_limited")), false)
+    expect.equal(pool:covers(failure("a", "unsupported")), false)
   end)
 
   test("the next key is the one behind, around, without failed and suspended ones", function()

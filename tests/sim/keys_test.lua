@@ -157,14 +157,18 @@ sim.test("max_attempts does not count keys, the cap of 32 does", function()
     providers = { p = { api_keys = many, 401 }, f = { 200 } } }
   sim.equal(w:request().status, 502)
   sim.equal(w.calls.p, 32)
+  w = sim.world { settings = { targets = { "f/m", "p/m" }, retries = 1, backoff = { base = 0.01 } },
+    providers = { p = { api_keys = many, 401 }, f = { 500 } } }
+  sim.equal(w:request().status, 500)
+  sim.equal(w.calls, { f = 2, p = 30 })
   w = world({ a = 401, b = 401 }, { max_attempts = 2, targets = { "p/m", "f/m" } })
   sim.equal(w:request().status, 200)
 end)
 
 sim.test("a race with a pool loses the key, not the target", function()
-  local w = sim.world { policy = "hedged", settings = { targets = { "p/m", "f/m" }, delay = 1, suspend = 30 },
+  local w = sim.world { policy = "hedged", settings = { targets = { "p/m", "f/m" }, delay = 1, budget = 1, suspend = 30 },
     providers = { p = pool { a = { status = 429, after = 2 }, b = 200 }, f = { { first_token = 5, after = 5 } } } }
-  sim.equal(w:request().status, 200)
+  sim.equal(w:request { stream = true }.trail, "p/m=rate_limited f/m=ok")
   sim.ok(w:facts("p#a").suspended_for > 0)
   sim.equal(w:facts("p/m").suspended_for, 0)
 end)

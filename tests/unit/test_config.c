@@ -492,6 +492,11 @@ static const struct mistake MISTAKES[] = {
      "providers.openai: auth = \"aws\" signs requests; expected aws ="},
     {"queue = 1", "aws = { access_key = 'abcdef', secret_key = 'abcdef' }", 6,
      "providers.openai: aws.region is missing, and the host of base_url names none"},
+    {"api_key = 'sk-very-secret'",
+     "api_keys = { { name = 'a', secret = 'abcdef' } }, aws = { access_key = 'abcdef', secret_key "
+     "= "
+     "'abcdef', region = 'r' }",
+     6, "providers.openai: api_keys and aws: requests are signed with the one key of aws"},
     {"queue = 1", "aws = { access_key = 'abcdef', region = 'r' }", 6,
      "providers.openai.aws.secret_key: is missing"},
     {"queue = 1", "aws = { access_key = 'abcdef', secret_key = 'a b', region = 'r' }", 6,

@@ -70,6 +70,7 @@ static const struct {
     {403, "ExpiredTokenException", "{\"message\":\"The security token included in the request is expired\"}", OUTCOME_CREDENTIAL_ERROR, NULL},
     {403, "InvalidSignatureException", "{\"message\":\"Signature expired: 20261121T100000Z is now earlier than 20261121T120000Z (20261121T120500Z - 5 min.)\"}", OUTCOME_CREDENTIAL_ERROR, "InvalidSignatureException"},
     {400, "IncompleteSignatureException", "{\"message\":\"Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.\"}", OUTCOME_CREDENTIAL_ERROR, NULL},
+    {429, NULL, "{\"type\":\"error\",\"error\":{\"type\":\"rate_limit_error\",\"message\":\"Rate limited\"}}", OUTCOME_RATE_LIMITED, "rate_limit_error"}, /* aimock */
     {403, NULL, "<html>Forbidden</html>", OUTCOME_CREDENTIAL_ERROR, ""},
     {413, NULL, "{\"message\":null}", OUTCOME_TOO_LARGE, ""},
     {502, NULL, "", OUTCOME_SERVER_ERROR, ""},

@@ -105,9 +105,16 @@ end
 
 local write_parts
 
+-- Content that is one text is that text.
+local function content_of(blocks)
+  local only = not blocks[2] and blocks[1]
+  if only and only.type == "text" and not only.cache_control then return only.text end
+  return blocks
+end
+
 function WRITE.result(part, drop)
   local content = write_parts(part.parts or {}, drop)
-  return { type = "tool_result", tool_use_id = common.safe_id(part.id), content = content[1] and content or nil,
+  return { type = "tool_result", tool_use_id = common.safe_id(part.id), content = content[1] and content_of(content),
     is_error = part.is_error }
 end
 
@@ -202,8 +209,7 @@ local function write_messages(request, ctx, out)
   end
   trim_end(turns[#turns])
   out.messages = turns
-  out.system = system[1] and system or nil
-  if system[1] and not system[2] and not system[1].cache_control then out.system = system[1].text end
+  out.system = system[1] and content_of(system)
 end
 
 -- ---------------------------------------------------------------- tools
@@ -412,6 +418,7 @@ function writer.write(request, ctx)
   write_stop(request, ctx, out)
   write_rest(request, ctx, out)
   out.max_tokens = out.max_tokens or writer.MAX_TOKENS
+  for _, turn in ipairs(out.messages) do turn.content = content_of(turn.content) end
   return out
 end
 

@@ -62,14 +62,25 @@ local function write_call(call)
   }
 end
 
+-- What the provider itself has signed (OpenRouter's reasoning_details) it is given back; what it has only
+-- said goes to models that want it.
 local function write_thinking(message, parts, traits)
-  if not traits.thinking then return end
-  local said = {}
+  local said, details = {}, {}
   for _, part in ipairs(parts) do
-    local _, foreign = common.unseal("openai", part.signature)
-    if part.type == "thinking" and not foreign then said[#said + 1] = part.text end
+    local signature, foreign = common.unseal("openai", part.signature or part.data)
+    local signed = signature and body.size(signature) > 0
+    if part.type == "thinking" and not foreign then
+      said[#said + 1] = part.text
+      if signed then
+        details[#details + 1] = { type = "reasoning.text", text = part.text, signature = signature,
+          index = #details }
+      end
+    elseif part.type == "redacted" and signed then
+      details[#details + 1] = { type = "reasoning.encrypted", data = signature, index = #details }
+    end
   end
-  if said[1] then message.reasoning_content = body.join(said, "\n\n") end
+  if details[1] then message.reasoning_details = details end
+  if said[1] and traits.thinking then message.reasoning_content = body.join(said, "\n\n") end
 end
 
 local function write_assistant(message, traits, ctx)
@@ -197,6 +208,7 @@ function chat_request_write.write(request, ctx)
   write_effort(out, request, ctx)
   write_stop(out, request, ctx)
   openai_request.check_tier(out, ctx)
+  openai_request.check_own(out, traits, ctx)
   openai_request.check_sampling(out, request, traits, ctx)
   return out
 end

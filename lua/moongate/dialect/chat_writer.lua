@@ -1,6 +1,9 @@
 -- SPDX-License-Identifier: MIT
 -- Deltas into a chat completions stream for a client: the role first, every delta in the turn that it came
 -- in, a finish_reason for each choice, the usage when the client asked for it, and the marker of the end.
+--
+-- SDKs take a call for whole when another one starts, and parse it. So a call that starts while the one
+-- before it is not whole JSON yet waits, with its pieces, until that is, or until something else comes.
 
 local body = require "moongate.body"
 local chat_answer = require "moongate.dialect.chat_answer"
@@ -35,7 +38,7 @@ end
 local function candidate_of(state, emit, index)
   local found = state.candidates[index]
   if not found then
-    found = { index = index, calls = 0, details = 0 }
+    found = { index = index, calls = 0, details = 0, waiting = {} }
     state.candidates[index] = found
     state.order[#state.order + 1] = found
     say(state, emit, found, { role = "assistant", content = "" })
@@ -43,15 +46,62 @@ local function candidate_of(state, emit, index)
   return found
 end
 
--- A custom tool's input is inside of its arguments: it can be said when they are whole.
-local function close_custom(state, emit, candidate)
-  local calls = candidate.custom
-  candidate.custom = nil
-  for _, call in ipairs(calls or {}) do
-    say(state, emit, candidate, { tool_calls = { { index = call.index,
-      custom = { input = custom_tool.unwrap(common.joined(call.pieces)) } } } })
+-- ---------------------------------------------------------------- calls
+
+local function say_call(state, emit, call, fields)
+  fields.index = call.index
+  say(state, emit, call.candidate, { tool_calls = { fields } })
+end
+
+local function say_arguments(state, emit, call, text)
+  if not call.custom then say_call(state, emit, call, { ["function"] = { arguments = text } }) end
+end
+
+local function is_whole(call) return body.raw(common.joined(call.pieces)) ~= nil end
+
+-- Whether a piece can be the last of an object; a long one may be.
+local function may_end(text) return type(text) ~= "string" or text:find("}%s*$") ~= nil end
+
+-- A call is announced in its turn, with what has come of it by then.
+local function announce(state, emit, call)
+  call.candidate.current = call
+  local said = chat_answer.call({ id = call.id, name = call.name, arguments = "",
+    signature = call.signature }, state.tools)
+  call.custom = said.custom ~= nil
+  say_call(state, emit, call, said)
+  local held = common.joined(call.pieces)
+  if body.size(held) > 0 then say_arguments(state, emit, call, held) end
+end
+
+-- A custom tool's input is inside of its arguments: it can be said when they are whole. No arguments are
+-- an empty object of them.
+local function end_call(state, emit, candidate)
+  local call = candidate.current
+  candidate.current = nil
+  local text = common.joined(call.pieces)
+  if call.custom then
+    say_call(state, emit, call, { custom = { input = custom_tool.unwrap(text) } })
+  elseif body.size(text) == 0 then
+    say_arguments(state, emit, call, "{}")
   end
 end
+
+local function next_calls(state, emit, candidate)
+  while candidate.waiting[1] and is_whole(candidate.current) do
+    end_call(state, emit, candidate)
+    announce(state, emit, table.remove(candidate.waiting, 1))
+  end
+end
+
+local function end_calls(state, emit, candidate)
+  while candidate.current do
+    end_call(state, emit, candidate)
+    local waiting = table.remove(candidate.waiting, 1)
+    if waiting then announce(state, emit, waiting) end
+  end
+end
+
+-- ---------------------------------------------------------------- deltas
 
 local WRITE = {}
 
@@ -91,32 +141,28 @@ function WRITE.image(state, candidate, delta, emit)
 end
 
 function WRITE.call(state, candidate, delta, emit)
-  local call = { index = candidate.calls, candidate = candidate }
+  local call = { index = candidate.calls, candidate = candidate, id = delta.id, name = delta.name,
+    signature = delta.signature, pieces = common.pieces() }
   candidate.calls = candidate.calls + 1
   state.calls[delta.call] = call
-  local said = chat_answer.call({ id = delta.id, name = delta.name, arguments = "",
-    signature = delta.signature }, state.tools)
-  said.index = call.index
-  if said.custom then
-    call.pieces = common.pieces()
-    candidate.custom = candidate.custom or {}
-    table.insert(candidate.custom, call)
-  end
-  say(state, emit, candidate, { tool_calls = { said } })
+  if not candidate.current then return announce(state, emit, call) end
+  table.insert(candidate.waiting, call)
+  next_calls(state, emit, candidate)
 end
 
 function WRITE.arguments(state, _, delta, emit)
   local call = state.calls[delta.call]
   if not call then return end
-  if call.pieces then return common.add(call.pieces, delta.text) end
-  say(state, emit, call.candidate, { tool_calls = { { index = call.index,
-    ["function"] = { arguments = delta.text } } } })
+  common.add(call.pieces, delta.text)
+  if call.candidate.current ~= call then return end
+  say_arguments(state, emit, call, delta.text)
+  if may_end(delta.text) then next_calls(state, emit, call.candidate) end
 end
 
 local function finish(state, emit, candidate, stop)
   if candidate.finished then return end
   candidate.finished = true
-  close_custom(state, emit, candidate)
+  end_calls(state, emit, candidate)
   chunk(state, emit, { { index = candidate.index, delta = body.object {}, logprobs = body.null,
     finish_reason = chat_answer.reason(stop, candidate.calls > 0) } })
 end
@@ -131,6 +177,9 @@ local function close(state, emit)
   end
   emit(nil, "[DONE]")
 end
+
+-- What a call is over by.
+local SPEAKS = { text = true, thinking = true, refusal = true, image = true }
 
 ---@param ctx table
 ---@return fun(delta: table, emit: fun(type: string|nil, data: any))
@@ -147,7 +196,7 @@ function chat_writer.writer(ctx)
     local write = WRITE[delta.kind]
     if not write then return end
     local candidate = delta.kind ~= "arguments" and candidate_of(state, emit, delta.candidate or 0) or nil
-    if candidate and candidate.custom and delta.kind ~= "call" then close_custom(state, emit, candidate) end
+    if SPEAKS[delta.kind] then end_calls(state, emit, candidate) end
     write(state, candidate, delta, emit)
   end
 end

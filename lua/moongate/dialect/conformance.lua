@@ -23,7 +23,7 @@ local function fail(...) error((select("#", ...) > 1 and string.format(...) or .
 
 local function new_ctx(over)
   local made = { model = "model", stream = false, id = "r1", now = 1700000000, strict = false, dropped = {},
-    request = { include_usage = true } }
+    request = { include_usage = true, reasoning = { show = true } } }
   for name, value in pairs(over or {}) do made[name] = value end
   function made.drop(self, name)
     if self ~= made or type(name) ~= "string" or name == "" then fail("ctx:drop is given a field's name") end

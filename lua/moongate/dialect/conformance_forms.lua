@@ -219,7 +219,7 @@ forms.requests = {
   end },
   { "tool_choice", with(nil, { tools = tool_list, tool_choice = "none" }), field "tool_choice" },
   { "tool_choice", with(nil, { tools = tool_list, tool_choice = "required" }), field "tool_choice" },
-  { "tool_choice", with(nil, { tools = tool_list, tool_choice = { name = "get_time" } }), field "tool_choice" },
+  { "named_tool", with(nil, { tools = tool_list, tool_choice = { name = "get_time" } }), field "tool_choice" },
   { "parallel_tool_calls", with(nil, { tools = tool_list, parallel_tool_calls = false }), field "parallel_tool_calls" },
   { "calls", with(used_tools, { tools = tool_list }), calls_and_results },
   { "calls", with(function(say)

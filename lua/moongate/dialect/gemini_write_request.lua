@@ -320,8 +320,9 @@ local function write_config(request, ctx)
   return next(config) and config or nil
 end
 
--- What Gemini has no field for. A key for the provider's cache changes no answer and goes without a word.
-local INEXPRESSIBLE = { "user", "metadata", "service_tier", "verbosity" }
+-- What Gemini has no field for. What no answer depends on (a key for the cache, who the end user is, a
+-- caller's metadata) goes without a word.
+local INEXPRESSIBLE = { "service_tier", "verbosity" }
 
 ---@param request table in common form
 ---@param ctx table

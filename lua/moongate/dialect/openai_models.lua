@@ -10,18 +10,23 @@ local models = {}
 ---@field developer boolean whether the role "developer" is known
 ---@field lists boolean whether content that is text only may be a list of parts
 ---@field thinking boolean whether the model's own reasoning_content is to be sent back to it
----@field sampling boolean whether temperature, top_p, penalties and logprobs are taken; with reasoning only
+---@field sampling boolean whether temperature, top_p, penalties and logprobs are taken while it reasons
+---@field own boolean whether OpenAI's own fields are known: strict servers refuse what they do not know
 
-local OTHER = { limit = "max_tokens", developer = false, lists = false, thinking = false, sampling = true }
+local OTHER = { limit = "max_tokens", developer = false, lists = false, thinking = false, sampling = true,
+  own = false }
 local OPENAI = { limit = "max_completion_tokens", developer = true, lists = true, thinking = false,
-  sampling = true }
+  sampling = true, own = true }
 local REASONING = { limit = "max_completion_tokens", developer = true, lists = true, thinking = false,
-  sampling = false }
-local THINKING = { limit = "max_tokens", developer = false, lists = false, thinking = true, sampling = true }
+  sampling = false, own = true }
+local THINKING = { limit = "max_tokens", developer = false, lists = false, thinking = true, sampling = true,
+  own = false }
+local OPEN = { limit = "max_tokens", developer = true, lists = true, thinking = true, sampling = true,
+  own = false }
 
 -- The first pattern that is found in the name in lower case decides.
 local KNOWN = {
-  { "^gpt%-oss", { limit = "max_tokens", developer = true, lists = true, thinking = true, sampling = true } },
+  { "^gpt%-oss", OPEN },
   { "^gpt%-[5-9].*%-chat", OPENAI },
   { "^gpt%-[5-9]", REASONING },
   { "^o[1-9]", REASONING },

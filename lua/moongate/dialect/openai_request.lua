@@ -81,6 +81,24 @@ function openai_request.check_tier(out, ctx)
   end
 end
 
+-- OpenAI's own: what no answer depends on, and the rest.
+local OWN_QUIET = { "store", "prompt_cache_key", "safety_identifier", "prompt_cache_options",
+  "prompt_cache_retention" }
+local OWN_LOUD = { "metadata", "moderation", "service_tier", "verbosity" }
+
+---Takes away what only OpenAI knows; a client that wrote it for such a provider knows better.
+---@param out table the body
+---@param traits moongate.Traits
+---@param ctx table
+function openai_request.check_own(out, traits, ctx)
+  if traits.own or ctx.client == "openai" or ctx.client == "azure" then return end
+  for _, name in ipairs(OWN_QUIET) do out[name] = nil end
+  for _, name in ipairs(OWN_LOUD) do
+    if out[name] ~= nil then ctx:drop(name) end
+    out[name] = nil
+  end
+end
+
 -- Fields that a reasoning model refuses, unless it is told not to reason.
 local SAMPLING = { "temperature", "top_p", "frequency_penalty", "presence_penalty", "logprobs",
   "top_logprobs" }
