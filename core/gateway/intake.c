@@ -49,6 +49,16 @@ static bool take_path_model(struct exchange *x) {
     return ok;
 }
 
+static bool has_parameter(struct str query, const char *wanted) {
+    struct str parameter;
+    while (wanted && query.n > 0 && str_split(&query, '&', &parameter)) {
+        if (str_is(parameter, wanted)) {
+            return true;
+        }
+    }
+    return !wanted;
+}
+
 /* Finds model and stream. False: refused, the exchange is gone. */
 static bool scan_body(struct exchange *x) {
     struct jfield fields[] = {{.name = "model"}, {.name = "stream"}};
@@ -57,7 +67,7 @@ static bool scan_body(struct exchange *x) {
     if (x->asked.model.n && !take_path_model(x)) {
         return false;
     }
-    x->stream = x->asked.stream;
+    x->stream = x->asked.stream && has_parameter(x->request->query, x->asked.stream_query);
     if (!is_json(x->request)) {
         return true;
     }

@@ -183,6 +183,7 @@ static struct translate *begin(const struct attempt *a) {
         .id = str_of(x->id),
         .now = clock_wall() / USEC_PER_SEC,
         .stream = x->stream,
+        .list = x->asked.stream && !x->stream,
         .strict = a->translation->strict,
     };
     return translate_new(x->lane, &order);

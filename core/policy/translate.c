@@ -26,7 +26,7 @@ struct translate {
     struct lane *lane;
     char *client, *provider, *model, *id; /* owned */
     long long now;
-    bool stream, strict;
+    bool stream, list, strict;
     int session;                /* in the registry; 0: none yet */
     struct body_source *source; /* of the request, in the session */
     struct handle *handle;      /* in the session; NULL: no stream yet */
@@ -57,6 +57,7 @@ struct translate *translate_new(struct lane *lane, const struct translate_order 
     t->id = copy(o->id);
     t->now = o->now;
     t->stream = o->stream;
+    t->list = o->list;
     t->strict = o->strict;
     if (!t->client || !t->provider || !t->model || !t->id) {
         translate_free(t);
@@ -188,6 +189,8 @@ static void push_context(lua_State *L, const struct translate *t) {
     lua_setfield(L, -2, "now");
     lua_pushboolean(L, t->stream);
     lua_setfield(L, -2, "stream");
+    lua_pushboolean(L, t->list);
+    lua_setfield(L, -2, "list");
     lua_pushboolean(L, t->strict);
     lua_setfield(L, -2, "strict");
 }

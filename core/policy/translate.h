@@ -22,6 +22,7 @@ struct translate_order {
     struct str id;               /* the request's */
     long long now;               /* seconds since the epoch */
     bool stream;                 /* the client asked for one */
+    bool list;                   /* it wants the whole answer in a list (a stream without SSE) */
     bool strict;                 /* refuse what would have to leave something out */
 };
 

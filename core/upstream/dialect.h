@@ -133,6 +133,8 @@ struct client_path {
     bool generate;    /* a request that can be translated */
     bool says_stream; /* the path decides about streaming: `stream` counts */
     bool stream;
+    const char *stream_query; /* a stream only with this in the query, else a list of all that it
+                                 would be; NULL: always */
     struct str model; /* the model's place in the path, still percent-encoded; empty: none */
 };
 

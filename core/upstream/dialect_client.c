@@ -58,7 +58,8 @@ static struct words lower_words(struct reader *r, struct words w) {
 }
 
 void compile_client(struct reader *r, const struct value *data) {
-    static const char *const names[] = {"generate", "stream", "paths", "headers", "drop", NULL};
+    static const char *const names[] = {"generate", "stream", "stream_query", "paths", "headers",
+                                        "drop",     NULL};
     const struct value *client = reader_field(r, data, "client", VALUE_TABLE);
     struct client_rules *c = &r->d->client;
     size_t before = path_field(&r->at, "client");
@@ -66,6 +67,7 @@ void compile_client(struct reader *r, const struct value *data) {
     c->known = client != NULL;
     c->generate = compile_patterns(r, client, "generate");
     c->stream = compile_patterns(r, client, "stream");
+    c->stream_query = reader_text(r, client, "stream_query");
     c->paths = compile_patterns(r, client, "paths");
     c->headers = reader_texts(r, client, "headers");
     c->drop = lower_words(r, reader_words(r, client, "drop"));
@@ -118,6 +120,7 @@ bool dialect_has_path(const struct dialect *d, struct str path, struct client_pa
     *out = (struct client_path){.says_stream = c->stream.n > 0};
     if (fits_any(&c->stream, path, &out->model)) {
         out->generate = out->stream = true;
+        out->stream_query = c->stream_query;
     } else if (fits_any(&c->generate, path, &out->model)) {
         out->generate = true;
     } else {

@@ -211,6 +211,7 @@ struct path_patterns {
 struct client_rules {
     bool known;
     struct path_patterns generate, stream, paths;
+    const char *stream_query; /* NULL: a path of `stream` is one */
     struct texts headers;
     struct words drop; /* in lower case */
 };

@@ -25,7 +25,9 @@ local patterns = {
     "spending cap", "credits are depleted",
   } },
   { "quota_exhausted", code = "BILLING_DISABLED" },
-  { "quota_exhausted", status = "400-403", words = { { "enable", "billing" }, { "billing", "to be enabled" } } },
+  { "quota_exhausted", status = "400-403", words = {
+    { "enable", "billing" }, { "billing", "to be enabled" },
+  } },
 
   { "model_unavailable", status = "4xx", words = {
     "user location is not supported", "not available in your country",
@@ -43,12 +45,12 @@ local patterns = {
   } },
 
   { "credential_error", code = {
-    "API_KEY_INVALID", "API_KEY_SERVICE_BLOCKED", "API_KEY_HTTP_REFERRER_BLOCKED", "API_KEY_IP_ADDRESS_BLOCKED",
-    "API_KEY_ANDROID_APP_BLOCKED", "API_KEY_IOS_APP_BLOCKED", "SERVICE_DISABLED", "CONSUMER_SUSPENDED",
+    "API_KEY_INVALID", "API_KEY_SERVICE_BLOCKED", "API_KEY_HTTP_REFERRER_BLOCKED",
+    "API_KEY_IP_ADDRESS_BLOCKED", "API_KEY_ANDROID_APP_BLOCKED", "API_KEY_IOS_APP_BLOCKED", "SERVICE_DISABLED", "CONSUMER_SUSPENDED",
     "CONSUMER_INVALID", "ACCESS_TOKEN_EXPIRED", "ACCESS_TOKEN_SCOPE_INSUFFICIENT", "CREDENTIALS_MISSING",
     "ACCOUNT_STATE_INVALID", "UNAUTHENTICATED", "PERMISSION_DENIED",
   } },
-  { "credential_error", status = "400-403", words = { "api key not valid", "api key expired", "api_key_invalid" } },
+  { "credential_error", status = "400-403", words = { "api key not valid", "api key expired" } },
 
   { "overloaded", code = "UNAVAILABLE" },
   { "overloaded", status = "5xx", words = { "overloaded", "high demand" } },
@@ -70,8 +72,8 @@ local statuses = {
 
 -- The methods of a model beside the two that can be translated.
 local OTHERS = {}
-for i, method in ipairs { "countTokens", "embedContent", "batchEmbedContents", "predict", "predictLongRunning",
-  "batchGenerateContent", "asyncBatchEmbedContent" } do
+for i, method in ipairs { "countTokens", "embedContent", "batchEmbedContents", "predict",
+  "predictLongRunning", "batchGenerateContent", "asyncBatchEmbedContent" } do
   OTHERS[i] = "/v1beta/models/{model}:" .. method
 end
 for _, path in ipairs { "/v1beta/models", "/v1beta/models/*", "/v1beta/files", "/v1beta/files/*",
@@ -91,6 +93,7 @@ return {
   client = {
     generate = { "/v1beta/models/{model}:generateContent", "/v1/models/{model}:generateContent" },
     stream = { "/v1beta/models/{model}:streamGenerateContent", "/v1/models/{model}:streamGenerateContent" },
+    stream_query = "alt=sse", -- without it the answer is a list
     paths = OTHERS,
     headers = { "x-goog-api-client" },
     drop = { "x-goog-*" },
@@ -123,7 +126,8 @@ return {
     } },
     -- Without alt=sse a stream is a JSON list, which is passed on as it comes.
     { path = "*:streamGenerateContent", body = "some", rules = { { "error", filled = "error" } } },
-    { body = "some", rules = { { "error", filled = "error", lacks = "name" } } }, -- an operation that failed has both
+    -- An operation that failed has a name beside the error, and is an answer.
+    { body = "some", rules = { { "error", filled = "error", lacks = "name" } } },
   },
   stream = {
     rules = {
@@ -149,7 +153,9 @@ return {
       { "UNAVAILABLE", outcome = "overloaded" },
       { "UNAUTHENTICATED", outcome = "credential_error" },
       { "NOT_FOUND", outcome = "model_unavailable" },
-      { "INVALID_ARGUMENT", outcome = { "client_error", "context_too_long", "too_large", "content_filtered" } },
+      { "INVALID_ARGUMENT", outcome = {
+        "client_error", "context_too_long", "too_large", "content_filtered",
+      } },
       { "UNAUTHENTICATED", status = 401 },
       { "PERMISSION_DENIED", status = 403 },
       { "NOT_FOUND", status = 404 },
@@ -170,6 +176,6 @@ return {
   functions = "moongate.dialect.gemini",
   -- What the conformance kit calls what this API has no word for, and what it says in other words.
   cannot = { "parallel_tool_calls", "verbosity" },
-  changes = { "file_text", "result_image", "thinking", "user", "metadata", "answer.thinking", "answer.refusal",
-    "answer.stop_refusal", "answer.stop_sequence", "answer.stop_pause", "answer.cache_write" },
+  changes = { "file_text", "result_image", "thinking", "user", "metadata", "answer.thinking",
+    "answer.refusal", "answer.stop_refusal", "answer.stop_sequence", "answer.stop_pause", "answer.cache_write" },
 }

@@ -81,6 +81,20 @@ def test_client_before_openai(lab):
     assert answer.clean and b"event:" not in answer.body and b"[DONE]" not in answer.body
 
 
+def test_client_without_sse(lab):
+    """Goal: a stream that is asked for without alt=sse is a JSON list, translated and untouched."""
+    upstream = lab.upstream(actions.ok("Hello"))
+    gw = start(lab, config("main/gpt-4o", main={"dialect": "openai", "base_url": upstream.base_url}))
+    path = STREAM.split("?")[0]
+    answer = client.call(gw.address, "POST", path, [], ASK)
+    assert [e["candidates"][0]["content"]["parts"] for e in answer.json()] == [[{"text": "Hello"}]]
+    assert "stream" not in upstream.requests[-1].json()
+    upstream = lab.upstream(actions.answer(value=[says({"text": "Hel"}), says({"text": "lo"})]))
+    gw = start(lab, config("google/gemini-2.5-flash", google=gemini(upstream)))
+    answer = client.call(gw.address, "POST", path, [], ASK)
+    assert len(answer.json()) == 2 and answer.trail[-1][1] == "ok"
+
+
 def test_client_is_told_errors_in_its_words(lab):
     """Goal: errors, in a stream too, have the shape that Google's SDKs raise."""
     upstream = lab.upstream(actions.fail(429, "slow down", "rate_limit_error", "rate_limit_exceeded"))

@@ -13,7 +13,8 @@ local function deltas_of(name, long)
   local text = file:read("a")
   file:close()
   local dialect = { reader = azure.reader, raw = data.raw }
-  return dialects.read_stream(dialect, dialects.ctx { provider = "azure", stream = true }, dialects.events(text), long)
+  local ctx = dialects.ctx { provider = "azure", stream = true }
+  return dialects.read_stream(dialect, ctx, dialects.events(text), long)
 end
 
 return function(test)
@@ -33,8 +34,8 @@ return function(test)
   end)
 
   test("the deployment is OpenAI's, whatever its name says", function()
-    local body = azure.write_request({ messages = { { role = "developer", parts = { { type = "text", text = "x" } } } },
-      max_tokens = 7 }, dialects.ctx { provider = "azure", model = "my-deployment" })
+    local message = { role = "developer", parts = { { type = "text", text = "x" } } }
+    local body = azure.write_request({ messages = { message }, max_tokens = 7 }, dialects.ctx { provider = "azure", model = "my-deployment" })
     expect.equal(body.max_completion_tokens, 7)
   end)
 end

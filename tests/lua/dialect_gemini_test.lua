@@ -35,7 +35,9 @@ end
 local function decode(text, long) return body.decode(text, data.raw, long) end
 local function read(text, ctx, long) return gemini.read_request(decode(text, long), ctx or context()) end
 local function write(request, ctx) return body.encode(gemini.write_request(request, ctx or context())) end
-local function read_answer(text, ctx, long) return gemini.read_answer(decode(text, long), ctx or context()) end
+local function read_answer(text, ctx, long)
+  return gemini.read_answer(decode(text, long), ctx or context())
+end
 local function write_answer(answer, ctx) return body.encode(gemini.write_answer(answer, ctx or context())) end
 
 local function read_stream(text, ctx, long)
@@ -141,7 +143,8 @@ local function requests_in(test)
 
   test("a schema that is JSON schema already stays the bytes it was", function()
     local schema = '{ "type": "object", "properties": {"z": {"type":"string"}, "a": {"type":"integer"}} }'
-    local request = read(asking('"tools":[{"functionDeclarations":[{"name":"f","parameters":' .. schema .. "}]}]"))
+    local tool = '{"functionDeclarations":[{"name":"f","parameters":' .. schema .. "}]}"
+    local request = read(asking('"tools":[' .. tool .. "]"))
     expect.equal(body.text(request.tools[1].parameters), schema)
   end)
 
@@ -158,7 +161,8 @@ local function requests_in(test)
   test("the pieces of a streamed answer, kept as a content each, are one message", function()
     local request = read([[{"contents":[{"role":"user","parts":[{"text":"Go"}]},
       {"role":"model","parts":[{"text":"I "}]},{"role":"model","parts":[{"text":"look."}]},
-      {"role":"model","parts":[{"functionCall":{"name":"f","args":{}}}]},{"role":"model","parts":[{"text":""}]},
+      {"role":"model","parts":[{"functionCall":{"name":"f","args":{}}}]},
+      {"role":"model","parts":[{"text":""}]},
       {"role":"user","parts":[{"functionResponse":{"name":"f","response":{"ok":true}}},{"text":"Well?"}]}]}]])
     local roles = {}
     for i, message in ipairs(request.messages) do roles[i] = message.role .. #message.parts end
@@ -183,11 +187,13 @@ local function requests_in(test)
   for _, case in ipairs {
     { '{"contents":"Hi"}', 'contents: expected a list, found a text' },
     { '{}', "contents: expected a value, found none" },
-    { '{"contents":[{"role":"system","parts":[]}]}', 'contents.0.role: expected "user" or "model", found "system"' },
+    { '{"contents":[{"role":"system","parts":[]}]}',
+      'contents.0.role: expected "user" or "model", found "system"' },
     { '{"contents":[{"parts":[{"text":7}]}]}', "contents.0.parts.0.text: expected a text, found a number" },
     { '{"contents":[null]}', "contents.0: expected a value, found none" },
     { asking '"generationConfig":{"temperature":"hot"}', "generationConfig.temperature: expected a number" },
-    { asking '"generationConfig":{"stopSequences":[1]}', "generationConfig.stopSequences.0: expected a text" },
+    { asking '"generationConfig":{"stopSequences":[1]}',
+      "generationConfig.stopSequences.0: expected a text" },
     { asking '"tools":[{"functionDeclarations":[{}]}]', "functionDeclarations.0.name: expected a value" },
   } do
     test("is refused: " .. case[1], function()
@@ -202,8 +208,8 @@ local function requests_out(test)
   test("all system prompts go first, turns of one role are one content", function()
     local out = written { { role = "system", parts = { text "A" } }, user(text "1"), user(text "2"),
       { role = "developer", parts = { text "B" } }, assistant(text "3") }
-    expect.equal(out, '{"contents":[{"parts":[{"text":"1"},{"text":"2"}],"role":"user"},{"parts":[{"text":"3"}],'
-      .. '"role":"model"}],"systemInstruction":{"parts":[{"text":"A"},{"text":"B"}]}}')
+    expect.equal(out, '{"contents":[{"parts":[{"text":"1"},{"text":"2"}],"role":"user"},'
+      .. '{"parts":[{"text":"3"}],"role":"model"}],"systemInstruction":{"parts":[{"text":"A"},{"text":"B"}]}}')
   end)
 
   test("a request of system prompts alone is asked as a user's", function()
@@ -213,7 +219,8 @@ local function requests_out(test)
 
   test("images: data, data URL, address with a guessed type", function()
     local out = written { user({ type = "image", data = "AAAA", media_type = "image/png" },
-      { type = "image", url = "data:image/gif;base64,BBBB" }, { type = "image", url = "https://x.org/a.PNG?b.gif" },
+      { type = "image", url = "data:image/gif;base64,BBBB" },
+      { type = "image", url = "https://x.org/a.PNG?b.gif" },
       { type = "image", url = "https://x.org/picture" }) }
     expect.contains(out, '{"inlineData":{"data":"AAAA","mimeType":"image/png"}}')
     expect.contains(out, '{"inlineData":{"data":"BBBB","mimeType":"image/gif"}}')
@@ -241,18 +248,19 @@ local function requests_out(test)
         result("3", "no", { is_error = true }) } }, user(text "So?") }
     expect.contains(out, '{"functionResponse":{"id":"1","name":"f","response":{"result":"sunny"}}}')
     expect.contains(out, '{"functionResponse":{"id":"2","name":"g","response": {"ok":1}}}')
-    expect.contains(out, '{"functionResponse":{"id":"3","name":"h","response":{"error":"no"}}},{"text":"So?"}]')
+    expect.contains(out, '{"id":"3","name":"h","response":{"error":"no"}}},{"text":"So?"}]')
   end)
 
   test("an image of a result stands beside it, for Gemini 3 inside it", function()
-    local messages = { assistant(call("1", "f", "{}")), { role = "tool", parts = { { type = "result", id = "1",
-      parts = { text "a plot", { type = "image", data = "AAAA", media_type = "image/png" } } } } } }
+    local plot = { type = "image", data = "AAAA", media_type = "image/png" }
+    local messages = { assistant(call("1", "f", "{}")),
+      { role = "tool", parts = { { type = "result", id = "1", parts = { text "a plot", plot } } } } }
     expect.contains(written(messages), '"response":{"result":"a plot"}}},{"inlineData":{')
     expect.contains(written(messages, context { model = "gemini-3-flash-preview" }),
       '"parts":[{"inlineData":{"data":"AAAA","mimeType":"image/png"}}],"response":{"result":"a plot"}')
   end)
 
-  test("Gemini 3 gets the placeholder on a turn's first call without a signature, older ones do not", function()
+  test("Gemini 3 gets the placeholder on a turn's first call without a signature, others none", function()
     local foreign = common.seal("anthropic", "c2ln")
     local messages = { assistant(call("1", "f", "{}", foreign), call("2", "f", "{}")) }
     local out = written(messages, context { model = "gemini-3.1-pro-preview" })
@@ -265,16 +273,19 @@ local function requests_out(test)
 
   test("a signature that came back with the thinking belongs to the call after it", function()
     local seal = common.seal("gemini", "AAAA")
-    local unsigned = { { type = "thinking", text = "", signature = seal }, { type = "redacted", data = seal } }
+    local unsigned = { { type = "thinking", text = "", signature = seal },
+      { type = "redacted", data = seal } }
     for _, before in ipairs(unsigned) do
       local out = written({ assistant(before, call("1", "f", "{}")) }, context { model = "gemini-3-pro" })
-      expect.contains(out, '"parts":[{"functionCall":{"args":{},"id":"1","name":"f"},"thoughtSignature":"AAAA"}]')
+      expect.contains(out, '"parts":[{"functionCall":{"args":{},"id":"1","name":"f"},'
+        .. '"thoughtSignature":"AAAA"}]')
     end
   end)
 
   test("another maker's thinking is left out, without a word", function()
     local ctx = context()
-    local out = written({ assistant({ type = "thinking", text = "Hm", signature = common.seal("anthropic", "eA==") },
+    local out = written({ assistant(
+      { type = "thinking", text = "Hm", signature = common.seal("anthropic", "eA==") },
       { type = "thinking", text = "Ah", signature = common.seal("openai", "") },
       { type = "redacted", data = common.seal("anthropic", "eA==") }, text "Yes") }, ctx)
     expect.equal(out, '{"contents":[{"parts":[{"text":"Yes"}],"role":"model"}]}')
@@ -366,7 +377,8 @@ local function answers(test)
   end)
 
   test("another maker's signature survives a client that spells base64 anew", function()
-    local answer = { candidates = { { parts = { call("1", "f", "{}", common.seal("anthropic", "a+/_-??~")) } } } }
+    local signed = call("1", "f", "{}", common.seal("anthropic", "a+/_-??~"))
+    local answer = { candidates = { { parts = { signed } } } }
     local sent = write_answer(answer):match('"thoughtSignature":"([^"]*)"')
     expect.equal(#sent % 4, 0)
     local request = read(('{"contents":[{"role":"model","parts":[{"functionCall":{"name":"f","args":{}},'
@@ -427,8 +439,9 @@ local function streams(test)
     expect.equal(#events, 1)
   end)
 
-  test("text goes out in its turn, and every event has a part: the SDKs forget an answer otherwise", function()
-    local events = write_stream { { kind = "text", text = "a" }, { kind = "text", text = "b" }, { kind = "end" } }
+  test("text goes out in its turn, and every event has a part, or SDKs forget the answer", function()
+    local events = write_stream { { kind = "text", text = "a" }, { kind = "text", text = "b" },
+      { kind = "end" } }
     expect.list({ events.at1, events.at2, events.at3 }, { 1, 2, 3 })
     local late = write_stream { { kind = "stop", stop = "length" }, { kind = "usage", usage = { input = 1 } },
       { kind = "usage", usage = { output = 1 } }, { kind = "end" } }
@@ -464,7 +477,9 @@ local function mutations(source, use)
 end
 
 local function bears(what, run)
-  local good, problem = xpcall(run, function(e) return type(e) == "table" and e or debug.traceback(tostring(e)) end)
+  local good, problem = xpcall(run, function(e)
+    return type(e) == "table" and e or debug.traceback(tostring(e))
+  end)
   if not good and not (type(problem) == "table" and type(problem.refuse) == "string") then
     error(what .. "\n" .. tostring(problem), 0)
   end

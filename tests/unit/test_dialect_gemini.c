@@ -211,6 +211,7 @@ static void test_paths(void **state) {
     assert_true(str_is(p.model, "gemini-2.5-flash"));
     assert_true(dialect_has_path(d, STR("/v1/models/team/m:streamGenerateContent"), &p));
     assert_true(p.generate && p.stream);
+    assert_string_equal(p.stream_query, "alt=sse");
     assert_true(str_is(p.model, "team/m"));
     assert_true(dialect_has_path(d, STR("/v1beta/models/m:countTokens"), &p));
     assert_true(!p.generate && str_is(p.model, "m"));
