@@ -81,8 +81,8 @@ const responses = {
     const stream = sdk.responses.stream(request);
     let number = -1;
     for await (const event of stream) {
-      if (event.sequence_number !== number + 1) seen(`sequence_number ${event.sequence_number} after ${number}`);
-      number = event.sequence_number;
+      number += 1;
+      if (event.sequence_number !== number) seen(`sequence_number ${event.sequence_number}`);
       seen(event.type);
       if (event.type === "response.output_text.delta") yield event.delta;
       if (event.type === "response.failed") throw new ResponseFailed(JSON.stringify(event.response.error));
@@ -96,7 +96,7 @@ const responses = {
       stop: answer.incomplete_details?.reason ?? answer.status, parsed: answer.output_parsed ?? undefined,
       calls: answer.output.filter((i) => i.type === "function_call").map((i) => [i.name, JSON.parse(i.arguments)]),
       thinking: answer.output.filter((i) => i.type === "reasoning").flatMap((i) => i.summary).map((s) => s.text).join(""),
-      usage: [u.input_tokens, u.output_tokens, u.input_tokens_details.cached_tokens, u.output_tokens_details.reasoning_tokens],
+      usage: [u.input_tokens, u.output_tokens, u.input_tokens_details?.cached_tokens ?? 0, u.output_tokens_details?.reasoning_tokens ?? 0],
     };
   },
   follow(request, answer) {

@@ -114,8 +114,8 @@ class Responses(Chat):
             number = -1
             for event in stream:
                 if event.sequence_number != number + 1:
-                    seen(f"sequence_number {event.sequence_number} after {number}")
-                number = event.sequence_number
+                    seen(f"sequence_number {event.sequence_number}")
+                number += 1
                 seen(event.type)
                 if event.type == "response.output_text.delta":
                     yield event.delta
@@ -128,7 +128,8 @@ class Responses(Chat):
         out = {"text": answer.output_text, "stop": answer.status if not answer.incomplete_details else answer.incomplete_details.reason,
                "calls": [[i.name, json.loads(i.arguments)] for i in answer.output if i.type == "function_call"],
                "thinking": "".join(s.text for i in answer.output if i.type == "reasoning" for s in i.summary),
-               "usage": [u.input_tokens, u.output_tokens, u.input_tokens_details.cached_tokens, u.output_tokens_details.reasoning_tokens]}
+               "usage": [u.input_tokens, u.output_tokens, u.input_tokens_details and u.input_tokens_details.cached_tokens or 0,
+                         u.output_tokens_details and u.output_tokens_details.reasoning_tokens or 0]}
         if getattr(answer, "output_parsed", None):
             out["parsed"] = answer.output_parsed.model_dump()
         return out

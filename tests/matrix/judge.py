@@ -60,6 +60,7 @@ def judge(cell, seen, calls):
     """
     client, provider, case = cell.client, cell.provider, cell.case
     if cell.aimock:
+        untouched(client, provider, seen)
         return problem_of(seen) if seen.get("error") else judge_answer(client, provider, case, seen, cached=0)
     refused = [c.complaint for c in calls if getattr(c, "complaint", None)]
     if refused:
@@ -76,6 +77,18 @@ def judge(cell, seen, calls):
     if case.get("abort"):
         return None if seen.get("partial") and calls[-1].ended == "gone" else f"the provider's call ended as {calls[-1].ended!r}; {seen!r:.200}"
     return judge_answer(client, provider, case, seen) or judge_signatures(client, provider, case, calls)
+
+
+def untouched(client, provider, seen):
+    """Takes out of what was seen where aimock differs from its originals, in answers that come from it untouched."""
+    if client.dialect == "responses" and provider in ("openai", "responses"):   # it does not number the events
+        for name in {"events", "first_events"} & {n for n in seen if seen[n]}:
+            kept = [e for e in seen[name] if not e.startswith("sequence_number")]
+            seen[name] = [e for n, e in enumerate(kept) if n == 0 or e != kept[n - 1]]
+    if client.dialect == "gemini" == provider:      # it ends calls with FUNCTION_CALL, which Gemini does not
+        for part in (seen, seen.get("first", {})):
+            if part.get("calls") and part.get("stop") in ("FUNCTION_CALL", "other"):
+                part["stop"] = "STOP" if client.kind == "genai" else "tool-calls"
 
 
 def problem_of(seen):
