@@ -34,7 +34,8 @@ return {
   },
   raw = { "input_schema", "input", "schema", "cache_control" },
   -- As the conformance kit names them: what this API has no word for, and what it says in other words.
-  cannot = { "audio", "format_json", "frequency_penalty", "logprobs", "metadata", "n", "presence_penalty", "seed",
+  cannot = { "audio", "format_json", "frequency_penalty", "logprobs", "metadata", "n", "presence_penalty",
+    "seed",
     "verbosity" },
   changes = { "answer.refusal", "answer.stop_filter" },
 
@@ -45,10 +46,12 @@ return {
     object = { "error" },
     patterns = {
       { "quota_exhausted", code = "billing_error" },
-      { "quota_exhausted", status = "4xx", words = { "credit balance is too low", { "usage limits", "reached" },
+      { "quota_exhausted", status = "4xx", words = { "credit balance is too low", { "usage limits",
+        "reached" },
         { "reached your", "spend limit" }, "monthly spend limit" } },
 
-      { "context_too_long", words = { "prompt is too long", "exceed context limit", "exceeds the context window",
+      { "context_too_long", words = { "prompt is too long", "exceed context limit",
+        "exceeds the context window",
         "exceed the context window", "input is too long", { "exceeds the maximum", "context" } } },
 
       { "content_filtered", words = { "blocked by content filtering", "content filtering policy" } },
@@ -59,12 +62,15 @@ return {
 
       -- What was uploaded is not there, or not at this provider: no fault of the model's.
       { "client_error", status = "4xx", words = { { "file not found" }, { "file_", "not found" } } },
-      { "model_unavailable", status = "4xx", words = { { "model:", "not found" }, { "model", "does not exist" },
-        { "does not have access to", "model" }, { "model", "is not available" }, { "model", "is deprecated" } } },
+      { "model_unavailable", status = "4xx", words = { { "model:", "not found" }, { "model",
+        "does not exist" },
+        { "does not have access to", "model" }, { "model", "is not available" }, { "model",
+          "is deprecated" } } },
       { "model_unavailable", code = "not_found_error" },
 
       { "credential_error", code = { "authentication_error", "permission_error" } },
-      { "credential_error", status = "400-403", words = { { "organization has been", "disabled" }, "invalid x-api-key",
+      { "credential_error", status = "400-403", words = { { "organization has been", "disabled" },
+        "invalid x-api-key",
         "invalid bearer token", "api key" } },
 
       { "overloaded", code = "overloaded_error" },
@@ -101,10 +107,13 @@ return {
   stream = {
     type = "type",
     rules = {
-      { "content", type = "content_block_delta", filled = { "delta.text", "delta.partial_json", "delta.thinking" } },
+      { "content", type = "content_block_delta", filled = { "delta.text", "delta.partial_json",
+        "delta.thinking" } },
       -- A call without arguments has no delta.
-      { "content", type = "content_block_start", at = "content_block.type", is = { "*tool_use", "redacted_thinking" } },
-      { "content", type = "content_block_start", filled = { "content_block.text", "content_block.thinking" } },
+      { "content", type = "content_block_start", at = "content_block.type", is = { "*tool_use",
+        "redacted_thinking" } },
+      { "content", type = "content_block_start", filled = { "content_block.text",
+        "content_block.thinking" } },
       { "finish", type = "message_delta", filled = "delta.stop_reason" },
       { "filtered", type = "message_delta", at = "delta.stop_reason", is = "refusal" },
       { "length", type = "message_delta", at = "delta.stop_reason", is = CUT },

@@ -34,7 +34,7 @@ return {
   raw = rules.raw,
   functions = "moongate.dialect.azure",
   -- What the conformance kit calls what this API has no word for, and what it says in other words.
-  cannot = { "file_url", "is_error", "top_k" },
+  cannot = { "file_url", "is_error", "metadata", "top_k", "verbosity" },
   changes = { "file_text", "result_image", "thinking", "answer.stop_pause", "answer.stop_refusal",
     "answer.stop_sequence" },
 }

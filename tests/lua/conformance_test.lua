@@ -36,7 +36,8 @@ local WRONG = {
   end, "nothing is dropped or refused" },
   { "what it drops it does not declare", function(d) d.cannot = {} end, "which `cannot` does not tell" },
   { "a seal reaches the provider", function(d)
-    after(d, "write_request", function(out, request) out.extra = request.messages[2] and request.messages[2].parts end)
+    after(d, "write_request", function(out,
+      request) out.extra = request.messages[2] and request.messages[2].parts end)
   end, "reaches the provider" },
   { "it keeps something between calls", function(d)
     local n = 0

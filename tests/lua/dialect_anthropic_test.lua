@@ -58,11 +58,13 @@ local REFUSED = {
   { '{"messages":[{"role":"user"}]}', "messages.0.content" },
   { '{"messages":[{"role":"user","content":7}]}', "messages.0.content: expected a list" },
   { '{"messages":[{"role":"user","content":[{"text":"x"}]}]}', "messages.0.content.0.type" },
-  { '{"messages":[{"role":"user","content":[{"type":"text","text":7}]}]}', "content.0.text: expected a text" },
+  { '{"messages":[{"role":"user","content":[{"type":"text","text":7}]}]}',
+    "content.0.text: expected a text" },
   { '{"messages":[{"role":"user","content":[{"type":"image"}]}]}', "content.0.source" },
   { '{"messages":[{"role":"user","content":[{"type":"image","source":{"type":"x"}}]}]}', "source.type" },
   { '{"messages":[{"role":"user","content":[{"type":"tool_result"}]}]}', "tool_use_id" },
-  { '{"messages":[{"role":"assistant","content":[{"type":"tool_use","id":"a","name":"b","input":[]}]}]}', "input" },
+  { '{"messages":[{"role":"assistant","content":[{"type":"tool_use","id":"a","name":"b","input":[]}]}]}',
+    "input" },
   { '{"messages":[],"tools":[{}]}', "tools.0.name" },
   { '{"messages":[],"tools":[{"name":"a","input_schema":3}]}', "tools.0.input_schema: expected an object" },
   { '{"messages":[],"tool_choice":"auto"}', "tool_choice: expected an object, found a text" },
@@ -81,7 +83,8 @@ local function reading(test)
       for _, long in ipairs { 8, 4096 } do
         local good, raised = pcall(read, case[1], long)
         expect.equal(good, false, "read")
-        expect.equal(type(raised) == "table" and type(raised.refuse), "string", "refuse of " .. tostring(raised))
+        expect.equal(type(raised) == "table" and type(raised.refuse), "string",
+          "refuse of " .. tostring(raised))
         expect.contains(raised.refuse, case[2])
       end
     end)
@@ -132,13 +135,16 @@ local WRITTEN = {
   { "temperature as it is", { temperature = 0.5 }, { temperature = "0.5" } },
   { "one of temperature and top_p", { temperature = 0.5, top_p = 0.5 }, { top_p = "null" }, "top_p" },
   { "blank stop sequences are refused", { stop = { " ", "x" } }, { stop_sequences = '["x"]' }, "stop" },
-  { "what nobody there knows", { seed = 1, n = 2, logprobs = true, presence_penalty = 0 }, {}, "seed,n,logprobs" },
+  { "what nobody there knows", { seed = 1, n = 2, logprobs = true, presence_penalty = 0 }, {},
+    "seed,n,logprobs" },
   { "the end user", { user = "u" }, { metadata = '{"user_id":"u"}' } },
   { "tiers", { service_tier = "default" }, { service_tier = '"standard_only"' } },
   { "no such tier", { service_tier = "flex" }, { service_tier = "null" }, "service_tier" },
   { "a choice without tools", { tool_choice = "required" }, { tool_choice = "null" } },
-  { "a tool must be used", { tools = { TOOL }, tool_choice = "required" }, { tool_choice = '{"type":"any"}' } },
-  { "a named tool", { tools = { TOOL }, tool_choice = { name = "t" } }, { tool_choice = '{"name":"t","type":"tool"}' } },
+  { "a tool must be used", { tools = { TOOL }, tool_choice = "required" },
+    { tool_choice = '{"type":"any"}' } },
+  { "a named tool", { tools = { TOOL }, tool_choice = { name = "t" } },
+    { tool_choice = '{"name":"t","type":"tool"}' } },
   { "one call at a time", { tools = { TOOL }, parallel_tool_calls = false },
     { tool_choice = '{"disable_parallel_tool_use":true,"type":"auto"}' } },
   { "a tool without parameters", { tools = { { name = "t" } } },
@@ -151,13 +157,15 @@ local WRITTEN = {
     { thinking = "null", max_tokens = "1024" }, "reasoning" },
   { "no sampling while thinking", { reasoning = { effort = "low" }, temperature = 0, top_k = 3, top_p = 0.5 },
     { temperature = "null", top_k = "null", top_p = "null" }, "temperature,top_p,top_k" },
-  { "no forced tool while thinking", { reasoning = { effort = "low" }, tools = { TOOL }, tool_choice = "required" },
+  { "no forced tool while thinking", { reasoning = { effort = "low" }, tools = { TOOL },
+    tool_choice = "required" },
     { thinking = '{"type":"disabled"}', tool_choice = '{"type":"any"}' }, "reasoning" },
   { "thinking off", { reasoning = { effort = "none" } }, { thinking = '{"type":"disabled"}' } },
   { "a schema is closed", { format = { type = "schema", schema = body.raw '{"type":"object"}' } },
     { output_config = '{"format":{"schema":{"type":"object","additionalProperties":false},"type":"json_schema"}}' } },
   { "JSON in words", { format = { type = "json" } },
-    { system = '"Answer with one JSON object and nothing else: no words around it, no code fence."' }, "format" },
+    { system = '"Answer with one JSON object and nothing else: no words around it, no code fence."' },
+      "format" },
 }
 
 -- The same of a model that thinks by effort.
@@ -168,7 +176,8 @@ local ADAPTIVE = {
     { temperature = "null", top_p = "null", top_k = "null" }, "temperature,top_k" },
   { "claude-sonnet-5", { reasoning = { budget = 9000, show = true }, max_tokens = 100 },
     { thinking = '{"display":"summarized","type":"adaptive"}', output_config = '{"effort":"medium"}' } },
-  { "claude-opus-5-5", { reasoning = { effort = "none" } }, { thinking = "null", output_config = '{"effort":"low"}' },
+  { "claude-opus-5-5", { reasoning = { effort = "none" } }, { thinking = "null",
+    output_config = '{"effort":"low"}' },
     "reasoning" },
   { "claude-opus-5-5", { tools = { TOOL }, tool_choice = "required" }, { tool_choice = '{"type":"auto"}' },
     "tool_choice" },
@@ -207,8 +216,10 @@ local function writing_turns(test)
   end)
 
   test("turns alternate, results come first, empty texts are left out", function()
-    conversation({ user(text "a"), user(text " "), user(text "b"), assistant({ type = "call", id = "1", name = "f",
-      arguments = "" }), user(text "c"), { role = "tool", parts = { { type = "result", id = "1", parts = { text "r" } } } } },
+    conversation({ user(text "a"), user(text " "), user(text "b"), assistant({ type = "call", id = "1",
+      name = "f",
+      arguments = "" }), user(text "c"), { role = "tool", parts = { { type = "result", id = "1",
+        parts = { text "r" } } } } },
       [[[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]},
         {"role":"assistant","content":[{"type":"tool_use","id":"1","name":"f","input":{}}]},
         {"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":"r"},
@@ -222,7 +233,8 @@ local function writing_turns(test)
   end)
 
   test("ids are rewritten, there and back", function()
-    local out = write { messages = { user(text "q"), assistant { type = "call", id = "functions.f:0", name = "f" } } }
+    local out = write { messages = { user(text "q"), assistant { type = "call", id = "functions.f:0",
+      name = "f" } } }
     local id = out.messages[2].content[1].id
     expect.equal(id:find("^[%w_-]+$") ~= nil, true, id)
     local back = read(body.encode(out))
@@ -239,7 +251,8 @@ local function writing_turns(test)
   test("only thinking with a signature of Anthropic's own is passed on", function()
     conversation({ user(text "q"), assistant({ type = "thinking", text = "a", signature = "moongateanthS" },
       { type = "thinking", text = "b", signature = "moongategemiS" }, { type = "thinking", text = "c" },
-      { type = "thinking", text = "c", signature = "moongateanth" }, { type = "redacted", data = "moongateanthD" },
+      { type = "thinking", text = "c", signature = "moongateanth" }, { type = "redacted",
+        data = "moongateanthD" },
       { type = "redacted", data = "moongateoairD" }, text "x") },
       [[[{"role":"user","content":"q"},{"role":"assistant","content":[
         {"type":"thinking","thinking":"a","signature":"S"},{"type":"redacted_thinking","data":"D"},
@@ -248,7 +261,8 @@ local function writing_turns(test)
   end)
 
   test("pictures and files, and what is neither", function()
-    conversation({ user({ type = "image", url = "data:image/gif;base64,R0lG" }, { type = "image", url = "gs://x" },
+    conversation({ user({ type = "image", url = "data:image/gif;base64,R0lG" }, { type = "image",
+      url = "gs://x" },
       { type = "image", data = "AA", media_type = "image/png" }, { type = "file", data = "JV", name = "n" },
       { type = "file", id = "file-of-openai" }, { type = "file", data = "AA", media_type = "text/csv" },
       { type = "file", text = "t" }, { type = "audio", data = "AA", media_type = "audio/wav" }) },
@@ -296,8 +310,10 @@ local function answers(test)
       "cache_creation_input_tokens":3,"output_tokens":7,"output_tokens_details":{"thinking_tokens":2}}]])
   end)
 
-  for api, common in pairs { end_turn = "stop", max_tokens = "length", tool_use = "calls", pause_turn = "pause",
-    refusal = "refusal", stop_sequence = "sequence", model_context_window_exceeded = "length", new = "stop" } do
+  for api, common in pairs { end_turn = "stop", max_tokens = "length", tool_use = "calls",
+    pause_turn = "pause",
+    refusal = "refusal", stop_sequence = "sequence", model_context_window_exceeded = "length",
+      new = "stop" } do
     test("stop reason " .. api, function()
       local answer = anthropic.read_answer({ stop_reason = api }, ctx())
       expect.equal(answer.candidates[1].stop, common)
@@ -307,8 +323,10 @@ local function answers(test)
   end
 
   test("an answer with calls stopped for them; a refusal is one; one of nothing is an answer", function()
-    local function stop_of(candidate) return anthropic.write_answer({ candidates = { candidate } }, ctx()).stop_reason end
-    expect.equal(stop_of { stop = "stop", parts = { { type = "call", id = "1", name = "f", arguments = "{}" } } }, "tool_use")
+    local function stop_of(candidate) return anthropic.write_answer({ candidates = { candidate } },
+      ctx()).stop_reason end
+    expect.equal(stop_of { stop = "stop", parts = { { type = "call", id = "1", name = "f",
+      arguments = "{}" } } }, "tool_use")
     expect.equal(stop_of { stop = "stop", parts = { { type = "refusal", text = "no" } } }, "refusal")
     expect.equal(stop_of { stop = "filter" }, "refusal")
     local empty = anthropic.write_answer({}, ctx())
@@ -319,7 +337,8 @@ local function answers(test)
 
   test("signatures stand where they can: a call's before it, nobody's as nobody's", function()
     local out = anthropic.write_answer({ candidates = { { parts = { { type = "thinking", text = "a" },
-      { type = "call", id = "1", name = "f", arguments = '{"a":1}', signature = "moongategemiS" } } } } }, ctx())
+      { type = "call", id = "1", name = "f", arguments = '{"a":1}', signature = "moongategemiS" } } } } },
+        ctx())
     same(out.content, [[[{"type":"thinking","thinking":"a","signature":"moongatenone"},
       {"type":"thinking","thinking":"","signature":"moongategemiS"},
       {"type":"tool_use","id":"1","name":"f","input":{"a":1}}]
@@ -327,8 +346,10 @@ local function answers(test)
   end)
 
   test("a provider's nonsense is passed over", function()
-    for _, json in ipairs { "[]", "7", '"x"', '{"content":7}', '{"content":[7,null,{"type":"text"},{"type":7}]}',
-      '{"usage":[],"stop_reason":{}}', '{"content":[{"type":"tool_use","input":[1]}],"usage":{"input_tokens":"a"}}' } do
+    for _, json in ipairs { "[]", "7", '"x"', '{"content":7}',
+      '{"content":[7,null,{"type":"text"},{"type":7}]}',
+      '{"usage":[],"stop_reason":{}}',
+        '{"content":[{"type":"tool_use","input":[1]}],"usage":{"input_tokens":"a"}}' } do
       local c = ctx()
       body.encode(anthropic.write_answer(anthropic.read_answer(decode(json), c), c))
     end
@@ -370,7 +391,8 @@ end
 
 local function streams(test)
   test("text, thinking and calls, one block open at a time", function()
-    local blocks, last = blocks_of { { kind = "thinking", text = "a" }, { kind = "signature", signature = "S" },
+    local blocks, last = blocks_of { { kind = "thinking", text = "a" }, { kind = "signature",
+      signature = "S" },
       { kind = "text", text = "b" }, { kind = "text", text = "" }, { kind = "text", text = "c" },
       { kind = "call", call = 0, id = "1", name = "f" }, { kind = "arguments", call = 0, text = '{"a":' },
       { kind = "arguments", call = 0, text = "1}" }, { kind = "stop", stop = "calls" } }
@@ -392,11 +414,13 @@ local function streams(test)
   end)
 
   test("pieces of interleaved calls are kept until the earlier one is complete, or the end", function()
-    local blocks = blocks_of { { kind = "call", call = 0, id = "1", name = "f" }, { kind = "call", call = 1, id = "2", name = "g" },
+    local blocks = blocks_of { { kind = "call", call = 0, id = "1", name = "f" }, { kind = "call", call = 1,
+      id = "2", name = "g" },
       { kind = "arguments", call = 1, text = "{" }, { kind = "arguments", call = 0, text = '{"a"' },
       { kind = "arguments", call = 1, text = "}" }, { kind = "arguments", call = 0, text = ":1}" } }
     expect.equal(blocks, 'start 0 tool_use, delta 0 {"a", delta 0 :1}, stop 0, start 1 tool_use, delta 1 {}, stop 1')
-    blocks = blocks_of { { kind = "call", call = 0, id = "1", name = "f" }, { kind = "call", call = 1, id = "2", name = "g" },
+    blocks = blocks_of { { kind = "call", call = 0, id = "1", name = "f" }, { kind = "call", call = 1,
+      id = "2", name = "g" },
       { kind = "arguments", call = 1, text = "{}" } }
     expect.equal(blocks, "start 0 tool_use, stop 0, start 1 tool_use, delta 1 {}, stop 1")
   end)
@@ -405,21 +429,26 @@ local function streams(test)
     local blocks, last = blocks_of {}
     expect.equal(blocks, "")
     expect.contains(last, '"stop_reason":"end_turn"')
-    blocks = blocks_of { { kind = "usage", usage = { output = 1 } }, { kind = "text", text = "x", candidate = 1 },
-      { kind = "stop", stop = "stop" }, { kind = "text", text = "y" }, { kind = "what" }, { kind = "end" }, { kind = "text", text = "z" } }
+    blocks = blocks_of { { kind = "usage", usage = { output = 1 } }, { kind = "text", text = "x",
+      candidate = 1 },
+      { kind = "stop", stop = "stop" }, { kind = "text", text = "y" }, { kind = "what" }, { kind = "end" },
+        { kind = "text", text = "z" } }
     expect.equal(blocks, "start 0 text, delta 0 y, stop 0")
   end)
 
   test("a call's signature stands before it; without a start of its own it has one", function()
     expect.equal(blocks_of { { kind = "call", call = 0, id = "1", name = "f", signature = "G" } },
       "start 0 thinking, delta 0 G, stop 0, start 1 tool_use, stop 1")
-    expect.equal(blocks_of { { kind = "arguments", call = 3, text = "{}" } }, "start 0 tool_use, delta 0 {}, stop 0")
+    expect.equal(blocks_of { { kind = "arguments", call = 3, text = "{}" } },
+      "start 0 tool_use, delta 0 {}, stop 0")
   end)
 
   test("a provider's nonsense is passed over", function()
     local reader = anthropic.reader(ctx())
-    for _, json in ipairs { "7", "[]", "{}", '{"type":"message_start","message":7}', '{"type":"content_block_delta"}',
-      '{"type":"content_block_start","index":"a","content_block":{"type":"tool_use","id":7}}', '{"type":"content_block_stop"}',
+    for _, json in ipairs { "7", "[]", "{}", '{"type":"message_start","message":7}',
+      '{"type":"content_block_delta"}',
+      '{"type":"content_block_start","index":"a","content_block":{"type":"tool_use","id":7}}',
+        '{"type":"content_block_stop"}',
       '{"type":"content_block_delta","index":9,"delta":{"type":"input_json_delta","partial_json":"{"}}',
       '{"type":"message_delta","delta":{"stop_reason":7},"usage":7}', '{"type":"later"}' } do
       reader("x", decode(json), function() end)

@@ -170,8 +170,8 @@ function answer.write(from, ctx)
     if part.type == "refusal" and (stop == nil or stop == "stop") then stop = "refusal" end
   end
   stop = common.stop(stop, has_calls)
-  return { type = "message", role = "assistant", id = from.id or "msg_" .. ctx.id, model = from.model or ctx.model,
-    content = content, stop_reason = answer.write_stop(stop),
+  return { type = "message", role = "assistant", id = from.id or "msg_" .. ctx.id,
+    model = from.model or ctx.model, content = content, stop_reason = answer.write_stop(stop),
     stop_sequence = stop == "sequence" and candidate.stop_sequence or body.null,
     usage = answer.write_usage(from.usage) }
 end

@@ -63,7 +63,8 @@ function READ.document(block, at, state)
   local from = shape.need(shape.object(block.source, source), source)
   local other = read_source(from, source, part)
   if other == "text" then
-    part.text, part.media_type = shape.need(shape.text(from.data, source .. ".data"), source .. ".data"), "text/plain"
+    part.text = shape.need(shape.text(from.data, source .. ".data"), source .. ".data")
+    part.media_type = "text/plain"
   elseif other == "content" then
     local content = from.content
     part.media_type = "text/plain"
@@ -91,7 +92,8 @@ function READ.tool_use(block, at, state)
   local name = shape.need(shape.name(block.name, at .. ".name"), at .. ".name")
   local input = shape.raw(block.input, at .. ".input")
   state.names[id] = name
-  return { type = "call", id = common.plain_id(id), name = name, arguments = input and body.text(input) or "{}" }
+  local arguments = input and body.text(input) or "{}"
+  return { type = "call", id = common.plain_id(id), name = name, arguments = arguments }
 end
 
 function READ.thinking(block, at)

@@ -114,8 +114,8 @@ end
 
 function WRITE.result(part, drop)
   local content = write_parts(part.parts or {}, drop)
-  return { type = "tool_result", tool_use_id = common.safe_id(part.id), content = content[1] and content_of(content),
-    is_error = part.is_error }
+  return { type = "tool_result", tool_use_id = common.safe_id(part.id), is_error = part.is_error,
+    content = content[1] and content_of(content) }
 end
 
 function write_parts(parts, drop)
@@ -234,7 +234,9 @@ local function write_tools(request, ctx, out, traits)
   end
   local choice = request.tool_choice
   local named = type(choice) == "table" and choice.name
-  if choice then out.tool_choice = { type = named and "tool" or CHOICES[choice] or "auto", name = named or nil } end
+  if choice then
+    out.tool_choice = { type = named and "tool" or CHOICES[choice] or "auto", name = named or nil }
+  end
   if not traits.forced and choice and (named or choice == "required") then
     ctx:drop("tool_choice")
     out.tool_choice = { type = "auto" }

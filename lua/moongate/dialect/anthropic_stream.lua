@@ -16,7 +16,7 @@ local stream = {}
 ---@class moongate.AnthropicReader
 ---@field ctx table
 ---@field calls integer how many have begun
----@field blocks table<integer, table> open blocks by index: { call = n, begun = arguments were told, input = RAW }
+---@field blocks table<integer, table> open ones by index: { call = n, begun = it said arguments, input = RAW }
 ---@field usage table what the events said so far
 
 local START = {} -- type of block = function(state, block, open, emit)
@@ -146,8 +146,9 @@ local function start(state, delta)
   if state.started then return end
   state.started = true
   send(state, "message_start", { message = { type = "message", role = "assistant",
-    id = delta.id or "msg_" .. state.ctx.id, model = delta.model or state.ctx.model, content = body.list {},
-    stop_reason = body.null, stop_sequence = body.null, usage = answer.write_usage(delta.usage or state.usage) } })
+    id = delta.id or "msg_" .. state.ctx.id, model = delta.model or state.ctx.model,
+    content = body.list {}, stop_reason = body.null, stop_sequence = body.null,
+    usage = answer.write_usage(delta.usage or state.usage) } })
 end
 
 local function send_delta(state, delta)

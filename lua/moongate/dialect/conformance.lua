@@ -5,8 +5,8 @@
 --   require "moongate.dialect.conformance" "NAME"
 --
 -- is what `moongate test lua/dialects/NAME_test.lua` runs. What is held: what is written reads the same again,
--- but for what the dialect's `cannot` and `changes` name; what it cannot it says; everything written is JSON; streams tell
--- what whole answers tell; nothing crashes on a wrong body; nothing is kept between calls.
+-- but for what the dialect's `cannot` and `changes` name; what it cannot it says; everything written is JSON;
+-- streams tell what whole answers tell; nothing crashes on a wrong body; nothing is kept between calls.
 
 local body = require "moongate.body"
 local deltas = require "moongate.dialect.conformance_deltas"
@@ -36,7 +36,7 @@ end
 ---@field name string
 ---@field dialect table
 ---@field cannot table<string, boolean> features that it has no word for: dropped by name, or refused
----@field changes table<string, boolean> features that it says otherwise: nothing is lost, but they read as something else
+---@field changes table<string, boolean> features that it says otherwise: they read as something else
 
 local function decode(held, json, long) return body.decode(json, held.dialect.raw, long) end
 
@@ -75,7 +75,8 @@ local function read_request(held, json, long)
   local ctx = new_ctx()
   local request, why = refused(held.dialect.read_request, decode(held, json, long), ctx)
   if why then fail("read_request refuses what write_request wrote: %s\n%s", why, json:sub(1, 600)) end
-  if ctx.dropped[1] then fail("read_request drops %s of what write_request wrote", table.concat(ctx.dropped, ", ")) end
+  if ctx.dropped[1] then fail("read_request drops %s of what write_request wrote", table.concat(ctx.dropped,
+    ", ")) end
   return request
 end
 
@@ -83,7 +84,8 @@ local function check_request(held, case, long)
   local feature, make, of = case[1], case[2], case[3]
   local json, dropped, why = write_request(held, make(forms.say(long == LONG)))
   if held.cannot[feature] then
-    if not why and not dropped[1] then fail("`cannot` names %s, but nothing is dropped or refused", feature) end
+    if not why and not dropped[1] then fail("`cannot` names %s, but nothing is dropped or refused",
+      feature) end
     return
   end
   if why then fail("it is refused: %s", why) end
@@ -100,7 +102,8 @@ local function check_signatures(held, long)
   if json and json:find(secret, 1, true) then fail("a signature of another maker reaches the provider") end
   json = write_request(held, own(say))
   if not json then fail "thinking that it signed itself is refused" end
-  if json:find("moongate", 1, true) then fail("its own signature reaches the provider with the seal on it") end
+  if json:find("moongate", 1,
+    true) then fail("its own signature reaches the provider with the seal on it") end
   if held.dialect.read_request and not held.cannot.thinking and not held.changes.thinking then
     compare("thinking", forms.signature_of(read_request(held, json, long)), forms.signature_of(own(say)))
   end
@@ -109,10 +112,12 @@ end
 -- Every request again, in the other order: the same bytes.
 local function check_memory(held)
   local first = {}
-  for i, case in ipairs(forms.requests) do first[i] = write_request(held, case[2](forms.say(false))) or "refused" end
+  for i, case in ipairs(forms.requests) do first[i] = write_request(held,
+    case[2](forms.say(false))) or "refused" end
   for i = #forms.requests, 1, -1 do
     local again = write_request(held, forms.requests[i][2](forms.say(false))) or "refused"
-    if again ~= first[i] then fail("%s: the same request is written otherwise the second time", forms.requests[i][1]) end
+    if again ~= first[i] then fail("%s: the same request is written otherwise the second time",
+      forms.requests[i][1]) end
   end
 end
 
@@ -130,7 +135,8 @@ local function check_answer(held, case, long)
   local say = forms.say(long == LONG)
   local json = write_answer(held, make(say, held.name))
   if held.cannot[feature] or held.changes[feature] or not held.dialect.read_answer then return end
-  compare(feature, of(held.dialect.read_answer(decode(held, json, long), new_ctx())), of(make(say, held.name)))
+  compare(feature, of(held.dialect.read_answer(decode(held, json, long), new_ctx())), of(make(say,
+    held.name)))
 end
 
 -- All that a writer emits for deltas, and the end: { type, data as JSON, or "[DONE]" }.
@@ -211,7 +217,8 @@ end
 
 local function good_answers(held)
   local out = {}
-  for _, case in ipairs(forms.answers) do out[#out + 1] = write_answer(held, case[2](forms.say(false), held.name)) end
+  for _, case in ipairs(forms.answers) do out[#out + 1] = write_answer(held, case[2](forms.say(false),
+    held.name)) end
   return out
 end
 
@@ -243,7 +250,8 @@ local function check_wrong_events(held)
           local ok, raised = pcall(function()
             for n = 1, #events do
               local json = n == i and wrong or events[n][2]
-              if json ~= "[DONE]" then refused(read, events[n][1], decode(held, json, SHORT), function() end) end
+              if json ~= "[DONE]" then refused(read, events[n][1], decode(held, json, SHORT),
+                function() end) end
             end
           end)
           if not ok then fail("event %d, %s: %s\n%s", i, what, tostring(raised), wrong:sub(1, 400)) end
@@ -276,7 +284,8 @@ end
 
 local function check_data(held)
   local dialect = held.dialect
-  if dialect.name ~= held.name then fail('name is %q, expected %q as the file is', tostring(dialect.name), held.name) end
+  if dialect.name ~= held.name then fail('name is %q, expected %q as the file is', tostring(dialect.name),
+    held.name) end
   list_of_texts(dialect.raw, "raw")
   list_of_texts(dialect.speaks, "speaks")
   check_features(dialect.cannot, "cannot")
@@ -291,7 +300,9 @@ local function check_data(held)
       if some and not dialect[name] then fail("there is %s, but no %s: they belong together", some, name) end
     end
   end
-  if dialect.write_request and type(dialect.generate) ~= "string" then fail("generate does not tell where requests go") end
+  if dialect.write_request and type(dialect.generate) ~= "string" then
+    fail("generate does not tell where requests go")
+  end
 end
 
 -- ---------------------------------------------------------------- the cases
@@ -355,7 +366,8 @@ end
 function conformance.cases(name, dialect)
   local list = {}
   local function add(what, run) list[#list + 1] = { name = name .. ": " .. what, run = run } end
-  local held = { name = name, dialect = whole(dialect or require("dialects." .. name)), cannot = {}, changes = {} }
+  local held = { name = name, dialect = whole(dialect or require("dialects." .. name)), cannot = {},
+    changes = {} }
   for _, feature in ipairs(held.dialect.cannot or {}) do held.cannot[feature] = true end
   for _, feature in ipairs(held.dialect.changes or {}) do held.changes[feature] = true end
   add("data", function() check_data(held) end)

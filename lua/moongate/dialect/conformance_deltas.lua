@@ -28,7 +28,8 @@ end
 
 function TELL.call(part, add, state)
   add { kind = "call", call = state.calls, id = part.id, name = part.name, signature = part.signature }
-  for _, piece in ipairs(pieces(part.arguments)) do add { kind = "arguments", call = state.calls, text = piece } end
+  for _, piece in ipairs(pieces(part.arguments)) do add { kind = "arguments", call = state.calls,
+    text = piece } end
   state.calls = state.calls + 1
 end
 
@@ -104,20 +105,30 @@ end
 deltas.odd = {
   { "nothing but an end", {} },
   { "no start, no usage, no stop", { { kind = "text", text = "Hi" } } },
-  { "usage before everything", { { kind = "usage", usage = { input = 1 } }, { kind = "text", text = "Hi" } } },
-  { "text after the stop", { { kind = "start" }, { kind = "stop", stop = "stop" }, { kind = "text", text = "Hi" } } },
-  { "empty texts", { { kind = "text", text = "" }, { kind = "thinking", text = "" }, { kind = "text", text = "" } } },
-  { "a signature of nothing", { { kind = "signature", signature = "moongatesomeQQ==" }, { kind = "text", text = "Hi" } } },
-  { "thinking after text", { { kind = "text", text = "Hi" }, { kind = "thinking", text = "Hm" }, { kind = "text", text = "Ho" } } },
-  { "another candidate", { { kind = "text", text = "Hi", candidate = 0 }, { kind = "text", text = "no", candidate = 1 } } },
+  { "usage before everything", { { kind = "usage", usage = { input = 1 } }, { kind = "text",
+    text = "Hi" } } },
+  { "text after the stop", { { kind = "start" }, { kind = "stop", stop = "stop" }, { kind = "text",
+    text = "Hi" } } },
+  { "empty texts", { { kind = "text", text = "" }, { kind = "thinking", text = "" }, { kind = "text",
+    text = "" } } },
+  { "a signature of nothing", { { kind = "signature", signature = "moongatesomeQQ==" }, { kind = "text",
+    text = "Hi" } } },
+  { "thinking after text", { { kind = "text", text = "Hi" }, { kind = "thinking", text = "Hm" },
+    { kind = "text", text = "Ho" } } },
+  { "another candidate", { { kind = "text", text = "Hi", candidate = 0 }, { kind = "text", text = "no",
+    candidate = 1 } } },
   { "a picture", { { kind = "image", data = "QQ==", media_type = "image/png" } } },
   { "a kind of later", { { kind = "hologram" }, { kind = "text", text = "Hi" } } },
-  { "redacted thinking", { { kind = "redacted", data = "moongatesomeQQ==" }, { kind = "text", text = "Hi" } } },
-  { "calls in turns", { { kind = "call", call = 0, id = "a", name = "f" }, { kind = "call", call = 1, id = "b", name = "g" },
+  { "redacted thinking", { { kind = "redacted", data = "moongatesomeQQ==" }, { kind = "text",
+    text = "Hi" } } },
+  { "calls in turns", { { kind = "call", call = 0, id = "a", name = "f" }, { kind = "call", call = 1,
+    id = "b", name = "g" },
     { kind = "arguments", call = 0, text = '{"x":' }, { kind = "arguments", call = 1, text = '{"y":' },
     { kind = "arguments", call = 0, text = "1}" }, { kind = "arguments", call = 1, text = "2}" } } },
-  { "a call between texts", { { kind = "text", text = "a" }, { kind = "call", call = 0, id = "a", name = "f" },
-    { kind = "arguments", call = 0, text = "{}" }, { kind = "text", text = "b" }, { kind = "call", call = 1, id = "b", name = "g" } } },
+  { "a call between texts", { { kind = "text", text = "a" }, { kind = "call", call = 0, id = "a",
+    name = "f" },
+    { kind = "arguments", call = 0, text = "{}" }, { kind = "text", text = "b" }, { kind = "call", call = 1,
+      id = "b", name = "g" } } },
 }
 
 return deltas

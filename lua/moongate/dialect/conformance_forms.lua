@@ -114,7 +114,8 @@ end
 local function tools(request)
   local out = {}
   for i, tool in ipairs(request.tools or {}) do
-    out[i] = { name = tool.name, description = tool.description, parameters = tool.parameters and body.table(tool.parameters) }
+    out[i] = { name = tool.name, description = tool.description,
+      parameters = tool.parameters and body.table(tool.parameters) }
   end
   return out
 end
@@ -142,8 +143,10 @@ local function text(s) return { type = "text", text = s } end
 local function tool_list()
   return {
     { name = "get_weather", description = "The weather at a place.", parameters = body.raw(
-      '{"type":"object","properties":{"place":{"type":"string"},"unit":{"type":"string","enum":["c","f"]}},"required":["place"]}') },
-    { name = "get_time", description = "The time.", parameters = body.raw '{"type":"object","properties":{}}' },
+      '{"type":"object","properties":{"place":{"type":"string"},"unit":{"type":"string","enum":["c","f"]}},'
+      .. '"required":["place"]}') },
+    { name = "get_time", description = "The time.",
+      parameters = body.raw '{"type":"object","properties":{}}' },
   }
 end
 
@@ -151,7 +154,8 @@ end
 local function used_tools(say)
   return {
     user(text(say "Oslo, and the time?")),
-    assistant({ type = "call", id = "call_a1", name = "get_weather", arguments = say '{"place":"Oslo","unit":"c"}' },
+    assistant({ type = "call", id = "call_a1", name = "get_weather",
+      arguments = say '{"place":"Oslo","unit":"c"}' },
       { type = "call", id = "call_b2", name = "get_time", arguments = "{}" }),
     { role = "tool", parts = {
       { type = "result", id = "call_a1", name = "get_weather", parts = { text(say "4 degrees") } },
@@ -186,29 +190,39 @@ end
 local function thinking(signature)
   return function(say)
     local messages = used_tools(say)
-    table.insert(messages[2].parts, 1, { type = "thinking", text = say "They want both.", signature = signature })
+    table.insert(messages[2].parts, 1, { type = "thinking", text = say "They want both.",
+      signature = signature })
     return messages
   end
 end
 
 -- { feature, request(say), what must come back }. Features are what a dialect's `cannot` names.
 forms.requests = {
-  { "text", with(function(say) return { user(text(say "Hello")), assistant(text(say "Hi.")), user(text "Well?") } end), turns },
-  { "text", with(function(say) return { user(text "One.", text(say "Two.")), assistant(text "Hi."), user(text "…ümläut\n\"\\") } end),
+  { "text", with(function(say) return { user(text(say "Hello")), assistant(text(say "Hi.")),
+    user(text "Well?") } end), turns },
+  { "text", with(function(say) return { user(text "One.", text(say "Two.")), assistant(text "Hi."),
+    user(text "…ümläut\n\"\\") } end),
     turns },
-  { "system", with(function(say) return { { role = "system", parts = { text(say "Be short.") } }, user(text "Hi") } end), system },
+  { "system", with(function(say) return { { role = "system", parts = { text(say "Be short.") } },
+    user(text "Hi") } end), system },
   { "system", with(function(say)
-    return { { role = "system", parts = { text "Be short." } }, { role = "developer", parts = { text(say "In Norwegian.") } },
+    return { { role = "system", parts = { text "Be short." } }, { role = "developer",
+      parts = { text(say "In Norwegian.") } },
       user(text "Hi") }
   end), system },
-  { "image", with(turn { type = "image", data = PNG, media_type = "image/png" }), parts("image", { "data", "media_type" }) },
-  { "image_url", with(turn { type = "image", url = "https://pictures.example/a.png" }), parts("image", { "url" }) },
-  { "audio", with(turn { type = "audio", data = WAV, media_type = "audio/wav" }), parts("audio", { "data" }) },
+  { "image", with(turn { type = "image", data = PNG, media_type = "image/png" }), parts("image", { "data",
+    "media_type" }) },
+  { "image_url", with(turn { type = "image", url = "https://pictures.example/a.png" }), parts("image",
+    { "url" }) },
+  { "audio", with(turn { type = "audio", data = WAV, media_type = "audio/wav" }), parts("audio",
+    { "data" }) },
   { "file", with(turn { type = "file", data = PDF, media_type = "application/pdf", name = "a.pdf" }),
     parts("file", { "data", "media_type" }) },
-  { "file_url", with(turn { type = "file", url = "https://papers.example/a.pdf", media_type = "application/pdf" }),
+  { "file_url", with(turn { type = "file", url = "https://papers.example/a.pdf",
+    media_type = "application/pdf" }),
     parts("file", { "url" }) },
-  { "file_text", with(turn { type = "file", text = "High water at noon.", media_type = "text/plain", name = "a.txt" }),
+  { "file_text", with(turn { type = "file", text = "High water at noon.", media_type = "text/plain",
+    name = "a.txt" }),
     parts("file", { "text" }) },
   { "tools", with(nil, { tools = tool_list }), tools },
   { "tools", with(nil, { tools = function() return { { name = "bare" } } end }), function(request)
@@ -219,8 +233,10 @@ forms.requests = {
   end },
   { "tool_choice", with(nil, { tools = tool_list, tool_choice = "none" }), field "tool_choice" },
   { "tool_choice", with(nil, { tools = tool_list, tool_choice = "required" }), field "tool_choice" },
-  { "named_tool", with(nil, { tools = tool_list, tool_choice = { name = "get_time" } }), field "tool_choice" },
-  { "parallel_tool_calls", with(nil, { tools = tool_list, parallel_tool_calls = false }), field "parallel_tool_calls" },
+  { "named_tool", with(nil, { tools = tool_list, tool_choice = { name = "get_time" } }),
+    field "tool_choice" },
+  { "parallel_tool_calls", with(nil, { tools = tool_list, parallel_tool_calls = false }),
+    field "parallel_tool_calls" },
   { "calls", with(used_tools, { tools = tool_list }), calls_and_results },
   { "calls", with(function(say)
     local messages = used_tools(say)
@@ -252,8 +268,10 @@ forms.requests = {
     return request.metadata and body.table(request.metadata) or body.null
   end },
   { "verbosity", with(nil, { verbosity = "low" }), field "verbosity" },
-  { "reasoning", with(nil, { reasoning = function() return { effort = "medium" } end, max_tokens = 20000 }), effort },
-  { "reasoning", with(nil, { reasoning = function() return { budget = 8192 } end, max_tokens = 20000 }), effort },
+  { "reasoning", with(nil, { reasoning = function() return { effort = "medium" } end, max_tokens = 20000 }),
+    effort },
+  { "reasoning", with(nil, { reasoning = function() return { budget = 8192 } end, max_tokens = 20000 }),
+    effort },
   { "reasoning", with(nil, { reasoning = function() return { effort = "none" } end }), effort },
   { "format_json", with(nil, { format = function() return { type = "json" } end }), format },
   { "format_schema", with(nil, { format = function()
@@ -301,7 +319,8 @@ local function answer_parts(kind, name)
   end
 end
 
-local function stop(answer) return { first(answer).stop or body.null, first(answer).stop_sequence or body.null } end
+local function stop(answer) return { first(answer).stop or body.null,
+  first(answer).stop_sequence or body.null } end
 
 local function usage(...)
   local names = { ... }
@@ -314,7 +333,8 @@ end
 
 local function answer(made_parts, made_stop, made_usage)
   return function(say, name)
-    return { id = "answer1", model = "model", created = 1700000000, usage = made_usage and made_usage() or { input = 10, output = 5 },
+    return { id = "answer1", model = "model", created = 1700000000,
+      usage = made_usage and made_usage() or { input = 10, output = 5 },
       candidates = { { parts = made_parts(say, name), stop = made_stop or "stop",
         stop_sequence = made_stop == "sequence" and "END" or nil } } }
   end
@@ -324,12 +344,14 @@ local function one_text(say) return { text(say "Hello to you.") } end
 local function nothing() return {} end
 
 local function two_calls(say)
-  return { text "I look.", { type = "call", id = "call_a1", name = "get_weather", arguments = say '{"place":"Os\\"lo}","n":[1]}' },
+  return { text "I look.", { type = "call", id = "call_a1", name = "get_weather",
+    arguments = say '{"place":"Os\\"lo}","n":[1]}' },
     { type = "call", id = "call_b2", name = "get_time", arguments = "{}" } }
 end
 
 local function thought(say, name)
-  return { { type = "thinking", text = say "They greet.", signature = common.seal(name, "c2lnbmVk") }, text "Hello." }
+  return { { type = "thinking", text = say "They greet.", signature = common.seal(name, "c2lnbmVk") },
+    text "Hello." }
 end
 
 ---What an answer says in all, white space aside, and what it calls: what any stream must tell.
@@ -344,7 +366,8 @@ forms.answers = {
   { "answer.calls", answer(two_calls, "calls"), stop },
   { "answer.thinking", answer(thought), answer_parts("thinking", "text") },
   { "answer.thinking", answer(thought), answer_text },
-  { "answer.refusal", answer(function(say) return { { type = "refusal", text = say "I will not." } } end, "refusal"),
+  { "answer.refusal", answer(function(say) return { { type = "refusal", text = say "I will not." } } end,
+    "refusal"),
     answer_parts("refusal", "text") },
   { "answer.stop", answer(one_text), stop },
   { "answer.stop", answer(one_text, "length"), stop },
@@ -352,13 +375,16 @@ forms.answers = {
   { "answer.stop_refusal", answer(one_text, "refusal"), stop },
   { "answer.stop_sequence", answer(one_text, "sequence"), stop },
   { "answer.stop_pause", answer(one_text, "pause"), stop },
-  { "answer.usage", answer(one_text, "stop", function() return { input = 100, output = 50 } end), usage("input", "output") },
-  { "answer.cached", answer(one_text, "stop", function() return { input = 100, output = 50, cached = 40 } end),
+  { "answer.usage", answer(one_text, "stop", function() return { input = 100, output = 50 } end),
+    usage("input", "output") },
+  { "answer.cached", answer(one_text, "stop", function() return { input = 100, output = 50,
+    cached = 40 } end),
     usage("input", "output", "cached") },
   { "answer.cache_write", answer(one_text, "stop", function()
     return { input = 100, output = 50, cached = 40, cache_write = 20 }
   end), usage("input", "output", "cached", "cache_write") },
-  { "answer.reasoning", answer(one_text, "stop", function() return { input = 100, output = 50, reasoning = 30 } end),
+  { "answer.reasoning", answer(one_text, "stop", function() return { input = 100, output = 50,
+    reasoning = 30 } end),
     usage("input", "output", "reasoning") },
 }
 
@@ -370,7 +396,8 @@ forms.answers = {
 function forms.say(long)
   return function(s)
     if not long then return s end
-    if s:sub(1, 1) == "{" then return body.decode(body.encode((s:gsub("}$", (" "):rep(#LONG) .. "}"))), nil, 1) end
+    if s:sub(1, 1) == "{" then return body.decode(body.encode((s:gsub("}$", (" "):rep(#LONG) .. "}"))), nil,
+      1) end
     return body.decode(body.encode(s .. LONG), nil, 1)
   end
 end
