@@ -61,7 +61,12 @@ static struct lane *stage(struct fixture *f) {
 }
 
 static struct translate *new (struct lane *lane) {
-    struct translate_order order = {STR("x"), STR("x"), STR("m"), STR("id"), 1, true, false};
+    struct translate_order order = {.client = STR("x"),
+                                    .provider = STR("x"),
+                                    .model = STR("m"),
+                                    .id = STR("id"),
+                                    .now = 1,
+                                    .stream = true};
     struct translate *t = translate_new(lane, &order);
     assert_non_null(t);
     return t;
