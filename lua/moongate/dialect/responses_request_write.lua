@@ -185,6 +185,7 @@ function responses_request_write.text(request)
   return { format = written, verbosity = request.verbosity }
 end
 
+---What an answer repeats of the reasoning that was asked for.
 ---@param request table
 ---@return table|nil reasoning
 function responses_request_write.reasoning(request)
@@ -193,6 +194,28 @@ function responses_request_write.reasoning(request)
   local effort = reasoning.effort or (reasoning.budget and common.effort(reasoning.budget))
   local summary = reasoning.summary or (reasoning.show and "auto" or nil)
   return (effort or summary) and { effort = effort, summary = summary } or nil
+end
+
+-- What the model is asked for; a model that does not reason knows neither field.
+local function write_reasoning_wish(out, request, ctx)
+  local reasoning = responses_request_write.reasoning(request)
+  if not reasoning then return end
+  local effort, changed = openai_request.effort(request.reasoning, out.model)
+  if changed then ctx:drop("reasoning.effort") end
+  local reasons = models.reasons(out.model)
+  if reasons then out.reasoning = { effort = effort, summary = effort ~= "none" and reasoning.summary or nil } end
+  if out.reasoning and not next(out.reasoning) then out.reasoning = nil end
+end
+
+-- OpenAI refuses fewer.
+local LEAST_TOKENS = 16
+
+local function write_limit(out, request, ctx)
+  out.max_output_tokens = request.max_tokens
+  if request.max_tokens and request.max_tokens < LEAST_TOKENS then
+    out.max_output_tokens = LEAST_TOKENS
+    ctx:drop("max_tokens")
+  end
 end
 
 -- What chat completions can ask and responses cannot.
@@ -227,16 +250,16 @@ function responses_request_write.write(request, ctx)
   for _, tool in ipairs(request.tools or {}) do tools[tool.name] = tool end
   write_items(out, request, ctx, tools)
   write_tools(out, request)
-  out.max_output_tokens = request.max_tokens
+  write_limit(out, request, ctx)
   out.text = responses_request_write.text(request)
-  out.reasoning = responses_request_write.reasoning(request)
+  write_reasoning_wish(out, request, ctx)
   write_include(out, request, traits, ctx)
   for _, name in ipairs(ABSENT) do
     local default = name == "n" and request.n == 1
     if request[name] and not default and not (name == "stop" and not request.stop[1]) then ctx:drop(name) end
   end
   openai_request.check_tier(out, ctx)
-  openai_request.check_sampling(out, request, traits, ctx)
+  openai_request.check_sampling(out, out.reasoning and out.reasoning.effort, traits, ctx)
   return out
 end
 
