@@ -287,6 +287,18 @@ return function(test)
     expect.equal(write({ tools = tools }, { model = "gpt-5.2" }).reasoning_effort, nil)
   end)
 
+  test("a tool whose schema OpenAI does not take as strict is not, but for its own clients", function()
+    local closed = body.raw [[{"type":"object","properties":{"a":{"type":"string"}},"required":["a"],
+      "additionalProperties":false}]]
+    local open = body.raw [[{"type":"object","properties":{"a":{"type":"string"}},"additionalProperties":false}]]
+    local tools = { { name = "f", strict = true, parameters = closed }, { name = "g", strict = true, parameters = open } }
+    local out, ctx = write({ tools = tools }, { model = "gpt-4.1", client = "gemini" })
+    expect.equal(out.tools[1]["function"].strict, true)
+    expect.equal(out.tools[2]["function"].strict, nil)
+    expect.list(ctx.dropped, { "tools.1.strict" })
+    expect.equal(write({ tools = tools }, { model = "gpt-4.1", client = "responses" }).tools[2]["function"].strict, true)
+  end)
+
   test("a reasoning model is asked for no stop sequences", function()
     local out, ctx = write({ stop = { "END" } }, { model = "gpt-5" })
     expect.equal(out.stop, nil)

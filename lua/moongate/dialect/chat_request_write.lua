@@ -146,12 +146,13 @@ end
 
 -- ---------------------------------------------------------------- tools and the rest
 
-local function write_tools(out, request)
+local function write_tools(out, request, ctx)
   if not request.tools or not request.tools[1] then return end
   out.tools = {}
   for i, tool in ipairs(request.tools) do
     out.tools[i] = { type = "function", ["function"] = {
-      name = tool.name, description = tool.description, parameters = tool.parameters, strict = tool.strict,
+      name = tool.name, description = tool.description, parameters = tool.parameters,
+      strict = openai_request.strict(tool, i, ctx),
     } }
   end
   local choice = request.tool_choice
@@ -207,7 +208,7 @@ function chat_request_write.write(request, ctx)
   if request.top_k then ctx:drop("top_k") end
   out[traits.limit] = request.max_tokens
   out.response_format = write_format(request.format)
-  write_tools(out, request)
+  write_tools(out, request, ctx)
   write_effort(out, request, ctx)
   write_stop(out, request, traits, ctx)
   openai_request.check_tier(out, ctx)

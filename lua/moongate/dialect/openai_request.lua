@@ -4,6 +4,7 @@
 
 local body = require "moongate.body"
 local common = require "moongate.dialect.common"
+local json_schema = require "moongate.dialect.json_schema"
 local models = require "moongate.dialect.openai_models"
 local shape = require "moongate.dialect.shape"
 
@@ -99,6 +100,19 @@ function openai_request.check_own(out, traits, ctx)
     if out[name] ~= nil then ctx:drop(name) end
     out[name] = nil
   end
+end
+
+---Whether a tool is strict. OpenAI refuses a strict one whose schema leaves something open or optional, which
+---other makers take; its own clients know.
+---@param tool table of the common form
+---@param i integer
+---@param ctx table
+---@return boolean|nil
+function openai_request.strict(tool, i, ctx)
+  if not tool.strict or FAMILY[ctx.client] or json_schema.is_strict_for_openai(tool.parameters) then
+    return tool.strict
+  end
+  ctx:drop(("tools.%d.strict"):format(i - 1))
 end
 
 ---The effort that a model is asked for: the client's, else the one that its number of tokens comes to, in a word

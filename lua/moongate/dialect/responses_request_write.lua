@@ -3,6 +3,7 @@
 
 local body = require "moongate.body"
 local common = require "moongate.dialect.common"
+local json_schema = require "moongate.dialect.json_schema"
 local models = require "moongate.dialect.openai_models"
 local openai_parts = require "moongate.dialect.openai_parts"
 local openai_request = require "moongate.dialect.openai_request"
@@ -128,25 +129,26 @@ end
 
 -- ---------------------------------------------------------------- tools and the rest
 
-local function write_tool(tool, native)
+local function write_tool(tool, native, strict)
   if native and tool.custom then
     return { type = "custom", name = tool.inner or tool.name, description = tool.custom.description,
       format = tool.custom.format }
   end
   return {
     type = "function", name = tool.inner or tool.name, description = tool.description,
-    parameters = tool.parameters or body.raw [[{"type":"object","properties":{}}]],
-    strict = tool.strict or false,
+    parameters = json_schema.of_arguments(tool.parameters, strict),
+    strict = strict or false,
   }
 end
 
 ---Tools as responses has them, in a request and in what an answer repeats of it.
 ---@param request table
 ---@param native? boolean custom tools as such
+---@param ctx? table of a request, where it is to be named what OpenAI does not take
 ---@return table[]
-function responses_request_write.tools(request, native)
+function responses_request_write.tools(request, native, ctx)
   local out, namespaces = body.list {}, {}
-  for _, tool in ipairs(request.tools or {}) do
+  for i, tool in ipairs(request.tools or {}) do
     local list = out
     if tool.namespace then
       local holder = namespaces[tool.namespace]
@@ -158,7 +160,7 @@ function responses_request_write.tools(request, native)
       end
       list = holder.tools
     end
-    list[#list + 1] = write_tool(tool, native)
+    list[#list + 1] = write_tool(tool, native, not ctx and tool.strict or ctx and openai_request.strict(tool, i, ctx))
   end
   return out
 end
@@ -221,9 +223,9 @@ end
 -- What chat completions can ask and responses cannot.
 local ABSENT = { "stop", "n", "seed", "frequency_penalty", "presence_penalty", "top_k" }
 
-local function write_tools(out, request)
+local function write_tools(out, request, ctx)
   if not request.tools or not request.tools[1] then return end
-  out.tools = responses_request_write.tools(request)
+  out.tools = responses_request_write.tools(request, false, ctx)
   out.tool_choice = responses_request_write.choice(request.tool_choice)
 end
 
@@ -249,7 +251,7 @@ function responses_request_write.write(request, ctx)
   local tools = {}
   for _, tool in ipairs(request.tools or {}) do tools[tool.name] = tool end
   write_items(out, request, ctx, tools)
-  write_tools(out, request)
+  write_tools(out, request, ctx)
   write_limit(out, request, ctx)
   out.text = responses_request_write.text(request)
   write_reasoning_wish(out, request, ctx)
