@@ -4,7 +4,6 @@
 
 local body = require "moongate.body"
 local common = require "moongate.dialect.common"
-local names = require "moongate.dialect.bedrock_names"
 local shape = require "moongate.dialect.shape"
 
 local NAME = "bedrock"
@@ -57,7 +56,6 @@ end
 
 ---@class moongate.BedrockTurn what a part is written with
 ---@field drop fun(what: string)
----@field names moongate.BedrockNames
 ---@field ids table<string, string> of calls that had to be rewritten
 ---@field documents table<string, boolean> names taken
 ---@field cache boolean
@@ -130,7 +128,7 @@ end
 
 function WRITE.call(part, turn)
   turn.calls[#turn.calls + 1] = part.name
-  return { toolUse = { toolUseId = id_of(part.id, turn), name = names.write(turn.names, part.name or "_"),
+  return { toolUse = { toolUseId = id_of(part.id, turn), name = part.name or "_",
     input = input_of(part, turn) } }
 end
 
@@ -237,7 +235,7 @@ end
 ---@return table used { calls = names of tools called, results = bool }
 function messages.write(request, ctx, traits)
   local system, turns = {}, {}
-  local turn = { names = names.of(request), ids = {}, documents = {}, calls = {}, cache = traits.cache }
+  local turn = { ids = {}, documents = {}, calls = {}, cache = traits.cache }
   for i, message in ipairs(request.messages) do
     function turn.drop(what) ctx:drop(("messages.%d.%s"):format(i - 1, what)) end
     local role = ROLES[message.role]

@@ -7,7 +7,6 @@ local common = require "moongate.dialect.common"
 local json_schema = require "moongate.dialect.json_schema"
 local messages = require "moongate.dialect.bedrock_messages"
 local models = require "moongate.dialect.bedrock_models"
-local names = require "moongate.dialect.bedrock_names"
 local shape = require "moongate.dialect.shape"
 
 local request_writer = {}
@@ -38,7 +37,7 @@ local function tool_spec(w, tool, i)
   local description = tool.description
   local strict = w.traits.schema and tool.strict and json_schema.is_strict_for_claude(tool.parameters) or nil
   if tool.strict and not strict then w.ctx:drop(("tools.%d.strict"):format(i - 1)) end
-  return { toolSpec = { name = names.write(w.used.names, tool.name), strict = strict,
+  return { toolSpec = { name = tool.name, strict = strict,
     description = description and body.size(description) > 0 and description or nil,
     inputSchema = { json = json_schema.of_arguments(tool.parameters, strict) } } }
 end
@@ -59,7 +58,7 @@ end
 local function write_choice(w)
   local choice, traits = w.request.tool_choice, w.traits
   if type(choice) == "table" and choice.name then
-    if traits.tool then return { tool = { name = names.write(w.used.names, choice.name) } } end
+    if traits.tool then return { tool = { name = choice.name } } end
     if traits.any then
       w.ctx:drop("tool_choice")
       return { any = body.object {} }
