@@ -118,7 +118,7 @@ end
 ---@param ctx table of its request
 ---@param emit fun(type: string|nil, data: table|string)
 ---@param most? integer bytes that the stream may say: some dialects keep all of it to repeat it at the end
----@return fun(type: string, data: table): boolean feed one event of the provider's; true: the stream says too much
+---@return fun(type: string, data: table): boolean feed one event of the provider's; true: it is too much
 ---@return fun() finish the provider's stream came to its good end
 function translate.stream(from, to, ctx, emit, most)
   local read = part(from, "reader")(ctx)

@@ -327,6 +327,27 @@ local function requests_out(test)
     expect.list(ctx.dropped, { "reasoning" })
   end)
 
+  test("JSON beside tools is asked for in words of models before Gemini 3", function()
+    local request = { messages = { user(text "q") }, tools = { { name = "f" } },
+      format = { type = "schema", schema = body.raw '{"type":"array"}' } }
+    local ctx = context { model = "gemini-2.5-flash" }
+    local out = gemini.write_request(request, ctx)
+    expect.equal(out.generationConfig, nil)
+    expect.equal(body.encode(out.systemInstruction), '{"parts":[{"text":"Answer with one JSON value and nothing else: '
+      .. 'no words around it, no code fence. It must match this JSON schema:\\n{\\"type\\":\\"array\\"}"}]}')
+    expect.list(ctx.dropped, { "format" })
+    for _, model in ipairs { "gemini-3-pro", "tuned" } do
+      expect.equal(gemini.write_request(request, context { model = model }).generationConfig.responseMimeType,
+        "application/json")
+    end
+  end)
+
+  test("the name of who speaks is dropped by name", function()
+    local ctx = context()
+    gemini.write_request({ messages = { { role = "user", name = "bob", parts = { text "q" } } } }, ctx)
+    expect.list(ctx.dropped, { "messages.0.name" })
+  end)
+
   test("tool choice is Google's mode", function()
     local function mode(more)
       more.tools = more.tools or { { name = "f" } }

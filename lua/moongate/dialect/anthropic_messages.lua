@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Anthropic messages: the conversation as the API takes it: system texts on top, turns that alternate and begin
--- with the user's, results first in the turn behind their calls, no empty text, an assistant's own words only.
+-- Anthropic messages: the conversation as the API takes it: system texts on top, turns that alternate and
+-- begin with the user's, results first in the turn behind their calls, no empty text, an assistant's own
+-- words only.
 
 local body = require "moongate.body"
 local common = require "moongate.dialect.common"
@@ -9,8 +10,8 @@ local shape = require "moongate.dialect.shape"
 local NAME = "anthropic"
 local messages = {}
 
--- What stands as the user's turn before an answer that a conversation begins with, and behind one that it ends
--- with, where the model does not go on from it.
+-- What stands as the user's turn before an answer that a conversation begins with, and behind one that it
+-- ends with, where the model does not go on from it.
 local OPENING = "."
 
 -- ---------------------------------------------------------------- parts

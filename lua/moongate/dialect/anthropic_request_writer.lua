@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Anthropic messages: the common form (lua/dialects/README.md) written as a request that the API takes: tools,
--- structured output, stop sequences and the rest; the conversation and thinking are next door.
+-- Anthropic messages: the common form (lua/dialects/README.md) written as a request that the API takes:
+-- tools, structured output, stop sequences and the rest; the conversation and thinking are next door.
 
 local json_schema = require "moongate.dialect.json_schema"
 local messages = require "moongate.dialect.anthropic_messages"

@@ -16,7 +16,7 @@ local stream = {}
 ---@class moongate.AnthropicReader
 ---@field ctx table
 ---@field calls integer how many have begun
----@field blocks table<integer, table> open ones by index: { call = n, begun = it said arguments, input = RAW }
+---@field blocks table<integer, table> open ones: { call = n, begun = it said arguments, input = RAW }
 ---@field usage table what the events said so far
 
 local START = {} -- type of block = function(state, block, open, emit)

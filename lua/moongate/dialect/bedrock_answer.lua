@@ -179,7 +179,7 @@ local DELTAS = {} -- field of a delta = function(state, block, value, emit)
 
 function DELTAS.text(_, _, text, emit)
   text = shape.as_text(text)
-  if text then emit { kind = "text", text = text } end
+  if text and body.size(text) > 0 then emit { kind = "text", text = text } end
 end
 
 function DELTAS.toolUse(state, block, use, emit)
