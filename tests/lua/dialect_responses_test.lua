@@ -193,6 +193,13 @@ return function(test)
     expect.list(ctx.dropped, { "messages.0.name" })
   end)
 
+  test("an id of a call that is too long is another, of call and result alike", function()
+    local long = ("x"):rep(65)
+    local out = write({ messages = { { role = "assistant", parts = { { type = "call", id = long, name = "f",
+      arguments = "{}" } } }, { role = "tool", parts = { { type = "result", id = long, parts = {} } } } } })
+    expect.list({ out.input[1].call_id, out.input[2].call_id }, { "mgx_1", "mgx_1" })
+  end)
+
   test("fewer tokens than OpenAI takes are its least, named", function()
     local out, ctx = write({ messages = {}, max_tokens = 1 }, { model = "gpt-4.1" })
     expect.equal(out.max_output_tokens, 16)

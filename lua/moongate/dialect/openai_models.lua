@@ -11,6 +11,7 @@ local models = {}
 ---@field lists boolean whether content that is text only may be a list of parts
 ---@field thinking boolean whether the model's own reasoning_content is to be sent back to it
 ---@field sampling boolean whether temperature, top_p, penalties, logprobs and stop are taken while it reasons
+---@field ids integer|nil ids of calls have so many letters and digits, else 40 bytes at most
 ---@field own boolean whether OpenAI's own fields are known: strict servers refuse what they do not know
 
 local OTHER = { limit = "max_tokens", developer = false, lists = false, thinking = false, sampling = true,
@@ -21,6 +22,8 @@ local REASONING = { limit = "max_completion_tokens", developer = true, lists = t
   sampling = false, own = true }
 local THINKING = { limit = "max_tokens", developer = false, lists = false, thinking = true, sampling = true,
   own = false }
+local MISTRAL = { limit = "max_tokens", developer = false, lists = false, thinking = false, sampling = true,
+  own = false, ids = 9 }
 local OPEN = { limit = "max_tokens", developer = true, lists = true, thinking = true, sampling = true,
   own = false }
 
@@ -33,6 +36,8 @@ local KNOWN = {
   { "^codex", REASONING },
   { "^gpt%-", OPENAI },
   { "^chatgpt", OPENAI },
+  { "%a+stral", MISTRAL }, -- Mistral, Ministral, Codestral …
+  { "%a+xtral", MISTRAL }, -- Mixtral, Pixtral …
   { "deepseek", THINKING },
   { "kimi", THINKING },
   { "minimax", THINKING },

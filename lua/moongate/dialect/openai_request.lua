@@ -102,6 +102,34 @@ function openai_request.check_own(out, traits, ctx)
   end
 end
 
+---Ids of calls as an API takes them: one that it does not is another within the request, the same for call and
+---result.
+---@param most integer bytes
+---@param exact? integer of so many letters and digits instead
+---@return fun(id: string): string
+function openai_request.ids(most, exact)
+  local others, n = {}, 0
+  return function(id)
+    if exact and #id == exact and not id:find("%W") or not exact and #id <= most then return id end
+    if not others[id] then
+      n = n + 1
+      others[id] = exact and ("m%0" .. exact - 1 .. "d"):format(n) or "mgx_" .. n
+    end
+    return others[id]
+  end
+end
+
+-- OpenAI takes so many bytes of an end user's id. A client of another maker may have a longer one.
+local USER_MAX = 64
+
+---@param out table the body
+---@param ctx table
+function openai_request.check_user(out, ctx)
+  if not out.user or #out.user <= USER_MAX or FAMILY[ctx.client] then return end
+  out.user = nil
+  ctx:drop("user")
+end
+
 ---Whether a tool is strict. OpenAI refuses a strict one whose schema leaves something open or optional, which
 ---other makers take; its own clients know.
 ---@param tool table of the common form

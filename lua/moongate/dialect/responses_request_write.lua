@@ -67,13 +67,13 @@ local function write_reasoning(items, part)
   }
 end
 
-local function write_call(part, tools)
+local function write_call(part, tools, id_of)
   local tool = tools[part.name] or {}
-  return { type = "function_call", call_id = part.id, name = tool.inner or part.name,
+  return { type = "function_call", call_id = id_of(part.id), name = tool.inner or part.name,
     namespace = tool.namespace, arguments = part.arguments }
 end
 
-local function write_assistant(items, message, ctx, tools)
+local function write_assistant(items, message, ctx, tools, id_of)
   local open
   for _, part in ipairs(message.parts) do
     local say = SAID[part.type]
@@ -88,7 +88,7 @@ local function write_assistant(items, message, ctx, tools)
       if part.type == "thinking" then
         write_reasoning(items, part)
       elseif part.type == "call" then
-        items[#items + 1] = write_call(part, tools)
+        items[#items + 1] = write_call(part, tools, id_of)
       elseif part.type ~= "redacted" then
         ctx:drop("messages." .. part.type)
       end
@@ -96,10 +96,10 @@ local function write_assistant(items, message, ctx, tools)
   end
 end
 
-local function write_results(items, message, ctx)
+local function write_results(items, message, ctx, id_of)
   for _, result in ipairs(message.parts) do
     if result.is_error then ctx:drop("messages.is_error") end
-    items[#items + 1] = { type = "function_call_output", call_id = result.id,
+    items[#items + 1] = { type = "function_call_output", call_id = id_of(result.id),
       output = output_of(result, ctx) }
   end
 end
@@ -112,14 +112,16 @@ local function instructions_of(messages)
   return #texts == #first.parts and texts[1] and body.join(texts, "\n\n") or nil
 end
 
+local ID_MAX = 64 -- bytes of an id of a call that OpenAI takes here
+
 local function write_items(out, request, ctx, tools)
-  local items = body.list {}
+  local items, id_of = body.list {}, openai_request.ids(ID_MAX)
   out.instructions = instructions_of(request.messages)
   for i, message in ipairs(request.messages) do
     if message.role == "assistant" then
-      write_assistant(items, message, ctx, tools)
+      write_assistant(items, message, ctx, tools, id_of)
     elseif message.role == "tool" then
-      write_results(items, message, ctx)
+      write_results(items, message, ctx, id_of)
     elseif i > 1 or not out.instructions then
       if message.name then ctx:drop(("messages.%d.name"):format(i - 1)) end
       items[#items + 1] = { type = "message", role = message.role, content = content_of(message.parts, ctx) }
@@ -274,6 +276,7 @@ function responses_request_write.write(request, ctx)
     if request[name] and not default and not (name == "stop" and not request.stop[1]) then ctx:drop(name) end
   end
   openai_request.check_tier(out, ctx)
+  openai_request.check_user(out, ctx)
   openai_request.check_sampling(out, out.reasoning and out.reasoning.effort, traits, ctx)
   return out
 end
