@@ -3,7 +3,7 @@
 The dialects as tests of streams speak them: what a client asks and reads, and the events that a scripted provider says. One class for each dialect, all
 with the same methods, and `Pair`: a client of one dialect before providers of another, or of the same.
 
-As a provider: `opening` (no content yet), `piece`, `call` and `arguments`, `closing` (the reason to stop, usage, end marker), `failure`.
+As a provider: `opening` (no content yet), `piece`, `call` and `arguments`, `closing` (the reason to stop, usage, end marker; `last`: Anthropic's open block), `failure`.
 As a client: `ask`, `text`, `calls`, `usage`, `ended` (a good end), `in_order` (the life cycle that its SDKs build on).
 """
 import json
@@ -56,7 +56,7 @@ class Openai:
     def arguments(self, n, text):
         return wire.chunk({"tool_calls": [{"index": n, "function": {"arguments": text}}]})
 
-    def closing(self, stop="stop", usage=(3, 5), nl="\n", marked=True):
+    def closing(self, stop="stop", usage=(3, 5), nl="\n", marked=True, last=0):
         reason = {"calls": "tool_calls", "filter": "content_filter"}.get(stop, stop)
         return [wire.finish(reason, nl * 2), wire.usage(*usage, nl * 2)] + [f"data: [DONE]{nl}{nl}".encode()] * marked
 
@@ -87,6 +87,10 @@ class Openai:
 
     def usage(self, events):
         return next(((u["prompt_tokens"], u["completion_tokens"]) for u in (v.get("usage") for v in reversed(values(events))) if u), None)
+
+    def stop(self, value):
+        """Why a whole answer stopped, in this dialect's words."""
+        return value["choices"][0]["finish_reason"]
 
     def ended(self, events):
         return any(e.done for e in events)
@@ -165,6 +169,9 @@ class Anthropic:
     def usage(self, events):
         return next(((v["usage"].get("input_tokens"), v["usage"]["output_tokens"]) for v in values(events) if v.get("type") == "message_delta"), None)
 
+    def stop(self, value):
+        return value["stop_reason"]
+
     def ended(self, events):
         return any(v.get("type") == "message_stop" for v in values(events))
 
@@ -186,9 +193,6 @@ class Responses:
     MARK = sse({"type": "response.completed", "response": {}}, "response.completed")
     OVERLOADED, LIMITED = ("server_error", None, 500), ("rate_limit_error", "rate_limit_exceeded", 429)
 
-    def __init__(self):
-        self.said, self.made = "", []
-
     def ask(self, stream=True, model="m", **more):
         return "/v1/responses", {"model": model, "input": "hi", **({"stream": True} if stream else {}), **more}
 
@@ -205,6 +209,9 @@ class Responses:
                 self.event("response.output_item.added", nl, output_index=0, item=item),
                 self.event("response.content_part.added", nl, item_id="msg_1", output_index=0, content_index=0, part={"type": "output_text", "text": ""})]
 
+    def thought(self, text):
+        return self.event("response.reasoning_summary_text.delta", item_id="rs_1", output_index=0, summary_index=0, delta=text)
+
     def piece(self, text, nl="\n"):
         return self.event("response.output_text.delta", nl, item_id="msg_1", output_index=0, content_index=0, delta=text)
 
@@ -215,15 +222,22 @@ class Responses:
     def arguments(self, n, text):
         return self.event("response.function_call_arguments.delta", item_id=f"fc_{n}", output_index=n + 1, delta=text)
 
-    def closing(self, stop="stop", usage=(3, 5), nl="\n", marked=True):
-        return [self.event("response.completed", nl, response=self.response("completed", usage))]
+    def closing(self, stop="stop", usage=(3, 5), nl="\n", marked=True, last=0):
+        ended = self.ending(stop, usage)
+        return [self.event(f"response.{ended['status']}", nl, response=ended)]
+
+    def ending(self, stop, usage, output=()):
+        if stop == "filter":
+            return {**self.response("incomplete", usage, output), "incomplete_details": {"reason": "content_filter"}}
+        return self.response("completed", usage, output)
 
     def failure(self, kind, message):
         return self.event("error", code=kind[1] or kind[0], message=message, param=None)
 
     def body(self, text="plain", stop="stop"):
         content = [{"type": "output_text", "text": text, "annotations": []}]
-        return self.response("completed", (3, 5), [{"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": content}])
+        item = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": content}
+        return self.ending(stop, (3, 5), [item] if text else [])
 
     error_body = Openai.error_body
 
@@ -242,6 +256,9 @@ class Responses:
     def usage(self, events):
         u = next((v["response"]["usage"] for v in values(events) if v.get("type") == "response.completed"), None)
         return u and (u["input_tokens"], u["output_tokens"])
+
+    def stop(self, value):
+        return (value["incomplete_details"] or {}).get("reason") or value["status"]
 
     def ended(self, events):
         return any(v.get("type") in ("response.completed", "response.incomplete") for v in values(events))
@@ -298,7 +315,7 @@ class Gemini:
     def whole_call(self, id, name, arguments):
         return sse(self.answer([{"functionCall": {"id": id, "name": name, "args": json.loads(arguments)}}]))
 
-    def closing(self, stop="stop", usage=(3, 5), nl="\n", marked=True):
+    def closing(self, stop="stop", usage=(3, 5), nl="\n", marked=True, last=0):
         return [sse(self.answer([], {"filter": "SAFETY"}.get(stop, "STOP"), usage), nl=nl)]
 
     def failure(self, kind, message):
@@ -322,6 +339,9 @@ class Gemini:
     def usage(self, events):
         u = next((v["usageMetadata"] for v in reversed(values(events)) if v.get("usageMetadata")), None)
         return u and (u["promptTokenCount"], u["candidatesTokenCount"])
+
+    def stop(self, value):
+        return value["candidates"][0]["finishReason"]
 
     def ended(self, events):
         return any(c.get("finishReason") for v in values(events) for c in v.get("candidates") or [])
@@ -348,7 +368,7 @@ class Pair:
         return self.client.name if self.same else f"{self.client.name}-over-{self.provider.name}"
 
     def gateway(self, lab, providers, settings=None, **more):
-        options = {"dialect": self.provider.name, **more.pop("options", {})}
+        options = {"dialect": self.provider.name, "speaks": [self.provider.name], **more.pop("options", {})}
         route = {"path": self.client.path, **more.pop("route", {})}
         if "text" in more:
             return lab.policy(providers, more.pop("text"), options=options, route=route, **more)
