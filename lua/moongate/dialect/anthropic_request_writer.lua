@@ -373,7 +373,7 @@ local function write_format(request, ctx, out)
   if type(out.system) == "table" then
     table.insert(out.system, line)
   else
-    out.system = out.system and out.system .. "\n\n" .. JSON_ONLY or JSON_ONLY
+    out.system = out.system and body.join({ out.system, JSON_ONLY }, "\n\n") or JSON_ONLY
   end
 end
 
