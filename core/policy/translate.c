@@ -304,6 +304,7 @@ static int emit(lua_State *L) {
     if (!out) {
         return luaL_error(L, "emit may only be called while an event is translated");
     }
+    buf_truncate(out, h->t->whole); /* of an event that failed and was caught */
     if (!lua_isnoneornil(L, 1)) {
         text.p = luaL_checklstring(L, 1, &text.n);
         luaL_argcheck(

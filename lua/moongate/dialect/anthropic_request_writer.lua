@@ -63,7 +63,7 @@ local function write_format(request, ctx, out, traits)
   if type(out.system) == "table" then
     table.insert(out.system, { type = "text", text = words })
   else
-    out.system = out.system and out.system .. "\n\n" .. words or words
+    out.system = out.system and body.join({ out.system, words }, "\n\n") or words
   end
 end
 
