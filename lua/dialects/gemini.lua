@@ -46,7 +46,8 @@ local patterns = {
 
   { "credential_error", code = {
     "API_KEY_INVALID", "API_KEY_SERVICE_BLOCKED", "API_KEY_HTTP_REFERRER_BLOCKED",
-    "API_KEY_IP_ADDRESS_BLOCKED", "API_KEY_ANDROID_APP_BLOCKED", "API_KEY_IOS_APP_BLOCKED", "SERVICE_DISABLED", "CONSUMER_SUSPENDED",
+    "API_KEY_IP_ADDRESS_BLOCKED", "API_KEY_ANDROID_APP_BLOCKED", "API_KEY_IOS_APP_BLOCKED",
+    "SERVICE_DISABLED", "CONSUMER_SUSPENDED",
     "CONSUMER_INVALID", "ACCESS_TOKEN_EXPIRED", "ACCESS_TOKEN_SCOPE_INSUFFICIENT", "CREDENTIALS_MISSING",
     "ACCOUNT_STATE_INVALID", "UNAUTHENTICATED", "PERMISSION_DENIED",
   } },
@@ -178,5 +179,6 @@ return {
   -- What the conformance kit calls what this API has no word for, and what it says in other words.
   cannot = { "parallel_tool_calls", "verbosity" },
   changes = { "file_text", "result_image", "thinking", "user", "metadata", "answer.thinking",
-    "answer.refusal", "answer.stop_refusal", "answer.stop_sequence", "answer.stop_pause", "answer.cache_write" },
+    "answer.refusal", "answer.stop_refusal", "answer.stop_sequence", "answer.stop_pause",
+    "answer.cache_write" },
 }

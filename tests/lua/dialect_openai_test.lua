@@ -299,6 +299,19 @@ return function(test)
     expect.equal(write({ tools = tools }, { model = "gpt-4.1", client = "responses" }).tools[2]["function"].strict, true)
   end)
 
+  test("who is no client of OpenAI's says the word JSON, and has schemas that are no object's said in words", function()
+    local json = { format = { type = "json" } }
+    local out = write(json, { model = "gpt-4.1", client = "gemini" })
+    same(out.messages[1], [[{"role":"system","content":"Answer with one JSON object and nothing else: no words around it, no code fence."}]])
+    same(out.response_format, [[{"type":"json_object"}]])
+    expect.equal(#write(json, { model = "gpt-4.1", client = "openai" }).messages, 1)
+    local list = { format = { type = "schema", schema = body.raw '{"type":"array"}' } }
+    local asked, ctx = write(list, { model = "gpt-4.1", client = "gemini" })
+    expect.equal(asked.response_format, nil)
+    expect.contains(asked.messages[1].content, 'schema:\n{"type":"array"}')
+    expect.list(ctx.dropped, { "format" })
+  end)
+
   test("a reasoning model is asked for no stop sequences", function()
     local out, ctx = write({ stop = { "END" } }, { model = "gpt-5" })
     expect.equal(out.stop, nil)

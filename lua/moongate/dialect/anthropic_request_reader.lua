@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Anthropic messages: a client's request, read into the common form (lua/dialects/README.md). What other
--- dialects have no word for is dropped by the name of its field; a shape that the API does not know is refused.
+-- dialects have no word for is dropped by the name of its field; a shape that the API does not know is
+-- refused.
 
 local body = require "moongate.body"
 local common = require "moongate.dialect.common"
@@ -9,7 +10,8 @@ local shape = require "moongate.dialect.shape"
 local NAME = "anthropic"
 local reader = {}
 
--- Fields of the body that are read below; `cache_control` of the whole body and `diagnostics` change no answer.
+-- Fields of the body that are read below; `cache_control` of the whole body and `diagnostics` change no
+-- answer.
 local KNOWN = { model = true, messages = true, system = true, stream = true, max_tokens = true, tools = true,
   tool_choice = true, stop_sequences = true, temperature = true, top_p = true, top_k = true, thinking = true,
   output_config = true, output_format = true, metadata = true, service_tier = true, cache_control = true,
@@ -39,7 +41,9 @@ end
 local function texts_of(list, at)
   local texts = {}
   for _, block, here in shape.each(list, at) do
-    if shape.as_name(block.type) == "text" then texts[#texts + 1] = shape.text(block.text, here .. ".text") end
+    if shape.as_name(block.type) == "text" then
+      texts[#texts + 1] = shape.text(block.text, here .. ".text")
+    end
   end
   return body.join(texts, "\n")
 end

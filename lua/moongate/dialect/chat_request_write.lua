@@ -161,8 +161,11 @@ local function write_tools(out, request, ctx)
   out.parallel_tool_calls = request.parallel_tool_calls
 end
 
-local function write_format(format)
-  if not format then return nil end
+local function write_format(out, request, ctx)
+  local format = request.format
+  local words, instead = openai_request.format_words(format, ctx)
+  if words then table.insert(out.messages, 1, { role = "system", content = words }) end
+  if not format or instead then return nil end
   if format.type == "json" then return { type = "json_object" } end
   return { type = "json_schema", json_schema = {
     name = format.name or "answer", schema = format.schema, strict = format.strict,
@@ -207,7 +210,7 @@ function chat_request_write.write(request, ctx)
   for _, name in ipairs(PLAIN) do out[name] = request[name] end
   if request.top_k then ctx:drop("top_k") end
   out[traits.limit] = request.max_tokens
-  out.response_format = write_format(request.format)
+  out.response_format = write_format(out, request, ctx)
   write_tools(out, request, ctx)
   write_effort(out, request, ctx)
   write_stop(out, request, traits, ctx)

@@ -115,8 +115,22 @@ function openai_request.strict(tool, i, ctx)
   ctx:drop(("tools.%d.strict"):format(i - 1))
 end
 
----The effort that a model is asked for: the client's, else the one that its number of tokens comes to, in a word
----that the model takes.
+---What has to be said in words of the form of the answer. OpenAI takes schemas of objects only, and demands
+---that the word JSON be said where it is to answer in JSON; its own clients know.
+---@param format table|nil of the common form
+---@param ctx table
+---@return string|userdata|nil words
+---@return boolean|nil instead of the field, not beside it
+function openai_request.format_words(format, ctx)
+  if not format or FAMILY[ctx.client] then return nil end
+  if format.type == "json" then return json_schema.in_words(format), false end
+  if json_schema.is_object(format.schema) then return nil end
+  ctx:drop("format")
+  return json_schema.in_words(format), true
+end
+
+---The effort that a model is asked for: the client's, else the one that its number of tokens comes to, in a
+---word that the model takes.
 ---@param reasoning table|nil of the common form
 ---@param model string|nil
 ---@return string|nil effort

@@ -121,6 +121,7 @@ local function write_items(out, request, ctx, tools)
     elseif message.role == "tool" then
       write_results(items, message, ctx)
     elseif i > 1 or not out.instructions then
+      if message.name then ctx:drop(("messages.%d.name"):format(i - 1)) end
       items[#items + 1] = { type = "message", role = message.role, content = content_of(message.parts, ctx) }
     end
   end
@@ -160,7 +161,9 @@ function responses_request_write.tools(request, native, ctx)
       end
       list = holder.tools
     end
-    list[#list + 1] = write_tool(tool, native, not ctx and tool.strict or ctx and openai_request.strict(tool, i, ctx))
+    local strict = tool.strict
+    if ctx then strict = openai_request.strict(tool, i, ctx) end
+    list[#list + 1] = write_tool(tool, native, strict)
   end
   return out
 end
@@ -187,6 +190,16 @@ function responses_request_write.text(request)
   return { format = written, verbosity = request.verbosity }
 end
 
+-- OpenAI looks for the word JSON in the input, not in the instructions.
+local function write_text(out, request, ctx)
+  local words, instead = openai_request.format_words(request.format, ctx)
+  out.text = responses_request_write.text(instead and { verbosity = request.verbosity } or request)
+  if words then
+    table.insert(out.input, 1, { type = "message", role = "developer",
+      content = { { type = "input_text", text = words } } })
+  end
+end
+
 ---What an answer repeats of the reasoning that was asked for.
 ---@param request table
 ---@return table|nil reasoning
@@ -204,9 +217,9 @@ local function write_reasoning_wish(out, request, ctx)
   if not reasoning then return end
   local effort, changed = openai_request.effort(request.reasoning, out.model)
   if changed then ctx:drop("reasoning.effort") end
-  local reasons = models.reasons(out.model)
-  if reasons then out.reasoning = { effort = effort, summary = effort ~= "none" and reasoning.summary or nil } end
-  if out.reasoning and not next(out.reasoning) then out.reasoning = nil end
+  if not models.reasons(out.model) then return end
+  local summary = effort ~= "none" and reasoning.summary or nil
+  out.reasoning = (effort or summary) and { effort = effort, summary = summary } or nil
 end
 
 -- OpenAI refuses fewer.
@@ -253,7 +266,7 @@ function responses_request_write.write(request, ctx)
   write_items(out, request, ctx, tools)
   write_tools(out, request, ctx)
   write_limit(out, request, ctx)
-  out.text = responses_request_write.text(request)
+  write_text(out, request, ctx)
   write_reasoning_wish(out, request, ctx)
   write_include(out, request, traits, ctx)
   for _, name in ipairs(ABSENT) do
