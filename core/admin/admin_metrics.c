@@ -16,7 +16,7 @@ static int gauge(struct buf *out, const char *name, const char *help, const char
 /* What is alive now, over all workers. Flat when nothing leaks: each is back where it was when the
  * last request is over, idle connections apart. */
 struct totals {
-    size_t clients, exchanges, attempts, timers, transfers, connections, libcurl;
+    size_t clients, exchanges, attempts, translations, timers, transfers, connections, libcurl;
 };
 
 static void add_transport(struct totals *t, const struct transport *transport) {
@@ -34,6 +34,7 @@ static struct totals sum_workers(const struct gateway *g) {
         t.clients += count_get(w->n_clients);
         t.exchanges += count_get(w->n_exchanges);
         t.attempts += count_get(w->n_attempts);
+        t.translations += count_get(w->n_translations);
         t.timers += count_get(w->timers.joined);
         add_transport(&t, w->transport);
     }
@@ -55,6 +56,8 @@ static int alive(const struct admin_env *env, struct buf *out) {
         {"moongate_requests_inflight", "Requests under way.", t.exchanges},
         {"moongate_attempts_open", "Attempts kept, those whose answer runs out included.",
          t.attempts},
+        {"moongate_translations_open", "Attempts of these that are translated between dialects.",
+         t.translations},
         {"moongate_timers", "Timers of requests and attempts.", t.timers},
         {"moongate_slots_inflight", "Admissions that providers' max_inflight counts.",
          (size_t)slots.inflight},

@@ -217,13 +217,14 @@
 #define TRANSLATE_CPU_PER_KIB 100 /* and for each KiB that is read: five times what it takes */
 #define TRANSLATE_CPU_MAX                                                                          \
     500000 /* of the largest body: for so long the worker's other requests wait */
-#define TRANSLATE_EVENT_CPU 5000 /* of one event of a stream, TRANSLATE_CPU_PER_KIB apart */
+#define TRANSLATE_EVENT_CPU 5000 /* of one event of a stream; the stream so far counts as read */
 #define MAX_TRANSLATED_ANSWER                                                                      \
     MIB(16) /* a whole answer that is to be translated: images in base64 */
 #define MAX_TRANSLATED_STREAM                                                                      \
     MIB(4) /* what a translated stream may say: some dialects repeat all of it at the end */
 #define MAX_TRANSLATED_EVENT                                                                       \
-    MIB(8)                 /* what one event may become: all of MAX_TRANSLATED_STREAM, escaped */
+    MIB(25) /* what one event may become: the end of a response says all of MAX_TRANSLATED_STREAM  \
+               three times at once, and escaping makes it twice as long */
 #define MAX_DROPPED KIB(1) /* names of what a translation left out */
 #define TRANSLATE_LOG_PERIOD                                                                       \
     (10 *                                                                                          \

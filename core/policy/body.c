@@ -10,6 +10,8 @@
 #include "policy/policy_lua.h"
 #include "policy/sandbox.h"
 
+#define CHARACTER_MAX 4 /* bytes that one escape, or one pair of them, may become */
+
 static void check_text(lua_State *L, int index) {
     if (lua_type(L, index) != LUA_TSTRING && !body_to_text(L, index)) {
         luaL_error(L, "expected a string or a text, got %s",
@@ -80,7 +82,7 @@ static bool add_head(lua_State *L, const struct body_part *part, void *ctx) {
     struct str bytes = part->bytes;
     size_t used = part->escaped ? front(bytes, left) : left < bytes.n ? left : bytes.n;
     bytes.n = used;
-    policy_charge(L, used / 64);
+    policy_charge(L, 1 + used / 64);
     if (part->escaped ? jscan_unescape(bytes, h->out) : buf_add_str(h->out, bytes)) {
         luaL_error(L, "not enough memory");
     }
@@ -93,7 +95,7 @@ static int b_head(lua_State *L) {
     struct heading h = {.n = check_count(L, 2)};
     luaL_argcheck(L, h.n <= LUA_STRING_MAX, 2, "too many bytes for a string");
     lua_settop(L, 1);
-    h.out = body_push_buf(L, h.n * 3 + 16);
+    h.out = body_push_buf(L, h.n * CHARACTER_MAX + 16);
     if (h.n) {
         body_walk(L, 1, add_head, &h);
     }
@@ -111,7 +113,7 @@ struct rest {
 /* The piece in which the cut is: what is left of the characters read, then the bytes behind. */
 static void cut_escaped(lua_State *L, const struct body_part *part, struct rest *r) {
     struct str bytes = part->bytes;
-    struct buf *plain = body_push_buf(L, r->skip * 3 + 16);
+    struct buf *plain = body_push_buf(L, r->skip * CHARACTER_MAX + 16);
     size_t used = front(bytes, r->skip);
     if (jscan_unescape(str_make(bytes.p, used), plain) != 0) {
         luaL_error(L, "not enough memory");
@@ -147,7 +149,7 @@ static void cut_plain(lua_State *L, const struct body_part *part, struct rest *r
 
 static bool add_rest(lua_State *L, const struct body_part *part, void *ctx) {
     struct rest *r = ctx;
-    policy_charge(L, r->skip / 64);
+    policy_charge(L, 1 + r->skip / 64);
     if (part->escaped && r->skip) {
         cut_escaped(L, part, r);
     } else if (part->escaped) {

@@ -313,10 +313,10 @@ static bool same(const struct config_provider *a, const struct config_provider *
            same_text(a->api_key, b->api_key) && same_pool(a, b) && same_aws(&a->aws, &b->aws) &&
            same_text(a->proxy, b->proxy) && a->transport == b->transport &&
            same_tls(a->tls, b->tls) && same_headers(&a->headers, &b->headers) &&
-           same_text(h->method, i->method) && same_text(h->path, i->path) &&
-           same_text(h->body, i->body) && same_text(h->status, i->status) &&
-           h->interval == i->interval && h->timeout == i->timeout && h->up == i->up &&
-           h->down == i->down;
+           same_headers(&a->fixed_headers, &b->fixed_headers) && same_text(h->method, i->method) &&
+           same_text(h->path, i->path) && same_text(h->body, i->body) &&
+           same_text(h->status, i->status) && h->interval == i->interval &&
+           h->timeout == i->timeout && h->up == i->up && h->down == i->down;
 }
 
 static struct probe *take_same(struct probe **list, const struct config_provider *provider) {

@@ -75,7 +75,8 @@ local statuses = {
 local OTHERS = {}
 for i, method in ipairs { "countTokens", "embedContent", "batchEmbedContents", "predict",
   "predictLongRunning", "batchGenerateContent", "asyncBatchEmbedContent" } do
-  OTHERS[i] = "/v1beta/models/{model}:" .. method
+  OTHERS[2 * i - 1] = "/v1beta/models/{model}:" .. method
+  OTHERS[2 * i] = "/v1/models/{model}:" .. method
 end
 for _, path in ipairs { "/v1beta/models", "/v1beta/models/*", "/v1beta/files", "/v1beta/files/*",
   "/v1beta/cachedContents", "/v1beta/cachedContents/*", "/v1beta/tunedModels/*", "/v1beta/batches/*",
@@ -87,7 +88,7 @@ return {
   name = "gemini",
   auth = "header:x-goog-api-key",
   speaks = { "gemini" },
-  prefix = "/v1beta",
+  prefix = { "/v1beta", "/v1" },
   generate = "/models/{model}:generateContent",
   generate_stream = "/models/{model}:streamGenerateContent?alt=sse",
   model = "path",

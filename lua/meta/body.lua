@@ -6,7 +6,7 @@
 
 local body = {}
 
----@class moongate.Text: userdata a long string: joins with .. and body.join, has no length, is not indexed
+---@class moongate.Text: userdata a long string: is joined with body.join (never with ..), has no length, is not indexed
 ---@class moongate.Raw: userdata one JSON value as it was written
 
 ---JSON's null, to be written; in lists also read. Fields that are null are absent.

@@ -22,7 +22,7 @@ def gemini(upstream, **more):
 def config(target, **providers):
     route = {"policy": "failover", "settings": {"targets": [target]}}
     return {"providers": providers, "routes": [
-        {"name": "gemini", "path": "/v1beta/*", **route}, {"name": "chat", "path": "/v1/chat/completions", **route},
+        {"name": "gemini", "path": "/v1beta/*", **route}, {"name": "stable", "path": "/v1/models/*", **route}, {"name": "chat", "path": "/v1/chat/completions", **route},
         {"name": "embeddings", "path": "/v1/embeddings", **route}]}
 
 
@@ -51,6 +51,10 @@ def test_passes_untouched(lab):
     assert (request.target, request.body) == ("/v1beta/models/gemini-2.5-flash:generateContent", body)
     assert request.all("x-goog-api-key") == ["google-key"]
     assert gw.entry(answer)["usage"] == {"input": 9, "output": 4}
+    for method in ("generateContent", "countTokens"):  # google-genai asks for /v1
+        answer = client.call(gw.address, "POST", f"/v1/models/fast:{method}", [], body)
+        assert answer.status == 200, answer.body
+        assert upstream.requests[-1].target == f"/v1beta/models/gemini-2.5-flash:{method}"
 
 
 def test_client_before_openai(lab):

@@ -26,11 +26,7 @@ local function like(value, ...)
   return value
 end
 
-TEXT.__concat = function(a, b)
-  a = type(a) == "number" and tostring(a) or a
-  b = type(b) == "number" and tostring(b) or b
-  return like(plain(a) .. plain(b), a, b)
-end
+TEXT.__concat = function() error("texts are joined with body.join, not with ..", 2) end
 TEXT.__tostring = function() error("a text is not turned into a string: use moongate.body", 2) end
 TEXT.__len = function() error("a text has no length: use body.size", 2) end
 RAW.__len = TEXT.__len
@@ -153,7 +149,8 @@ function read(s, at, way)
     fail(at, "expected a value")
   end
   local value = tonumber(number)
-  if number:find "^-?%d+$" and math.type(value) ~= "integer" then -- beyond 64 bits: as it was written
+  local beyond = number:find "^-?%d+$" and math.type(value) ~= "integer" or math.abs(value) == math.huge
+  if beyond then -- 64 bits, or all numbers: as it was written
     value = setmetatable({ text = number }, RAW)
   end
   return value, at + #number

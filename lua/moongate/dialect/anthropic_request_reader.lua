@@ -230,14 +230,17 @@ local function read_reasoning(from, config)
   local kind = shape.need(shape.name(thinking.type, "thinking.type"), "thinking.type")
   if kind == "disabled" or kind == "between_tools" then return { effort = "none" } end
   local display = shape.name(thinking.display, "thinking.display")
-  local show = nil
-  if display then show = display ~= "omitted" end
-  if kind == "adaptive" then return { effort = effort or "high", show = show } end
+  local out = { effort = effort, show = display ~= "omitted", display = display or "default" }
+  if kind == "adaptive" then
+    out.effort = effort or "high"
+    return out
+  end
   if kind ~= "enabled" then
     shape.refuse(('thinking.type: expected "enabled", "adaptive" or "disabled", found %q'):format(kind))
   end
   local budget = shape.integer(thinking.budget_tokens, "thinking.budget_tokens")
-  return { budget = shape.need(budget, "thinking.budget_tokens"), effort = effort, show = show }
+  out.budget = shape.need(budget, "thinking.budget_tokens")
+  return out
 end
 
 local function read_format(from, config)

@@ -34,13 +34,20 @@ local function is_forced(out)
 end
 
 local DISPLAY = { [true] = "summarized", [false] = "omitted" }
+
+-- A client of Anthropic that did not say has what is the model's default.
+local function display(reasoning)
+  if reasoning.display then return reasoning.display ~= "default" and reasoning.display or nil end
+  return DISPLAY[reasoning.show]
+end
+
 local EFFORTS = { low = "low", minimal = "low", medium = "medium", high = "high", xhigh = "xhigh",
   max = "max" }
 
 local function write_adaptive(reasoning, out, traits)
   local effort = EFFORTS[reasoning.effort] or EFFORTS[common.effort(reasoning.budget or 0)]
   if effort == "xhigh" and not traits.xhigh then effort = "high" end
-  out.thinking = { type = "adaptive", display = DISPLAY[reasoning.show] }
+  out.thinking = { type = "adaptive", display = display(reasoning) }
   out.output_config = effort and { effort = effort } or nil
   if not out.max_tokens then
     out.max_tokens = math.min(thinking.MAX_TOKENS + common.budget(effort or "high"), MAX_WITH_THINKING)
@@ -76,7 +83,7 @@ local function write_budget(reasoning, ctx, out)
   local budget
   budget, out.max_tokens = thinking.budget(reasoning, out.max_tokens, ctx)
   if not budget then return end
-  out.thinking = { type = "enabled", budget_tokens = budget, display = DISPLAY[reasoning.show] }
+  out.thinking = { type = "enabled", budget_tokens = budget, display = display(reasoning) }
 end
 
 ---@param request table of the common form

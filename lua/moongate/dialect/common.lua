@@ -47,7 +47,7 @@ end
 ---@return string|userdata|nil
 function common.seal(maker, signature)
   if not signature or common.is_sealed(signature) then return signature end
-  return mark_of(maker) .. signature
+  return body.join { mark_of(maker), signature }
 end
 
 ---@param signature string|userdata|nil
