@@ -498,8 +498,7 @@ end
 ---Serves a request by the settings: what a policy's `handle` returns.
 ---Waits: yes, as its attempts and back-offs do.
 ---Cost: about 3 µs when the first target answers.
----Errors: raises on settings that would not pass the check, and on what hooks return that is none of their
----words.
+---Errors: raises on settings that would not pass the check, and on what hooks return that is none of their words.
 ---@param req moongate.Request
 ---@param settings table settings of the stock policy, or a copy of them; not to be changed afterwards
 ---@param hooks? moongate.FailoverHooks
