@@ -35,9 +35,15 @@ static void check_verdict(const struct verdict *v) {
 }
 
 static void judge(const struct dialect *d, int status, struct str body) {
-    static const char *const paths[] = {"/v1/chat/completions", "/v1/responses", "/v1/embeddings",
-                                        "/v1/files"};
-    for (size_t i = 0; i < 4; i++) {
+    static const char *const paths[] = {"/v1/files",
+                                        "/v1/chat/completions",
+                                        "/v1/responses",
+                                        "/v1/embeddings",
+                                        "/v1/messages",
+                                        "/v1beta/models/m:generateContent",
+                                        "/models/m:generateContent",
+                                        "/model/m/converse"};
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         struct headers h;
         struct verdict v;
         headers_init(&h, 4, 200);
@@ -47,7 +53,7 @@ static void judge(const struct dialect *d, int status, struct str body) {
             CHECK(status < 400 || outcome_class(v.outcome) != CLASS_NONE);
             /* What is said to be an answer is JSON. */
             CHECK(status != 200 || v.outcome != OUTCOME_OK || str_trim(body).n == 0 ||
-                  jscan_check(body, NULL) == JSCAN_OK || i == 3);
+                  jscan_check(body, NULL) == JSCAN_OK || i == 0);
         }
         headers_release(&h);
     }
@@ -99,11 +105,19 @@ static void client(const struct dialect *d, struct str path) {
     buf_release(&out);
 }
 
-static void ask(const struct dialect *d, int status, bool error, struct str text) {
+static void ask(const struct dialect *d, int status, struct str text) {
+    static const char *const types[] = {"",
+                                        "error",
+                                        "response.output_text.delta",
+                                        "content_block_delta",
+                                        "message_delta",
+                                        "contentBlockDelta",
+                                        "throttlingException"};
     struct usage u;
     judge(d, status, text);
-    event(d, error ? STR("error") : STR("response.output_text.delta"), text);
-    event(d, STR(""), text);
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        event(d, str_of(types[i]), text);
+    }
     dialect_usage(d, text, &u);
     say(d, text);
     client(d, text);
@@ -119,7 +133,7 @@ static void own(struct str data, int status, struct str text) {
         struct dialect *d = dialect_compile(STR("own"), &v, &source, &diags);
         CHECK((d != NULL) == (diags.errors == 0));
         if (d) {
-            ask(d, status, true, text);
+            ask(d, status, text);
         }
         dialect_free(d);
     }
@@ -129,7 +143,8 @@ static void own(struct str data, int status, struct str text) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const int statuses[] = {200, 302, 400, 401, 403, 404, 429, 500, 503};
-    static const char *const names[] = {"openai", "responses", "azure"};
+    static const char *const names[] = {"openai", "responses", "anthropic",
+                                        "gemini", "azure",     "bedrock"};
     if (size < 1) {
         return 0;
     }
@@ -143,7 +158,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     }
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        ask(shipped_dialect(names[i]), status, data[0] & 1, text);
+        ask(shipped_dialect(names[i]), status, text);
     }
     return 0;
 }

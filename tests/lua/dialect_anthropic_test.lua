@@ -177,6 +177,28 @@ local WRITTEN = {
   { "thinking off", { reasoning = { effort = "none" } }, { thinking = '{"type":"disabled"}' } },
   { "a schema is closed", { format = { type = "schema", schema = body.raw '{"type":"object"}' } },
     { output_config = '{"format":{"schema":{"type":"object","additionalProperties":false},"type":"json_schema"}}' } },
+  { "limits are left out of a schema, by name", { format = { type = "schema", schema = body.raw [[{"type":"array",
+    "minItems":1,"maxItems":9,"items":{"type":["object","null"],"properties":{"minimum":{"type":"integer","minimum":-1.5,
+    "maximum":2e3},"b":{"minLength":2}},"required":["minimum"]}}]] } },
+    { output_config = [[{"format":{"schema":{"type":"array",
+    "minItems":1,"items":{"type":["object","null"],"additionalProperties":false,"properties":{"minimum":{"type":"integer"},]]
+      .. [["b":{}},"required":["minimum"]}},"type":"json_schema"}}]] },
+    "format.minimum,format.maximum,format.minLength,format.maxItems" },
+  { "a strict tool", { tools = { { name = "t", strict = true, parameters = body.raw
+    '{"type":"object","properties":{"a":{}},"additionalProperties":false}' } } },
+    { tools = '[{"input_schema":{"type":"object","properties":{"a":{}},"additionalProperties":false},"name":"t",'
+      .. '"strict":true}]' } },
+  { "an open tool is not strict", { tools = { { name = "t", strict = true, parameters = body.raw
+    '{"type":"object","properties":{"a":{}}}' } } },
+    { tools = '[{"input_schema":{"type":"object","properties":{"a":{}}},"name":"t"}]' }, "tools.0.strict" },
+  { "a limited tool is not strict", { tools = { { name = "t", strict = true, parameters = body.raw
+    '{"type":"object","properties":{"a":{"type":"integer","maximum":3}},"additionalProperties":false}' } } },
+    {}, "tools.0.strict" },
+  { "an address is no end user's id", { user = "someone@example.org" }, { metadata = "null" }, "user" },
+  { "a telephone's number is no end user's id", { user = "+49 (30) 1234567" }, { metadata = "null" }, "user" },
+  { "a long id of the end user", { user = ("u"):rep(257) }, { metadata = "null" }, "user" },
+  { "a uuid is an end user's id", { user = "123e4567-e89b-12d3-a456-426614174000" },
+    { metadata = '{"user_id":"123e4567-e89b-12d3-a456-426614174000"}' } },
   { "JSON in words", { format = { type = "json" } },
     { system = '"Answer with one JSON object and nothing else: no words around it, no code fence."' },
       "format" },
@@ -195,6 +217,11 @@ local ADAPTIVE = {
     "reasoning" },
   { "claude-opus-5-5", { tools = { TOOL }, tool_choice = "required" }, { tool_choice = '{"type":"auto"}' },
     "tool_choice" },
+  { "claude-opus-4-1", { format = { type = "schema", schema = body.raw '{"type":"object"}' } }, { output_config = "null",
+    system = '"Answer with one JSON object and nothing else: no words around it, no code fence. It must match this JSON '
+      .. 'schema:\\n{\\"type\\":\\"object\\"}"' }, "format" },
+  { "claude-3-5-haiku-latest", { tools = { { name = "t", strict = true } } },
+    { tools = '[{"input_schema":{"type":"object","properties":{}},"name":"t"}]' }, "tools.0.strict" },
   { "kimi-k2", { reasoning = { effort = "low" } }, { thinking = '{"budget_tokens":2048,"type":"enabled"}' } },
 }
 
@@ -223,6 +250,24 @@ local function writing_turns(test)
     local out = conversation({ { role = "system", parts = { text "a" } }, user(text "q"),
       { role = "developer", parts = { text "b" } } }, '[{"role":"user","content":"q"}]')
     same(out.system, '[{"type":"text","text":"a"},{"type":"text","text":"b"}]')
+  end)
+
+  test("an assistant's pictures are dropped by name", function()
+    conversation({ user(text "q"), assistant(text "see", { type = "image", data = "AA", media_type = "image/png" }) },
+      '[{"role":"user","content":"q"},{"role":"assistant","content":"see"}]', "messages.1.image")
+  end)
+
+  test("a conversation ends with the user's turn, where the model does not go on from an answer", function()
+    local asked = { messages = { user(text "q"), assistant(text "a") } }
+    local function last(over, ctx_over)
+      for name, value in pairs(asked) do over[name] = value end
+      local messages = write(over, ctx_over).messages
+      return messages[#messages].role
+    end
+    expect.equal(last {}, "assistant")
+    expect.equal(last({}, { model = "claude-opus-4-6" }), "user")
+    expect.equal(last({}, { model = "claude-opus-4-6", client = "anthropic" }), "assistant")
+    expect.equal(last { reasoning = { effort = "low" } }, "user")
   end)
 
   test("instructions alone are asked", function()

@@ -150,8 +150,10 @@ local SETTINGS = {
   { CLAUDE, { tools = { { name = "t", strict = true } }, parallel_tool_calls = false }, {},
     "tools.0.strict,parallel_tool_calls" },
   { "anthropic.claude-sonnet-4-5-20250929-v1:0", { tools = { { name = "t", strict = true } } },
-    { toolConfig = '{"tools":[{"toolSpec":{"inputSchema":{"json":{"type":"object","properties":{}}},"name":"t",'
-    .. '"strict":true}}]}' } },
+    { toolConfig = '{"tools":[{"toolSpec":{"inputSchema":{"json":{"type":"object","properties":{},"required":[],'
+    .. '"additionalProperties":false}},"name":"t","strict":true}}]}' } },
+  { "anthropic.claude-sonnet-4-5-20250929-v1:0", { tools = { { name = "t", strict = true,
+    parameters = body.raw '{"type":"object","properties":{"a":{"type":"string"}}}' } } }, {}, "tools.0.strict" },
   { CLAUDE, { tools = { { name = "t", cache = { type = "ephemeral" } } } },
     { toolConfig = '{"tools":[{"toolSpec":{"inputSchema":{"json":{"type":"object","properties":{}}},"name":"t"}},'
     .. '{"cachePoint":{"type":"default"}}]}' } },
@@ -166,7 +168,12 @@ local SETTINGS = {
   { CLAUDE, { format = { type = "json" } }, { toolConfig = "null", system =
     '[{"text":"Answer with one JSON object and nothing else: no words around it, no code fence."}]' }, "format" },
   { CLAUDE, { format = { type = "schema", schema = body.raw '{"type":"object"}' }, tools = { TOOL } },
-    { outputConfig = "null" }, "format" },
+    { outputConfig = "null", system = '[{"text":"Answer with one JSON object and nothing else: no words around it, '
+      .. 'no code fence. It must match this JSON schema:\\n{\\"type\\":\\"object\\"}"}]' }, "format" },
+  { "anthropic.claude-sonnet-4-5-20250929-v1:0", { format = { type = "schema",
+    schema = body.raw '{"type":"integer","minimum":1}' } },
+    { outputConfig = '{"textFormat":{"structure":{"jsonSchema":{"schema":"{\\"type\\":\\"integer\\"}"}},'
+      .. '"type":"json_schema"}}' }, "format.minimum" },
 }
 
 local function settings(test)
@@ -296,6 +303,16 @@ local function turns(test)
       {"role":"user","content":[{"document":{"format":"pdf","name":"document","source":{"bytes":"JV"}}},{"text":"."}]},
       {"role":"assistant","content":[{"text":"x"}]}]
     ]], "messages.1.image")
+  end)
+
+  test("a conversation ends with the user's turn, where the model does not go on from an answer", function()
+    local asked = { user(text "q"), assistant(text "a") }
+    local ends = '[{"role":"user","content":[{"text":"q"}]},{"role":"assistant","content":[{"text":"a"}]}'
+    conversation(asked, ends .. "]")
+    conversation(asked, ends .. "]", "", "us.amazon.nova-pro-v1:0")
+    for _, model in ipairs { "us.anthropic.claude-opus-4-6-v1", "meta.llama3-70b-instruct-v1:0" } do
+      conversation(asked, ends .. ',{"role":"user","content":[{"text":"."}]}]', "", model)
+    end
   end)
 
   test("cache marks stay away from models that have none", function()

@@ -258,6 +258,61 @@ return function(test)
     expect.equal(write({ reasoning = { budget = 5000 } }, { model = "o3" }).reasoning_effort, "low")
   end)
 
+  -- Model, effort asked for, effort written, whether it is named as changed.
+  for _, case in ipairs {
+    { "gpt-4.1", "high", nil, true }, { "gpt-5-chat-latest", "low", nil, true }, { "o3", "none", "low", true },
+    { "o3", "xhigh", "high", true }, { "gpt-5", "none", "minimal", true }, { "gpt-5-mini", "minimal", "minimal" },
+    { "gpt-5-pro", "low", "high", true }, { "gpt-5-codex", "minimal", "low", true },
+    { "gpt-5.1", "minimal", "low", true }, { "gpt-5.1", "none", "none" }, { "gpt-5.1-codex-max", "xhigh", "xhigh" },
+    { "gpt-5.2", "max", "xhigh", true }, { "gpt-5.6-terra", "max", "max" }, { "gpt-6-sol", "max", "max" },
+    { "openai/gpt-oss-120b", "none", "low", true }, { "qwen3", "minimal", "minimal" },
+  } do
+    test(("%s is asked for the effort %s in a word that it takes"):format(case[1], case[2]), function()
+      local out, ctx = write({ reasoning = { effort = case[2] } }, { model = case[1] })
+      expect.equal(out.reasoning_effort, case[3])
+      expect.equal(ctx.dropped[1], case[4] and "reasoning.effort" or nil)
+    end)
+  end
+
+  test("models that call tools here without reasoning only are told not to reason", function()
+    local tools = { { name = "f" } }
+    local out, ctx = write({ tools = tools, reasoning = { effort = "high" } }, { model = "gpt-5.6-sol" })
+    expect.equal(out.reasoning_effort, "none")
+    expect.list(ctx.dropped, { "reasoning.effort" })
+    local silent, nothing = write({ tools = tools }, { model = "gpt-5.6-sol" })
+    expect.equal(silent.reasoning_effort, "none")
+    expect.list(nothing.dropped, {})
+    expect.equal(write({ reasoning = { effort = "high" } }, { model = "gpt-5.6-sol" }).reasoning_effort, "high")
+    expect.equal(write({ tools = tools }, { model = "openai/gpt-5.6-sol" }).reasoning_effort, nil)
+    expect.equal(write({ tools = tools }, { model = "gpt-5.2" }).reasoning_effort, nil)
+  end)
+
+  test("a tool whose schema OpenAI does not take as strict is not, but for its own clients", function()
+    local closed = body.raw [[{"type":"object","properties":{"a":{"type":"string"}},"required":["a"],
+      "additionalProperties":false}]]
+    local open = body.raw [[{"type":"object","properties":{"a":{"type":"string"}},"additionalProperties":false}]]
+    local tools = { { name = "f", strict = true, parameters = closed }, { name = "g", strict = true, parameters = open } }
+    local out, ctx = write({ tools = tools }, { model = "gpt-4.1", client = "gemini" })
+    expect.equal(out.tools[1]["function"].strict, true)
+    expect.equal(out.tools[2]["function"].strict, nil)
+    expect.list(ctx.dropped, { "tools.1.strict" })
+    expect.equal(write({ tools = tools }, { model = "gpt-4.1", client = "responses" }).tools[2]["function"].strict, true)
+  end)
+
+  test("a reasoning model is asked for no stop sequences", function()
+    local out, ctx = write({ stop = { "END" } }, { model = "gpt-5" })
+    expect.equal(out.stop, nil)
+    expect.list(ctx.dropped, { "stop" })
+  end)
+
+  test("an assistant's pictures are dropped by name", function()
+    local out, ctx = write({ messages = { { role = "assistant", parts = {
+      { type = "text", text = "see" }, { type = "image", data = "QUJD", media_type = "image/png" } } } } },
+      { model = "gpt-4o" })
+    same(out.messages, [[ [{"role":"assistant","content":"see"}] ]])
+    expect.list(ctx.dropped, { "messages.image" })
+  end)
+
   -- ---------------------------------------------------------------- answers
 
   both("each reason to stop, read and written", function(long)

@@ -165,6 +165,23 @@ return function(test)
       [[{"effort":"high","summary":"auto"}]])
   end)
 
+  test("reasoning is asked for in words that the model takes", function()
+    local asked = { messages = {}, reasoning = { effort = "none", show = true } }
+    local out, ctx = write(asked, { model = "o3" })
+    same(out.reasoning, [[{"effort":"low","summary":"auto"}]])
+    expect.list(ctx.dropped, { "reasoning.effort" })
+    same(write(asked, { model = "gpt-5.2" }).reasoning, [[{"effort":"none"}]])
+    local other, dropped = write({ messages = {}, reasoning = { effort = "high" } }, { model = "gpt-4.1" })
+    expect.equal(other.reasoning, nil)
+    expect.list(dropped.dropped, { "reasoning.effort" })
+  end)
+
+  test("fewer tokens than OpenAI takes are its least, named", function()
+    local out, ctx = write({ messages = {}, max_tokens = 1 }, { model = "gpt-4.1" })
+    expect.equal(out.max_output_tokens, 16)
+    expect.list(ctx.dropped, { "max_tokens" })
+  end)
+
   -- ---------------------------------------------------------------- answers
 
   both("redacted thinking is told from thinking that is not shown", function(long)

@@ -459,12 +459,12 @@ static const struct mistake MISTAKES[] = {
     {"'https://a.example/v1'", "'https://a:0/v1'", 6,
      "providers.openai.base_url: expected a URL such as \"https://api.example.com/v1\", found one "
      "whose port"},
-    {"'https://a.example/v1'", "'https://a/v1?x=1'", 6,
+    {"'https://a.example/v1'", "'https://a?x@b=1/v1#x'", 6,
      "providers.openai.base_url: expected a URL such as \"https://api.example.com/v1\", found one "
-     "with a query"},
+     "with a fragment"},
     {"'https://a.example/v1'", "'https://a/v1#x'", 6,
      "providers.openai.base_url: expected a URL such as \"https://api.example.com/v1\", found one "
-     "with a query"},
+     "with a fragment"},
     {"'https://a.example/v1'", "'https://a b/v1'", 6,
      "providers.openai.base_url: expected a URL such as \"https://api.example.com/v1\", found one "
      "with characters"},

@@ -262,4 +262,11 @@ function messages.write(request, ctx, traits)
   return system, turns, turn
 end
 
+---Ends a conversation with the user's turn, for a model that does not go on from an answer's beginning.
+---@param turns table[]
+function messages.end_with_user(turns)
+  if turns[#turns].role == "user" then return end
+  turns[#turns + 1] = { role = "user", content = { { text = FILLER } } }
+end
+
 return messages

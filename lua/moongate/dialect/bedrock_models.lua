@@ -17,6 +17,7 @@ local models = {}
 ---@field schema boolean takes outputConfig.textFormat, and strict tools
 ---@field any boolean takes toolChoice any
 ---@field tool boolean takes toolChoice tool
+---@field prefill boolean goes on from an answer that the conversation ends with (of Claude's: `claude`)
 ---@field plain boolean never reasons: to ask for none is no wish
 
 local NOVA_REASONING = { "reasoningConfig" }
@@ -24,9 +25,9 @@ local NOVA_REASONING = { "reasoningConfig" }
 -- The first that stands in the id decides.
 local MAKERS = {
   { "amazon%.nova%-2", { top_k = { "inferenceConfig", "topK" }, reasoning = NOVA_REASONING, cache = true,
-    any = true, tool = true } },
+    prefill = true, any = true, tool = true } },
   { "amazon%.nova", { plain = true, top_k = { "inferenceConfig", "topK" }, cache = true, any = true,
-    tool = true } },
+    prefill = true, tool = true } },
   { "openai%.gpt%-oss", { effort = { "reasoning_effort" }, schema = true, any = true, tool = true } },
   { "mistral%.mistral%-large%-24", { plain = true, top_k = { "top_k" }, any = true } },
   { "mistral%.", { top_k = { "top_k" }, schema = true, any = true } },
@@ -42,14 +43,14 @@ local MAKERS = {
 }
 local UNKNOWN = { any = true, tool = true }
 
--- The first version of Claude that caches prompts here, and that keeps to a schema.
-local CLAUDE_CACHES, CLAUDE_SCHEMA = 3.7, 4.5
+-- The first version of Claude that caches prompts here.
+local CLAUDE_CACHES = 3.7
 
 local function of_claude(id, line)
-  local version = claude.version(line) or CLAUDE_SCHEMA
+  local version = claude.version(line) or CLAUDE_CACHES
   local traits = claude.traits(id)
   return { claude = traits, top_k = { "top_k" }, any = traits.forced, tool = traits.forced,
-    cache = version >= CLAUDE_CACHES or line:find("^3%-5%-haiku") ~= nil, schema = version >= CLAUDE_SCHEMA }
+    cache = version >= CLAUDE_CACHES or line:find("^3%-5%-haiku") ~= nil, schema = traits.schema }
 end
 
 ---@param id string a model id, an inference profile's id, or an ARN that ends with one

@@ -4,6 +4,7 @@
 
 local body = require "moongate.body"
 local common = require "moongate.dialect.common"
+local json_schema = require "moongate.dialect.json_schema"
 local messages = require "moongate.dialect.bedrock_messages"
 local models = require "moongate.dialect.bedrock_models"
 local names = require "moongate.dialect.bedrock_names"
@@ -33,22 +34,13 @@ end
 
 -- ---------------------------------------------------------------- tools
 
--- A schema of arguments is that of an object; one that says nothing takes anything.
-local function input_schema(parameters)
-  local text = parameters and body.string(body.text(parameters), 16)
-  if not parameters or body.kind(parameters) ~= "object" or text and not text:find("[^%s{}]") then
-    return body.raw('{"type":"object","properties":{}}')
-  end
-  return parameters
-end
-
 local function tool_spec(w, tool, i)
   local description = tool.description
-  local strict = w.traits.schema and tool.strict or nil
+  local strict = w.traits.schema and tool.strict and json_schema.is_strict_for_claude(tool.parameters) or nil
   if tool.strict and not strict then w.ctx:drop(("tools.%d.strict"):format(i - 1)) end
   return { toolSpec = { name = names.write(w.used.names, tool.name), strict = strict,
     description = description and body.size(description) > 0 and description or nil,
-    inputSchema = { json = input_schema(tool.parameters) } } }
+    inputSchema = { json = json_schema.of_arguments(tool.parameters, strict) } } }
 end
 
 -- Where the conversation has calls, Converse wants their tools told, also of a request that has none.
@@ -101,22 +93,13 @@ end
 
 -- ---------------------------------------------------------------- structured output
 
--- Claude demands that the schemas close their objects: one that says nothing of it is closed here.
-local SCHEMA_MAX = 65536
-
-local function closed(schema)
-  local text = body.string(body.text(schema), SCHEMA_MAX)
-  if not text or text:find('"additionalProperties"', 1, true) then return body.text(schema) end
-  return (text:gsub('("type"%s*:%s*"object")', '%1,"additionalProperties":false'))
-end
-
-local JSON_ONLY = "Answer with one JSON object and nothing else: no words around it, no code fence."
-
 local function write_schema(w, format)
   local description = format.description
   if w.traits.schema then
+    local schema, gone = json_schema.for_claude(format.schema)
+    for _, limit in ipairs(gone) do w.ctx:drop("format." .. limit) end
     w.out.outputConfig = { textFormat = { type = "json_schema", structure = { jsonSchema = {
-      schema = closed(format.schema), name = format.name, description = description } } } }
+      schema = body.text(schema), name = format.name, description = description } } } }
     return true
   end
   if w.traits.tool and not w.out.toolConfig and body.kind(format.schema) == "object" then
@@ -132,7 +115,7 @@ local function write_format(w)
   local format = w.request.format
   if not format or format.type == "schema" and format.schema and write_schema(w, format) then return end
   w.ctx:drop("format") -- asked for in words, which promise nothing
-  table.insert(w.system, { text = JSON_ONLY })
+  table.insert(w.system, { text = json_schema.in_words(format) })
 end
 
 -- ---------------------------------------------------------------- reasoning
@@ -313,6 +296,15 @@ local function write_rest(w)
   end
 end
 
+-- Few models go on from an answer that the conversation ends with: Claude's that do not think, and Nova.
+local function write_end(w)
+  local claude, thinking = w.traits.claude, w.more.thinking
+  local thinks = thinking ~= nil and thinking.type ~= "disabled"
+  if claude and (not claude.prefill or thinks) or not claude and not w.traits.prefill then
+    messages.end_with_user(w.out.messages)
+  end
+end
+
 -- The model stands in the path, and the path is signed: what is no model's id would lead elsewhere.
 local function check_model(model)
   local good = type(model) == "string" and #model <= 2048 and model:find("^[%w.:/_-]+$") ~= nil
@@ -335,6 +327,7 @@ function request_writer.write(request, ctx)
   write_sampling(w)
   write_stop(w)
   write_rest(w)
+  write_end(w)
   local out = w.out
   out.system = w.system[1] and w.system or nil
   out.additionalModelRequestFields = next(w.more) and w.more or nil

@@ -83,6 +83,9 @@ local function write_thinking(message, parts, traits)
   if said[1] and traits.thinking then message.reasoning_content = body.join(said, "\n\n") end
 end
 
+-- What an assistant's message may hold as content: pictures and files are the user's.
+local SAID = { text = true, thinking = true, redacted = true }
+
 local function write_assistant(message, traits, ctx)
   local out, content, calls = { role = "assistant", name = message.name }, {}, {}
   for _, part in ipairs(message.parts) do
@@ -90,8 +93,10 @@ local function write_assistant(message, traits, ctx)
       calls[#calls + 1] = write_call(part)
     elseif part.type == "refusal" then
       out.refusal = out.refusal and body.join({ out.refusal, part.text }, "\n") or part.text
-    else
+    elseif SAID[part.type] then
       content[#content + 1] = part
+    else
+      ctx:drop("messages." .. part.type)
     end
   end
   out.content = content_of(content, traits, ctx)
@@ -141,12 +146,13 @@ end
 
 -- ---------------------------------------------------------------- tools and the rest
 
-local function write_tools(out, request)
+local function write_tools(out, request, ctx)
   if not request.tools or not request.tools[1] then return end
   out.tools = {}
   for i, tool in ipairs(request.tools) do
     out.tools[i] = { type = "function", ["function"] = {
-      name = tool.name, description = tool.description, parameters = tool.parameters, strict = tool.strict,
+      name = tool.name, description = tool.description, parameters = tool.parameters,
+      strict = openai_request.strict(tool, i, ctx),
     } }
   end
   local choice = request.tool_choice
@@ -164,25 +170,23 @@ local function write_format(format)
   } }
 end
 
-local EFFORTS = { none = true, minimal = true, low = true, medium = true, high = true, xhigh = true,
-  max = true }
-
+-- An effort that the client named is named as dropped where the model takes another or none.
 local function write_effort(out, request, ctx)
-  local reasoning = request.reasoning
-  if not reasoning then return end
-  local effort = reasoning.effort or (reasoning.budget and common.effort(reasoning.budget))
-  if effort and not EFFORTS[effort] then
-    ctx:drop("reasoning.effort")
-    effort = nil
+  local effort, changed = openai_request.effort(request.reasoning, out.model)
+  if out.tools and models.calls_or_reasons(out.model) then
+    changed, effort = effort ~= nil and effort ~= "none", "none"
   end
+  if changed then ctx:drop("reasoning.effort") end
   out.reasoning_effort = effort
 end
 
 local STOPS = 4 -- sequences that OpenAI takes
 
-local function write_stop(out, request, ctx)
+-- A reasoning model takes none.
+local function write_stop(out, request, traits, ctx)
   local stop = request.stop
   if not stop or not stop[1] then return end
+  if not traits.sampling then return ctx:drop("stop") end
   out.stop = {}
   for i = 1, math.min(#stop, STOPS) do out.stop[i] = stop[i] end
   if #stop > STOPS then ctx:drop("stop") end
@@ -204,12 +208,12 @@ function chat_request_write.write(request, ctx)
   if request.top_k then ctx:drop("top_k") end
   out[traits.limit] = request.max_tokens
   out.response_format = write_format(request.format)
-  write_tools(out, request)
+  write_tools(out, request, ctx)
   write_effort(out, request, ctx)
-  write_stop(out, request, ctx)
+  write_stop(out, request, traits, ctx)
   openai_request.check_tier(out, ctx)
   openai_request.check_own(out, traits, ctx)
-  openai_request.check_sampling(out, request, traits, ctx)
+  openai_request.check_sampling(out, out.reasoning_effort, traits, ctx)
   return out
 end
 

@@ -3,6 +3,9 @@
 -- field that the common form has no place for.
 
 local body = require "moongate.body"
+local common = require "moongate.dialect.common"
+local json_schema = require "moongate.dialect.json_schema"
+local models = require "moongate.dialect.openai_models"
 local shape = require "moongate.dialect.shape"
 
 local openai_request = {}
@@ -99,20 +102,46 @@ function openai_request.check_own(out, traits, ctx)
   end
 end
 
+---Whether a tool is strict. OpenAI refuses a strict one whose schema leaves something open or optional, which
+---other makers take; its own clients know.
+---@param tool table of the common form
+---@param i integer
+---@param ctx table
+---@return boolean|nil
+function openai_request.strict(tool, i, ctx)
+  if not tool.strict or FAMILY[ctx.client] or json_schema.is_strict_for_openai(tool.parameters) then
+    return tool.strict
+  end
+  ctx:drop(("tools.%d.strict"):format(i - 1))
+end
+
+---The effort that a model is asked for: the client's, else the one that its number of tokens comes to, in a word
+---that the model takes.
+---@param reasoning table|nil of the common form
+---@param model string|nil
+---@return string|nil effort
+---@return boolean|nil changed the client named another one
+function openai_request.effort(reasoning, model)
+  if not reasoning then return nil end
+  local wanted = reasoning.effort or (reasoning.budget and common.effort(reasoning.budget))
+  local effort = wanted and models.effort(model, wanted)
+  return effort, reasoning.effort ~= nil and effort ~= reasoning.effort
+end
+
 -- Fields that a reasoning model refuses, unless it is told not to reason.
 local SAMPLING = { "temperature", "top_p", "frequency_penalty", "presence_penalty", "logprobs",
   "top_logprobs" }
 
 ---@param out table the body
----@param request table
+---@param effort string|nil what the model is asked for
 ---@param traits moongate.Traits
 ---@param ctx table
-function openai_request.check_sampling(out, request, traits, ctx)
+function openai_request.check_sampling(out, effort, traits, ctx)
   if out.temperature and out.temperature > 2 then
     out.temperature = 2
     ctx:drop("temperature")
   end
-  if traits.sampling or (request.reasoning and request.reasoning.effort == "none") then return end
+  if traits.sampling or effort == "none" then return end
   for _, name in ipairs(SAMPLING) do
     local default = (name == "temperature" or name == "top_p") and out[name] == 1
     if out[name] and not default then ctx:drop(name) end

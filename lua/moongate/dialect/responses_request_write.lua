@@ -3,6 +3,7 @@
 
 local body = require "moongate.body"
 local common = require "moongate.dialect.common"
+local json_schema = require "moongate.dialect.json_schema"
 local models = require "moongate.dialect.openai_models"
 local openai_parts = require "moongate.dialect.openai_parts"
 local openai_request = require "moongate.dialect.openai_request"
@@ -128,25 +129,26 @@ end
 
 -- ---------------------------------------------------------------- tools and the rest
 
-local function write_tool(tool, native)
+local function write_tool(tool, native, strict)
   if native and tool.custom then
     return { type = "custom", name = tool.inner or tool.name, description = tool.custom.description,
       format = tool.custom.format }
   end
   return {
     type = "function", name = tool.inner or tool.name, description = tool.description,
-    parameters = tool.parameters or body.raw [[{"type":"object","properties":{}}]],
-    strict = tool.strict or false,
+    parameters = json_schema.of_arguments(tool.parameters, strict),
+    strict = strict or false,
   }
 end
 
 ---Tools as responses has them, in a request and in what an answer repeats of it.
 ---@param request table
 ---@param native? boolean custom tools as such
+---@param ctx? table of a request, where it is to be named what OpenAI does not take
 ---@return table[]
-function responses_request_write.tools(request, native)
+function responses_request_write.tools(request, native, ctx)
   local out, namespaces = body.list {}, {}
-  for _, tool in ipairs(request.tools or {}) do
+  for i, tool in ipairs(request.tools or {}) do
     local list = out
     if tool.namespace then
       local holder = namespaces[tool.namespace]
@@ -158,7 +160,7 @@ function responses_request_write.tools(request, native)
       end
       list = holder.tools
     end
-    list[#list + 1] = write_tool(tool, native)
+    list[#list + 1] = write_tool(tool, native, not ctx and tool.strict or ctx and openai_request.strict(tool, i, ctx))
   end
   return out
 end
@@ -185,6 +187,7 @@ function responses_request_write.text(request)
   return { format = written, verbosity = request.verbosity }
 end
 
+---What an answer repeats of the reasoning that was asked for.
 ---@param request table
 ---@return table|nil reasoning
 function responses_request_write.reasoning(request)
@@ -195,12 +198,34 @@ function responses_request_write.reasoning(request)
   return (effort or summary) and { effort = effort, summary = summary } or nil
 end
 
+-- What the model is asked for; a model that does not reason knows neither field.
+local function write_reasoning_wish(out, request, ctx)
+  local reasoning = responses_request_write.reasoning(request)
+  if not reasoning then return end
+  local effort, changed = openai_request.effort(request.reasoning, out.model)
+  if changed then ctx:drop("reasoning.effort") end
+  local reasons = models.reasons(out.model)
+  if reasons then out.reasoning = { effort = effort, summary = effort ~= "none" and reasoning.summary or nil } end
+  if out.reasoning and not next(out.reasoning) then out.reasoning = nil end
+end
+
+-- OpenAI refuses fewer.
+local LEAST_TOKENS = 16
+
+local function write_limit(out, request, ctx)
+  out.max_output_tokens = request.max_tokens
+  if request.max_tokens and request.max_tokens < LEAST_TOKENS then
+    out.max_output_tokens = LEAST_TOKENS
+    ctx:drop("max_tokens")
+  end
+end
+
 -- What chat completions can ask and responses cannot.
 local ABSENT = { "stop", "n", "seed", "frequency_penalty", "presence_penalty", "top_k" }
 
-local function write_tools(out, request)
+local function write_tools(out, request, ctx)
   if not request.tools or not request.tools[1] then return end
-  out.tools = responses_request_write.tools(request)
+  out.tools = responses_request_write.tools(request, false, ctx)
   out.tool_choice = responses_request_write.choice(request.tool_choice)
 end
 
@@ -226,17 +251,17 @@ function responses_request_write.write(request, ctx)
   local tools = {}
   for _, tool in ipairs(request.tools or {}) do tools[tool.name] = tool end
   write_items(out, request, ctx, tools)
-  write_tools(out, request)
-  out.max_output_tokens = request.max_tokens
+  write_tools(out, request, ctx)
+  write_limit(out, request, ctx)
   out.text = responses_request_write.text(request)
-  out.reasoning = responses_request_write.reasoning(request)
+  write_reasoning_wish(out, request, ctx)
   write_include(out, request, traits, ctx)
   for _, name in ipairs(ABSENT) do
     local default = name == "n" and request.n == 1
     if request[name] and not default and not (name == "stop" and not request.stop[1]) then ctx:drop(name) end
   end
   openai_request.check_tier(out, ctx)
-  openai_request.check_sampling(out, request, traits, ctx)
+  openai_request.check_sampling(out, out.reasoning and out.reasoning.effort, traits, ctx)
   return out
 end
 
