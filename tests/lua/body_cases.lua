@@ -131,7 +131,7 @@ return function(body, case)
       equal(body.head(body.base64(v), n), said:sub(1, n))
       equal(body.string(body.after(body.base64(v), n)), said:sub(n + 1))
     end
-    local joined = "-" .. body.base64("_-" .. v .. "_") .. "-"
+    local joined = body.join { "-", body.base64(body.join { "_-", v, "_" }), "-" }
     equal(body.string(joined), "-/+" .. said .. "/-")
     equal(body.string(body.after(joined, 2)), "+" .. said .. "/-")
     raises("expected a string or a text", body.base64, {})
