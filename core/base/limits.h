@@ -236,6 +236,7 @@
     (10 * USEC_PER_SEC) /* a disk at its brink fails and works many times a second */
 #define MAX_SERIES 4096 /* series of one family and worker; more are counted as dropped */
 #define MAX_LABELS 512  /* label text of one series */
+#define MODEL_NAMES 64  /* models that clients chose and metrics name, of a provider */
 
 /* Waits that nothing else bounds. */
 #define PLAN_TOTAL                                                                                 \
@@ -281,6 +282,8 @@
 #define MAX_ADMIN_BODY KIB(256)
 #define MAX_ADMIN_CONNECTIONS 256 /* at once: some dashboards, scrapers and people */
 #define MAX_METRICS_TEXT MIB(8)
+#define SERIES_TEXT                                                                                \
+    (MAX_METRICS_TEXT / 8 * 5) /* of it for counted series; the rest is for gauges */
 #define MAX_ADMIN_ANSWER                                                                           \
     MIB(8) /* JSON: MAX_TARGETS with their facts, or MAX_ROUTES with schemas of 16 KiB */
 

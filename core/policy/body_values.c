@@ -65,14 +65,15 @@ struct body_raw *body_to_raw(lua_State *L, int index) {
     return of_class(L, index, RAW);
 }
 
-void body_push_leaf(lua_State *L, int anchor, struct str bytes, bool escaped) {
+struct body_text *body_push_leaf(lua_State *L, int anchor, struct str bytes, bool escaped) {
     struct str whole;
     anchor = lua_absindex(L, anchor);
     const struct body_source *source = body_anchor(L, anchor, &whole);
     struct body_text *t = push_new(L, TEXT, sizeof(*t), 1);
-    *t = (struct body_text){TEXT, source, bytes, bytes.n, 1, 0, escaped};
+    *t = (struct body_text){TEXT, source, bytes, bytes.n, 1, 0, escaped, false};
     lua_pushvalue(L, anchor);
     lua_setiuservalue(L, -2, 1);
+    return t;
 }
 
 void body_push_raw(lua_State *L, int anchor, struct str bytes) {
@@ -165,7 +166,7 @@ static bool walk_leaf(lua_State *L, const struct body_text *t, int index, body_v
                       void *ctx) {
     body_check_alive(L, t->source);
     lua_getiuservalue(L, index, 1);
-    struct body_part part = {t->bytes, t->escaped, lua_gettop(L)};
+    struct body_part part = {t->bytes, t->escaped, t->url64, lua_gettop(L)};
     bool more = visit(L, &part, ctx);
     lua_settop(L, part.anchor - 1);
     return more;
@@ -193,13 +194,22 @@ bool body_walk(lua_State *L, int index, body_visit visit, void *ctx) {
     return more;
 }
 
+void body_part_said(const struct body_part *part, struct buf *out, size_t from) {
+    for (size_t i = from; part->url64 && i < out->len; i++) {
+        char c = out->data[i];
+        out->data[i] = c == '-' ? '+' : c == '_' ? '/' : c;
+    }
+}
+
 static bool add_plain(lua_State *L, const struct body_part *part, void *ctx) {
     struct buf *out = ctx;
+    size_t before = out->len;
     policy_charge(L, 1 + part->bytes.n / 64);
     int bad = part->escaped ? jscan_unescape(part->bytes, out) : buf_add_str(out, part->bytes);
     if (bad) {
         luaL_error(L, "a text is longer than %d bytes", (int)out->max);
     }
+    body_part_said(part, out, before);
     return true;
 }
 

@@ -107,6 +107,10 @@ return {
     inner = { "error.details.0.reason", "error.details.1.reason", "error.details.2.reason" },
     message = { "error.message", "message", "error" },
     words = "error.details",
+    retry_after = { -- of a RetryInfo: "37s"
+      "error.details.0.retryDelay", "error.details.1.retryDelay", "error.details.2.retryDelay",
+      "error.details.3.retryDelay",
+    },
     status = "error.code",
     object = "error",
     patterns = patterns,

@@ -151,6 +151,17 @@ def test_provider_fails(lab):
     assert client.call(gw.address, body=client.chat_body()).trail[0][1] == "content_filtered"
 
 
+def test_provider_asks_to_wait(lab):
+    """Goal: what Google's error says of the wait is the policy's hint and the client's Retry-After, though no field says it."""
+    error = {"error": {"code": 429, "message": "slow down", "status": "RESOURCE_EXHAUSTED", "details": [
+        {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "3700s"}]}}
+    upstream = lab.upstream(actions.answer(429, error))
+    gw = start(lab, config("google/gemini-2.5-flash", google=gemini(upstream)))
+    answer = client.call(gw.address, body=client.chat_body())
+    assert (answer.status, answer.header("retry-after")) == (429, "3700"), (answer.trail, answer.body)
+    assert len(answer.trail) == 1 # longer than any retry waits
+
+
 def azure(upstream):
     return {"dialect": "azure", "base_url": f"http://{upstream.address}/openai?api-version=2024-10-21", "api_key": "azure-key"}
 

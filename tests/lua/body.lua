@@ -36,6 +36,7 @@ function body.is_raw(v) return is(v, RAW) end
 function body.head(v, n) return plain(v):sub(1, n) end
 function body.after(v, n) return like(plain(v):sub(n + 1), v) end
 function body.size(v) return #plain(v) end
+function body.base64(v) return like((plain(v):gsub("[-_]", { ["-"] = "+", ["_"] = "/" })), v) end
 
 function body.join(list, sep)
   local out = {}

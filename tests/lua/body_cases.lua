@@ -141,6 +141,24 @@ return function(body, case)
     raises("expected a string or a text", body.join, { 1 })
   end)
 
+  case("base64 for URLs becomes plain base64, short and long, cut and joined", function()
+    local v = decode('{"t":"a-b_c+d\\/ef-_=="}').t
+    local said = "a+b/c+d/ef+/=="
+    equal(body.base64 "a-b_", "a+b/")
+    equal(body.base64 "", "")
+    equal(body.string(body.base64(v)), said)
+    equal(body.string(v), "a-b_c+d/ef-_==")
+    equal(body.string(decode(body.encode { body.base64(v) })[1]), said)
+    for n = 0, #said do
+      equal(body.head(body.base64(v), n), said:sub(1, n))
+      equal(body.string(body.after(body.base64(v), n)), said:sub(n + 1))
+    end
+    local joined = body.join { "-", body.base64(body.join { "_-", v, "_" }), "-" }
+    equal(body.string(joined), "-/+" .. said .. "/-")
+    equal(body.string(body.after(joined, 2)), "+" .. said .. "/-")
+    raises("expected a string or a text", body.base64, {})
+  end)
+
   case("a text joined many times over stays whole", function()
     local t, plain = decode('"0123456789"'), "0123456789"
     local v = t

@@ -51,6 +51,11 @@ static struct lane *stage(struct fixture *f) {
     fixture_write(f, "lua/moongate/schema.lua", TINY_SCHEMA);
     fixture_write(f, "lua/moongate/translate.lua", text);
     fixture_write(f, "lua/dialects/x.lua", DIALECT);
+    fixture_write(f, "lua/dialects/slow.lua", "return { name = 'slow', functions = 'slow' }\n");
+    fixture_write(f, "lua/slow.lua",
+                  "for _ = 1, 2000000 do end\n"
+                  "return { read_request = function(b) return b end,\n"
+                  "  write_request = function(r) return r end }\n");
     fixture_write(f, "policies/t.lua", "return { handle = function() return 'good' end }\n");
     free(text);
     if (!fixture_stage(f, 1)) {
@@ -60,9 +65,9 @@ static struct lane *stage(struct fixture *f) {
     return f->gen->lanes[0];
 }
 
-static struct translate *new (struct lane *lane) {
-    struct translate_order order = {.client = STR("x"),
-                                    .provider = STR("x"),
+static struct translate *between(struct lane *lane, const char *dialect) {
+    struct translate_order order = {.client = str_of(dialect),
+                                    .provider = str_of(dialect),
                                     .model = STR("m"),
                                     .id = STR("id"),
                                     .now = 1,
@@ -70,6 +75,10 @@ static struct translate *new (struct lane *lane) {
     struct translate *t = translate_new(lane, &order);
     assert_non_null(t);
     return t;
+}
+
+static struct translate *new (struct lane *lane) {
+    return between(lane, "x");
 }
 
 static void expect_out(struct buf *out, const char *text) {
@@ -188,6 +197,23 @@ static void test_misbehaving(void **state) {
     fixture_release(&f);
 }
 
+/* Goal: functions that take longer to load than a translation may take do not fail the first
+ * request that needs them: loading has the allowance of a load. */
+static void test_loading_is_not_translating(void **state) {
+    struct fixture f;
+    struct lane *lane = stage(&f);
+    struct translate *t = between(lane, "slow");
+    struct buf out;
+    struct err err;
+
+    (void)state;
+    buf_init(&out, MIB(1));
+    assert_int_equal(translate_request(t, STR("{\"a\":1}"), &out, &err), TRANSLATE_OK);
+    expect_out(&out, "{\"a\":1}");
+    translate_free(t);
+    fixture_release(&f);
+}
+
 /* Goal: a lane that was retired stays open until its last translation has ended. */
 static void test_holds_the_lane(void **state) {
     struct fixture f;
@@ -214,9 +240,11 @@ static void test_holds_the_lane(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_steps), cmocka_unit_test(test_half_an_event),
-        cmocka_unit_test(test_after_its_end), cmocka_unit_test(test_misbehaving),
-        cmocka_unit_test(test_holds_the_lane)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_loading_is_not_translating),
+                                       cmocka_unit_test(test_steps),
+                                       cmocka_unit_test(test_half_an_event),
+                                       cmocka_unit_test(test_after_its_end),
+                                       cmocka_unit_test(test_misbehaving),
+                                       cmocka_unit_test(test_holds_the_lane)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
