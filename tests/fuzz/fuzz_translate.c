@@ -136,6 +136,12 @@ static void as_answer(struct translate *t, struct str text, struct buf *out) {
     check_body(result, out, &err);
 }
 
+static void check_nothing_left(const struct lane *lane) {
+    struct lane_stats stats;
+    lane_stats(lane, &stats);
+    CHECK(stats.references == 0 && stats.runs == 0 && stats.coroutines == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct lane *lane = generation_lane(dialects_generation(), 0);
     struct buf request, out;
@@ -167,6 +173,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         as_stream(t, text, &out);
     }
     translate_free(t);
+    check_nothing_left(lane);
     buf_release(&request);
     buf_release(&out);
     return 0;
