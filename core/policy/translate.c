@@ -30,6 +30,7 @@ struct translate {
     int session;                /* in the registry; 0: none yet */
     struct body_source *source; /* of the request, in the session */
     struct handle *handle;      /* in the session; NULL: no stream yet */
+    size_t streamed; /* bytes of the events so far: one that ends something may write all of it */
     char dropped[MAX_DROPPED];
     /* Of the step under way. */
     struct str type, in;
@@ -436,7 +437,7 @@ static enum translate_result run(struct translate *t, const struct step *step, s
     err->text[0] = '\0';
     if (r) {
         struct err failed;
-        run_allow(r, allowance(step->cpu, t->in.n));
+        run_allow(r, allowance(step->cpu, t->in.n + t->streamed));
         status = run_step(r, &failed);
         if (status == RUN_WAITING) {
             err_set(&failed, "a function that waits was called in a dialect");
@@ -531,7 +532,9 @@ enum translate_result translate_event(struct translate *t, struct str type, stru
     }
     t->type = type;
     t->in = data;
-    return run(t, &step, out, err);
+    result = run(t, &step, out, err);
+    t->streamed += data.n;
+    return result;
 }
 
 enum translate_result translate_finish(struct translate *t, struct buf *out, struct err *err) {
