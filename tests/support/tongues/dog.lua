@@ -20,6 +20,7 @@ local dog = {
   answers = { { path = "*/bark", body = "object", rules = { { "filtered", at = "why", is = "muzzle" },
     { "answer", filled = "woof" }, { "empty" } } } },
   stream = { type = "kind", rules = { { "content", type = "woof", filled = "woof" }, { "finish", type = "why", filled = "why" },
+    { "filtered", type = "why", at = "why", is = "muzzle" },
     { "end", type = "sleep" }, { "error", type = "growl" } } },
   usage = { input = "bones.eaten", output = "bones.left" },
   say = { error = '{"growl":{"words":$message,"code":$code}}' },
@@ -49,7 +50,7 @@ function dog.write_request(r, ctx)
   local bark = {}
   for i, part in ipairs(r.messages[1].parts) do
     if part.type == "text" then
-      bark[i] = "woof: " .. part.text
+      bark[i] = body.join { "woof: ", part.text }
       local odd = misbehave(body.head(part.text, 16))
       if odd then return odd end
     else
