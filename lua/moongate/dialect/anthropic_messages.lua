@@ -83,7 +83,8 @@ function WRITE.redacted(part)
 end
 
 function WRITE.call(part, drop)
-  return { type = "tool_use", id = common.safe_id(part.id), name = part.name, input = turn_rules.input_of(part, drop) }
+  return { type = "tool_use", id = common.safe_id(part.id), name = part.name,
+    input = turn_rules.input_of(part, drop) }
 end
 
 local write_parts

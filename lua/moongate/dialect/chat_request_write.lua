@@ -118,7 +118,8 @@ local function write_results(messages, message, traits, ctx, id_of)
       if part.type == "text" then
         texts[#texts + 1] = part
       else
-        others[#others + 1] = { type = "text", text = ("Of the result of tool call %s:"):format(id_of(result.id)) }
+        others[#others + 1] = { type = "text",
+          text = ("Of the result of tool call %s:"):format(id_of(result.id)) }
         others[#others + 1] = part
       end
     end

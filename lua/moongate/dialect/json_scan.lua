@@ -18,7 +18,8 @@ local json_scan = {}
 
 ---@return moongate.Scan
 function json_scan.new()
-  return { depth = 0, opened = false, quoted = false, escaped = false, whole = false, lost = false, ends = false }
+  return { depth = 0, opened = false, quoted = false, escaped = false, whole = false, lost = false,
+    ends = false }
 end
 
 local function step(scan, c)

@@ -102,8 +102,8 @@ function openai_request.check_own(out, traits, ctx)
   end
 end
 
----Ids of calls as an API takes them: one that it does not is another within the request, the same for call and
----result.
+---Ids of calls as an API takes them: one that it does not is another within the request, the same for call
+---and result.
 ---@param most integer bytes
 ---@param exact? integer of so many letters and digits instead
 ---@return fun(id: string): string

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Turns of a conversation as Anthropic's and Bedrock's APIs take them: those of one role that follow each other
--- are one, no text is blank, a call's arguments are an object. Pure functions.
+-- Turns of a conversation as Anthropic's and Bedrock's APIs take them: those of one role that follow each
+-- other are one, no text is blank, a call's arguments are an object. Pure functions.
 
 local body = require "moongate.body"
 
@@ -24,8 +24,8 @@ function turn_rules.add(list, role, blocks)
   end
 end
 
----A call's arguments as the object that these APIs want. What a model got wrong is shown to the next one as it
----was said.
+---A call's arguments as the object that these APIs want. What a model got wrong is shown to the next one as
+---it was said.
 ---@param part table of type call
 ---@param drop fun(what: string)
 ---@return any
