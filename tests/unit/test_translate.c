@@ -34,8 +34,9 @@ static const char DIALECT[] =
     "    emit(delta.text and 'said' or nil, delta.text and { t = delta.text } or '[DONE]')\n"
     "  end end }\n";
 
-static char *driver(void) {
-    FILE *f = fopen("lua/moongate/translate.lua", "r");
+/* A module of the library, as it is. */
+static char *module(const char *path) {
+    FILE *f = fopen(path, "r");
     char *text = calloc(1, KIB(64));
     assert_non_null(f);
     assert_true(fread(text, 1, KIB(64) - 1, f) > 0);
@@ -44,13 +45,18 @@ static char *driver(void) {
 }
 
 static struct lane *stage(struct fixture *f) {
-    char *text = driver();
+    static const char *const library[] = {"lua/moongate/translate.lua",
+                                          "lua/moongate/dialect/tool_names.lua"};
     fixture_init(f);
     fixture_write(f, "gateway.lua",
                   CONFIG_HEAD
                   "{ name = 't', path = '/t', policy = 't', settings = {} }," CONFIG_TAIL);
     fixture_write(f, "lua/moongate/schema.lua", TINY_SCHEMA);
-    fixture_write(f, "lua/moongate/translate.lua", text);
+    for (size_t i = 0; i < sizeof library / sizeof *library; i++) {
+        char *text = module(library[i]);
+        fixture_write(f, library[i], text);
+        free(text);
+    }
     fixture_write(f, "lua/dialects/x.lua", DIALECT);
     fixture_write(f, "lua/dialects/slow.lua", "return { name = 'slow', functions = 'slow' }\n");
     fixture_write(f, "lua/slow.lua",
@@ -58,7 +64,6 @@ static struct lane *stage(struct fixture *f) {
                   "return { read_request = function(b) return b end,\n"
                   "  write_request = function(r) return r end }\n");
     fixture_write(f, "policies/t.lua", "return { handle = function() return 'good' end }\n");
-    free(text);
     if (!fixture_stage(f, 1)) {
         fixture_print(f);
         fail();
