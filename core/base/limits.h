@@ -217,7 +217,9 @@
 #define TRANSLATE_CPU_PER_KIB 100 /* and for each KiB that is read: five times what it takes */
 #define TRANSLATE_CPU_MAX                                                                          \
     500000 /* of the largest body: for so long the worker's other requests wait */
-#define TRANSLATE_EVENT_CPU 5000 /* of one event of a stream; the stream so far counts as read */
+#define TRANSLATE_EVENT_CPU                                                                        \
+    20000 /* of one event of a stream, which may pay for the collector's turn; the stream so far   \
+             counts as read */
 #define MAX_TRANSLATED_ANSWER                                                                      \
     MIB(16) /* a whole answer that is to be translated: images in base64 */
 #define MAX_TRANSLATED_STREAM                                                                      \
