@@ -65,6 +65,13 @@ struct body_raw *body_to_raw(lua_State *L, int index) {
     return of_class(L, index, RAW);
 }
 
+void body_check_text(lua_State *L, int index) {
+    if (lua_type(L, index) != LUA_TSTRING && !body_to_text(L, index)) {
+        luaL_error(L, "expected a string or a text, got %s",
+                   body_to_raw(L, index) ? "raw JSON" : luaL_typename(L, index));
+    }
+}
+
 void body_push_leaf(lua_State *L, int anchor, struct str bytes, bool escaped) {
     struct str whole;
     anchor = lua_absindex(L, anchor);
@@ -157,6 +164,7 @@ void body_push_rope(lua_State *L) {
 
 static bool walk_string(lua_State *L, int index, body_visit visit, void *ctx) {
     struct body_part part = {.anchor = lua_absindex(L, index)};
+    body_check_text(L, index);
     part.bytes.p = lua_tolstring(L, index, &part.bytes.n);
     return visit(L, &part, ctx);
 }
@@ -244,23 +252,14 @@ static int no_length(lua_State *L) {
     return luaL_error(L, "a text has no length: use body.size");
 }
 
-/* Numbers join as Lua joins them. */
-static int concat(lua_State *L) {
-    lua_settop(L, 2);
-    for (int i = 1; i <= 2; i++) {
-        if (lua_type(L, i) == LUA_TNUMBER) {
-            lua_tolstring(L, i, NULL);
-        } else if (lua_type(L, i) != LUA_TSTRING && !body_to_text(L, i)) {
-            return luaL_error(L, "expected a string or a text, got %s",
-                              body_to_raw(L, i) ? "raw JSON" : luaL_typename(L, i));
-        }
-    }
-    lua_createtable(L, 2, 0);
-    lua_insert(L, 1);
-    lua_rawseti(L, 1, 2);
-    lua_rawseti(L, 1, 1);
-    body_push_rope(L);
-    return 1;
+/*
+ * Lua 5.4.4, as Debian 12 has it, may go on in the stack as it was before a __concat when the stack
+ * has moved meanwhile: `a .. b .. text` then is `a`, or worse. So no value of this module has one
+ * that returns.
+ */
+static int no_concat(lua_State *L) {
+    return luaL_error(L, "a text is not joined with ..: use body.join (Lua 5.4.4 loses operands of "
+                         "longer joins)");
 }
 
 static void open_class(lua_State *L, const char *class, const luaL_Reg *methods) {
@@ -276,13 +275,12 @@ static void open_class(lua_State *L, const char *class, const luaL_Reg *methods)
 void body_open_values(lua_State *L) {
     static const luaL_Reg none[] = {{NULL, NULL}};
     static const luaL_Reg buffer[] = {{"__gc", buffer_gc}, {NULL, NULL}};
-    static const luaL_Reg text[] = {
-        {"__concat", concat}, {"__len", no_length}, {"__tostring", no_string}, {NULL, NULL}};
-    static const luaL_Reg raw[] = {{"__len", no_length}, {"__tostring", no_string}, {NULL, NULL}};
+    static const luaL_Reg value[] = {
+        {"__concat", no_concat}, {"__len", no_length}, {"__tostring", no_string}, {NULL, NULL}};
     open_class(L, SOURCE, none);
     open_class(L, BUFFER, buffer);
-    open_class(L, TEXT, text);
-    open_class(L, RAW, raw);
+    open_class(L, TEXT, value);
+    open_class(L, RAW, value);
     for (int i = 0; i < BODY_MARKS; i++) {
         lua_newtable(L);
         lua_pushboolean(L, 0);

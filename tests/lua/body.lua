@@ -26,14 +26,13 @@ local function like(value, ...)
   return value
 end
 
-TEXT.__concat = function(a, b)
-  a = type(a) == "number" and tostring(a) or a
-  b = type(b) == "number" and tostring(b) or b
-  return like(plain(a) .. plain(b), a, b)
+TEXT.__concat = function()
+  error("a text is not joined with ..: use body.join (Lua 5.4.4 loses operands of longer joins)", 2)
 end
 TEXT.__tostring = function() error("a text is not turned into a string: use moongate.body", 2) end
 TEXT.__len = function() error("a text has no length: use body.size", 2) end
 RAW.__len = TEXT.__len
+RAW.__concat = TEXT.__concat
 
 function body.is_text(v) return type(v) == "string" or is(v, TEXT) end
 function body.is_raw(v) return is(v, RAW) end
@@ -43,7 +42,7 @@ function body.size(v) return #plain(v) end
 
 function body.join(list, sep)
   local out = {}
-  for i, v in ipairs(list) do out[i] = plain(v) end
+  for i = 1, #list do out[i] = type(list[i]) == "number" and tostring(list[i]) or plain(list[i]) end
   return like(table.concat(out, sep), table.unpack(list))
 end
 

@@ -100,14 +100,30 @@ return function(body, case)
 
   case("texts join with strings, numbers and each other", function()
     local v = decode('{"t":"0123456789"}').t
-    local w = "<" .. v .. 7 .. v .. ">"
+    local w = body.join { "<", v, 7, v, ">" }
     equal(body.string(w), "<012345678970123456789>")
     equal(body.encode { w = w }, '{"w":"<012345678970123456789>"}')
     equal(body.head(w, 3), "<01")
     equal(body.string(body.after(w, 9)), "8970123456789>")
     equal(body.size(w), 23)
-    raises("expected a string or a text", function() return v .. {} end)
-    raises("expected a string or a text", function() return v .. nil end)
+    for _, odd in ipairs { {}, true, print, (body.raw "1") } do
+      raises("expected a string or a text", body.join, { v, odd })
+    end
+    raises("expected a string or a text", body.join, { v, nil, "x" })
+  end)
+
+  case("neither a text nor raw JSON is joined with ..", function()
+    for _, v in ipairs { decode '"0123456789"', (body.raw "[1]") } do
+      for _, join in ipairs {
+        function() return v .. "b" end, function() return "a" .. v end, function() return v .. v end,
+        function() return v .. 1 end, function() return v .. {} end,
+        function() return "a" .. "b" .. v end, function() return "a" .. v .. "c" end,
+        function() return v .. "b" .. "c" end, function() return "a" .. 2 .. "c" .. v end,
+        function() return "a" .. v .. v .. "d" end, function() return v .. "b" .. 3 .. "d" end,
+      } do
+        raises("use body.join", join)
+      end
+    end
   end)
 
   case("join", function()
@@ -116,14 +132,19 @@ return function(body, case)
     equal(body.join({ "a", "b" }, ", "), "a, b")
     equal(body.join { "a", "b" }, "ab")
     equal(body.string(body.join({ "a", v, "b" }, "\n\n")), "a\n\n0123456789\n\nb")
-    raises("expected a string or a text", body.join, { 1 })
+    equal(body.join { "a", 1, 2.5, -3 }, "a12.5-3")
+    equal(body.join({ 1, 2 }, "."), "1.2")
+    equal(body.join { 1 }, "1")
+    local list = { 1, "b" }
+    body.join(list)
+    equal(math.type(list[1]), "integer")
   end)
 
   case("a text joined many times over stays whole", function()
     local t, plain = decode('"0123456789"'), "0123456789"
     local v = t
     for i = 1, 200 do
-      v = v .. (i % 2 == 0 and "x" or t)
+      v = body.join { v, i % 2 == 0 and "x" or t }
       plain = plain .. (i % 2 == 0 and "x" or "0123456789")
     end
     equal(body.string(v), plain)

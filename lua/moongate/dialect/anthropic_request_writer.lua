@@ -2,6 +2,7 @@
 -- Anthropic messages: the common form (lua/dialects/README.md) written as a request that the API takes: tools,
 -- structured output, stop sequences and the rest; the conversation and thinking are next door.
 
+local body = require "moongate.body"
 local json_schema = require "moongate.dialect.json_schema"
 local messages = require "moongate.dialect.anthropic_messages"
 local models = require "moongate.dialect.anthropic_models"
@@ -63,7 +64,7 @@ local function write_format(request, ctx, out, traits)
   if type(out.system) == "table" then
     table.insert(out.system, { type = "text", text = words })
   else
-    out.system = out.system and out.system .. "\n\n" .. words or words
+    out.system = out.system and body.join({ out.system, words }, "\n\n") or words
   end
 end
 

@@ -89,7 +89,7 @@ function chat_answer.call(part, tools)
 end
 
 local function append(out, name, text)
-  out[name] = out[name] and out[name] .. text or text
+  out[name] = out[name] and body.join { out[name], text } or text
 end
 
 local WRITE = {}

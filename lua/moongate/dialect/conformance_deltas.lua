@@ -49,7 +49,7 @@ end
 local function grow(parts, kind, text)
   local last = parts[#parts]
   if last and last.type == kind and not last.signature then
-    last.text = last.text .. text
+    last.text = body.join { last.text, text }
   else
     parts[#parts + 1] = { type = kind, text = text }
   end
@@ -73,7 +73,7 @@ end
 
 function TOLD.arguments(delta, _, _, calls)
   local call = calls[delta.call] or error("arguments of a call that has not begun: " .. tostring(delta.call))
-  call.arguments = call.arguments .. delta.text
+  call.arguments = body.join { call.arguments, delta.text }
 end
 
 function TOLD.stop(delta, answer)

@@ -41,7 +41,7 @@ local function turns(request)
     local last = out[#out]
     if (message.role == "user" or message.role == "assistant") and text ~= "" then
       if last and last.role == message.role then
-        last.text = last.text .. " " .. text
+        last.text = body.join({ last.text, text }, " ")
       else
         out[#out + 1] = { role = message.role, text = text }
       end

@@ -77,7 +77,7 @@ local JSON_ONLY = "Answer with one JSON object and nothing else: no words around
 ---@return string|userdata
 function json_schema.in_words(format)
   if not format.schema then return JSON_ONLY end
-  return JSON_ONLY .. " It must match this JSON schema:\n" .. body.text(format.schema)
+  return body.join { JSON_ONLY, " It must match this JSON schema:\n", body.text(format.schema) }
 end
 
 -- ---------------------------------------------------------------- strict tools

@@ -32,7 +32,7 @@ end
 ---@param media_type string|nil
 ---@return string|userdata
 function parts.data_url(data, media_type)
-  return "data:" .. (media_type or "application/octet-stream") .. ";base64," .. data
+  return body.join { "data:", media_type or "application/octet-stream", ";base64,", data }
 end
 
 ---Where an image is: its URL, or its data as one.

@@ -88,12 +88,12 @@ local SEAL = 12
 ---@param data string|userdata sealed
 ---@return string|userdata
 function responses_items.redacted(data)
-  return body.head(data, SEAL) .. REDACTED .. body.after(data, SEAL)
+  return body.join { body.head(data, SEAL), REDACTED, body.after(data, SEAL) }
 end
 
 local function unredacted(sealed)
   if body.head(sealed, SEAL + #REDACTED):sub(SEAL + 1) ~= REDACTED then return nil end
-  return body.head(sealed, SEAL) .. body.after(sealed, SEAL + #REDACTED)
+  return body.join { body.head(sealed, SEAL), body.after(sealed, SEAL + #REDACTED) }
 end
 
 local function read_texts(out, list, how, path)

@@ -49,7 +49,7 @@ function dog.write_request(r, ctx)
   local bark = {}
   for i, part in ipairs(r.messages[1].parts) do
     if part.type == "text" then
-      bark[i] = "woof: " .. part.text
+      bark[i] = body.join { "woof: ", part.text }
       local odd = misbehave(body.head(part.text, 16))
       if odd then return odd end
     else
