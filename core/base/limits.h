@@ -217,13 +217,14 @@
 #define TRANSLATE_CPU_PER_KIB 100 /* and for each KiB that is read: five times what it takes */
 #define TRANSLATE_CPU_MAX                                                                          \
     500000 /* of the largest body: for so long the worker's other requests wait */
-#define TRANSLATE_EVENT_CPU 5000 /* of one event of a stream, TRANSLATE_CPU_PER_KIB apart */
+#define TRANSLATE_EVENT_CPU 5000 /* of one event of a stream; the stream so far counts as read */
 #define MAX_TRANSLATED_ANSWER                                                                      \
     MIB(16) /* a whole answer that is to be translated: images in base64 */
 #define MAX_TRANSLATED_STREAM                                                                      \
     MIB(4) /* what a translated stream may say: some dialects repeat all of it at the end */
 #define MAX_TRANSLATED_EVENT                                                                       \
-    MIB(8)                 /* what one event may become: all of MAX_TRANSLATED_STREAM, escaped */
+    MIB(25) /* what one event may become: the end of a response says all of MAX_TRANSLATED_STREAM  \
+               three times at once, and escaping makes it twice as long */
 #define MAX_DROPPED KIB(1) /* names of what a translation left out */
 #define TRANSLATE_LOG_PERIOD                                                                       \
     (10 *                                                                                          \
@@ -235,6 +236,7 @@
     (10 * USEC_PER_SEC) /* a disk at its brink fails and works many times a second */
 #define MAX_SERIES 4096 /* series of one family and worker; more are counted as dropped */
 #define MAX_LABELS 512  /* label text of one series */
+#define MODEL_NAMES 64  /* models that clients chose and metrics name, of a provider */
 
 /* Waits that nothing else bounds. */
 #define PLAN_TOTAL                                                                                 \
@@ -280,6 +282,8 @@
 #define MAX_ADMIN_BODY KIB(256)
 #define MAX_ADMIN_CONNECTIONS 256 /* at once: some dashboards, scrapers and people */
 #define MAX_METRICS_TEXT MIB(8)
+#define SERIES_TEXT                                                                                \
+    (MAX_METRICS_TEXT / 8 * 5) /* of it for counted series; the rest is for gauges */
 #define MAX_ADMIN_ANSWER                                                                           \
     MIB(8) /* JSON: MAX_TARGETS with their facts, or MAX_ROUTES with schemas of 16 KiB */
 

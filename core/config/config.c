@@ -79,7 +79,7 @@ struct config *config_ref(struct config *c) {
     return c;
 }
 
-static void free_texts(char **list) {
+void free_texts(char **list) {
     for (size_t i = 0; list && list[i]; i++) {
         free(list[i]);
     }
@@ -116,7 +116,7 @@ static void provider_release(struct config_provider *p) {
     tls_client_unref(p->tls);
     value_release(&p->headers);
     value_release(&p->fixed_headers);
-    free(p->prefix);
+    free_texts(p->prefixes);
     free(p->pass);
     free(p->health.method);
     free(p->health.path);

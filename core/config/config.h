@@ -55,9 +55,11 @@ struct config_aws {
 struct config_dialect {
     const char *auth;            /* as in gateway.lua; NULL: "bearer" */
     const struct value *headers; /* names to texts, or NULL */
-    const char *prefix;          /* cut off the client's path when bytes pass untouched */
-    const char *pass;            /* put in its place, may hold {model}; NULL: nothing */
-    const char *const *speaks;   /* dialects of clients whose bytes pass untouched */
+    const char *const *prefixes; /* the one that fits is cut off the client's path when bytes pass
+                                    untouched */
+    size_t n_prefixes;
+    const char *pass;          /* put in its place, may hold {model}; NULL: nothing */
+    const char *const *speaks; /* dialects of clients whose bytes pass untouched */
     size_t n_speaks;
 };
 
@@ -90,7 +92,8 @@ struct config_provider {
 
     /* Of its dialect, see config_adopt_dialect. */
     struct value fixed_headers; /* table of strings for fields that nobody else sets, or NIL */
-    char *prefix, *pass;        /* of paths; NULL: "/v1", nothing */
+    char **prefixes;            /* of paths, NULL-terminated; NULL: "/v1" */
+    char *pass;                 /* NULL: nothing */
 };
 
 struct config_key {

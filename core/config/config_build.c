@@ -223,25 +223,33 @@ static int adopt_auth(struct config_provider *p, const char *auth) {
     return name.n && !p->auth_name ? -1 : 0;
 }
 
-static int adopt_speaks(struct config_provider *p, const struct config_dialect *d) {
-    if (p->speaks) {
-        return 0;
-    }
-    p->speaks = calloc(d->n_speaks + 1, sizeof(*p->speaks));
-    for (size_t i = 0; p->speaks && i < d->n_speaks; i++) {
-        p->speaks[i] = str_dup(str_of(d->speaks[i]));
-        if (!p->speaks[i]) {
-            return -1;
+static char **copy_texts(const char *const *texts, size_t n) {
+    char **copy = calloc(n + 1, sizeof(*copy));
+    for (size_t i = 0; copy && i < n; i++) {
+        copy[i] = str_dup(str_of(texts[i]));
+        if (!copy[i]) {
+            free_texts(copy);
+            return NULL;
         }
     }
+    return copy;
+}
+
+static int adopt_speaks(struct config_provider *p, const struct config_dialect *d) {
+    p->speaks = p->speaks ? p->speaks : copy_texts(d->speaks, d->n_speaks);
     return p->speaks ? 0 : -1;
+}
+
+static int adopt_paths(struct config_provider *p, const struct config_dialect *d) {
+    free_texts(p->prefixes);
+    p->prefixes = copy_texts(d->prefixes, d->n_prefixes);
+    return p->prefixes ? set_text(&p->pass, d->pass) : -1;
 }
 
 int config_adopt_dialect(struct config_provider *p, const struct config_dialect *d) {
     value_release(&p->fixed_headers);
     int bad = d->headers ? value_copy(&p->fixed_headers, d->headers) : 0;
-    bad |= set_text(&p->prefix, d->prefix) | set_text(&p->pass, d->pass);
-    bad |= adopt_auth(p, d->auth) | adopt_speaks(p, d);
+    bad |= adopt_paths(p, d) | adopt_auth(p, d->auth) | adopt_speaks(p, d);
     return bad ? -1 : 0;
 }
 

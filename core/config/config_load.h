@@ -56,5 +56,6 @@ int config_aws_build(struct config_provider *p) __attribute__((warn_unused_resul
 int config_secrets(struct config *c, const struct value *root);
 
 void config_free(struct config *c); /* whatever of it is built; NULL is a no-op */
+void free_texts(char **list);       /* terminated by NULL, and its texts; NULL is a no-op */
 
 #endif

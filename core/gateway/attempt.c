@@ -475,7 +475,8 @@ usec attempt_suspended_for(const struct attempt *a) {
 }
 
 double attempt_retry_after(const struct attempt *a) {
-    return a->status ? retry_after_seconds(&a->headers, clock_wall()) : -1;
+    double hint = a->status ? retry_after_seconds(&a->headers, clock_wall()) : -1;
+    return hint < 0 && a->verdict.retry_after > 0 ? a->verdict.retry_after : hint;
 }
 
 enum outcome attempt_outcome(const struct attempt *a) {

@@ -65,8 +65,9 @@ struct attempt {
     struct attempt *next_leftover;
     size_t n; /* 1-based */
     enum attempt_state state;
-    char *name;                             /* "provider/model" as sent; owned */
-    char *served_model;                     /* owned; NULL when none was sent */
+    char *name;         /* "provider/model" as sent; owned */
+    char *served_model; /* owned; NULL when none was sent */
+    bool unnamed;       /* the client chose the model, and metrics do not name it */
     const struct config_provider *provider; /* of the exchange's config */
     const struct dialect *dialect;          /* the provider's */
     bool foreign;    /* the client speaks another dialect than the provider: all is translated */

@@ -55,6 +55,9 @@ static int resolve(struct attempt *a, const struct send_options *o, struct err *
         a->served_model = str_dup(model);
         bad |= buf_addc(&name, '/') | buf_add_str(&name, model) | (a->served_model ? 0 : -1);
     }
+    a->unnamed = !bad && model.n && model.p == x->model &&
+                 !model_names_has(x->worker->gateway->state.names, str_of(a->provider->name),
+                                  buf_str(&name));
     a->name = bad ? NULL : buf_take(&name);
     buf_release(&name);
     return a->name ? 0
@@ -208,6 +211,9 @@ struct attempt *attempt_build(struct exchange *x, const struct send_options *o, 
     set_limits(a, o);
     a->key = o->key.n ? str_dup(o->key) : NULL;
     a->facts = target_get(x->worker->gateway->state.targets, str_of(a->name), attempt_group(a));
+    if (a->facts && a->unnamed) {
+        target_set_unnamed(a->facts);
+    }
     if (!a->facts || (o->key.n && !a->key) || attempt_clock_init(a) != 0 ||
         build_headers(a, o) != 0 || build_body(a, o) != 0 || build_url(a) != 0) {
         err_set(err, "target \"%s\": out of memory, or what is to be sent is too large", a->name);

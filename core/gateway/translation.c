@@ -118,6 +118,7 @@ int translation_plan(struct attempt *a, const struct send_options *o, struct err
         return err_set(err, "out of memory for a translation");
     }
     a->translation = t;
+    count_add(a->worker->n_translations, 1);
     init(a, t);
     t->strict = o->strict;
     if (a->foreign && find_path(a, &t->path) != 0) {
@@ -160,6 +161,7 @@ void translation_free(struct attempt *a) {
         return;
     }
     a->translation = NULL;
+    count_add(a->worker->n_translations, -1);
     translate_free(t->translate);
     a->path = str_make(NULL, 0);
     buf_release(&t->path);

@@ -10,6 +10,8 @@
 #include "policy/policy_lua.h"
 #include "policy/sandbox.h"
 
+#define CHARACTER_MAX 4 /* bytes that one escape, or one pair of them, may become */
+
 static struct body_raw *check_raw(lua_State *L, int index) {
     struct body_raw *r = body_to_raw(L, index);
     if (!r) {
@@ -69,14 +71,15 @@ struct heading {
 
 static bool add_head(lua_State *L, const struct body_part *part, void *ctx) {
     struct heading *h = ctx;
-    size_t left = h->n - h->out->len;
+    size_t before = h->out->len, left = h->n - before;
     struct str bytes = part->bytes;
     size_t used = part->escaped ? front(bytes, left) : left < bytes.n ? left : bytes.n;
     bytes.n = used;
-    policy_charge(L, used / 64);
+    policy_charge(L, 1 + used / 64);
     if (part->escaped ? jscan_unescape(bytes, h->out) : buf_add_str(h->out, bytes)) {
         luaL_error(L, "not enough memory");
     }
+    body_part_said(part, h->out, before);
     return h->out->len < h->n;
 }
 
@@ -86,7 +89,7 @@ static int b_head(lua_State *L) {
     struct heading h = {.n = check_count(L, 2)};
     luaL_argcheck(L, h.n <= LUA_STRING_MAX, 2, "too many bytes for a string");
     lua_settop(L, 1);
-    h.out = body_push_buf(L, h.n * 3 + 16);
+    h.out = body_push_buf(L, h.n * CHARACTER_MAX + 16);
     if (h.n) {
         body_walk(L, 1, add_head, &h);
     }
@@ -101,14 +104,20 @@ struct rest {
     lua_Integer n;
 };
 
+/* A leaf of some of the part's bytes. */
+static void push_part(lua_State *L, const struct body_part *part, struct str bytes) {
+    body_push_leaf(L, part->anchor, bytes, part->escaped)->url64 = part->url64;
+}
+
 /* The piece in which the cut is: what is left of the characters read, then the bytes behind. */
 static void cut_escaped(lua_State *L, const struct body_part *part, struct rest *r) {
     struct str bytes = part->bytes;
-    struct buf *plain = body_push_buf(L, r->skip * 3 + 16);
+    struct buf *plain = body_push_buf(L, r->skip * CHARACTER_MAX + 16);
     size_t used = front(bytes, r->skip);
     if (jscan_unescape(str_make(bytes.p, used), plain) != 0) {
         luaL_error(L, "not enough memory");
     }
+    body_part_said(part, plain, 0);
     size_t skipped = plain->len < r->skip ? plain->len : r->skip;
     if (plain->len > r->skip) {
         lua_pushlstring(L, plain->data + r->skip, plain->len - r->skip);
@@ -117,7 +126,7 @@ static void cut_escaped(lua_State *L, const struct body_part *part, struct rest 
     buf_release(plain);
     r->skip -= skipped;
     if (used < bytes.n) {
-        body_push_leaf(L, part->anchor, str_make(bytes.p + used, bytes.n - used), true);
+        push_part(L, part, str_make(bytes.p + used, bytes.n - used));
         lua_rawseti(L, r->list, ++r->n);
     }
 }
@@ -130,21 +139,21 @@ static void cut_plain(lua_State *L, const struct body_part *part, struct rest *r
     }
     bytes = str_make(bytes.p + r->skip, bytes.n - r->skip);
     r->skip = 0;
-    if (lua_type(L, part->anchor) == LUA_TSTRING && bytes.n < BODY_LONG) {
+    if (lua_type(L, part->anchor) == LUA_TSTRING && bytes.n < BODY_LONG && !part->url64) {
         lua_pushlstring(L, bytes.p, bytes.n);
     } else {
-        body_push_leaf(L, part->anchor, bytes, false);
+        push_part(L, part, bytes);
     }
     lua_rawseti(L, r->list, ++r->n);
 }
 
 static bool add_rest(lua_State *L, const struct body_part *part, void *ctx) {
     struct rest *r = ctx;
-    policy_charge(L, r->skip / 64);
+    policy_charge(L, 1 + r->skip / 64);
     if (part->escaped && r->skip) {
         cut_escaped(L, part, r);
     } else if (part->escaped) {
-        body_push_leaf(L, part->anchor, part->bytes, true);
+        push_part(L, part, part->bytes);
         lua_rawseti(L, r->list, ++r->n);
     } else {
         cut_plain(L, part, r);
@@ -166,6 +175,37 @@ static int b_after(lua_State *L) {
     lua_settop(L, 1);
     lua_newtable(L);
     body_walk(L, 1, add_rest, &r);
+    body_push_rope(L);
+    return 1;
+}
+
+static bool add_base64(lua_State *L, const struct body_part *part, void *ctx) {
+    const int *list = ctx;
+    body_push_leaf(L, part->anchor, part->bytes, part->escaped)->url64 = true;
+    lua_rawseti(L, *list, (lua_Integer)lua_rawlen(L, *list) + 1);
+    return true;
+}
+
+/* base64(v): in the plain alphabet, whichever it was in. A text is looked at when it is read. */
+static int b_base64(lua_State *L) {
+    body_check_text(L, 1);
+    lua_settop(L, 1);
+    if (lua_type(L, 1) == LUA_TSTRING) {
+        struct body_part part = {.url64 = true};
+        part.bytes.p = lua_tolstring(L, 1, &part.bytes.n);
+        struct buf *plain = body_push_buf(L, part.bytes.n);
+        policy_charge(L, part.bytes.n / 64);
+        if (buf_add_str(plain, part.bytes) != 0) {
+            return luaL_error(L, "not enough memory");
+        }
+        body_part_said(&part, plain, 0);
+        lua_pushlstring(L, plain->len ? plain->data : "", plain->len);
+        buf_release(plain);
+        return 1;
+    }
+    int list = 2;
+    lua_newtable(L);
+    body_walk(L, 1, add_base64, &list);
     body_push_rope(L);
     return 1;
 }
@@ -429,25 +469,14 @@ static int b_ordered(lua_State *L) {
 }
 
 int body_open(lua_State *L) {
-    static const luaL_Reg functions[] = {{"is_text", b_is_text},
-                                         {"is_raw", b_is_raw},
-                                         {"head", b_head},
-                                         {"after", b_after},
-                                         {"size", b_size},
-                                         {"join", b_join},
-                                         {"string", b_string},
-                                         {"raw", b_raw},
-                                         {"text", b_text},
-                                         {"table", b_table},
-                                         {"raw_of", b_raw_of},
-                                         {"kind", b_kind},
-                                         {"list", b_list},
-                                         {"object", b_object},
-                                         {"ordered", b_ordered},
-                                         {"decode", b_decode},
-                                         {"encode", b_encode},
-                                         {"raw_set", b_raw_set},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"is_text", b_is_text}, {"is_raw", b_is_raw}, {"head", b_head},
+        {"after", b_after},     {"size", b_size},     {"base64", b_base64},
+        {"join", b_join},       {"string", b_string}, {"raw", b_raw},
+        {"text", b_text},       {"table", b_table},   {"raw_of", b_raw_of},
+        {"kind", b_kind},       {"list", b_list},     {"object", b_object},
+        {"ordered", b_ordered}, {"decode", b_decode}, {"encode", b_encode},
+        {"raw_set", b_raw_set}, {NULL, NULL}};
     body_open_values(L);
     luaL_newlib(L, functions);
     lua_pushlightuserdata(L, NULL);

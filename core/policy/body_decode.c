@@ -3,6 +3,7 @@
  * From JSON to the values of a body. The text was checked before, so this reads each byte once and
  * trusts the grammar; it never reads past the end all the same.
  */
+#include <math.h>
 #include <string.h>
 
 #include "base/jscan.h"
@@ -125,7 +126,8 @@ static void decode_number(struct decoding *d) {
     }
     if (s.n >= sizeof(text) || !lua_stringtonumber(d->L, text)) {
         body_push_raw(d->L, d->anchor, s);
-    } else if (whole && !lua_isinteger(d->L, -1)) { /* beyond 64 bits: as it was written */
+    } else if ((whole && !lua_isinteger(d->L, -1)) || isinf(lua_tonumber(d->L, -1))) {
+        /* beyond 64 bits, or beyond all numbers: as it was written */
         lua_pop(d->L, 1);
         body_push_raw(d->L, d->anchor, s);
     }

@@ -49,8 +49,10 @@ static void encode_number(lua_State *L, int index, struct buf *out) {
 
 static bool write_part(lua_State *L, const struct body_part *part, void *ctx) {
     struct buf *out = ctx;
-    policy_charge(L, part->bytes.n / 64);
+    size_t before = out->len;
+    policy_charge(L, 1 + part->bytes.n / 64);
     put(L, out, part->escaped ? utf8_add(out, part->bytes) : json_write_inner(out, part->bytes));
+    body_part_said(part, out, before);
     return true;
 }
 

@@ -72,14 +72,15 @@ void body_check_text(lua_State *L, int index) {
     }
 }
 
-void body_push_leaf(lua_State *L, int anchor, struct str bytes, bool escaped) {
+struct body_text *body_push_leaf(lua_State *L, int anchor, struct str bytes, bool escaped) {
     struct str whole;
     anchor = lua_absindex(L, anchor);
     const struct body_source *source = body_anchor(L, anchor, &whole);
     struct body_text *t = push_new(L, TEXT, sizeof(*t), 1);
-    *t = (struct body_text){TEXT, source, bytes, bytes.n, 1, 0, escaped};
+    *t = (struct body_text){TEXT, source, bytes, bytes.n, 1, 0, escaped, false};
     lua_pushvalue(L, anchor);
     lua_setiuservalue(L, -2, 1);
+    return t;
 }
 
 void body_push_raw(lua_State *L, int anchor, struct str bytes) {
@@ -173,7 +174,7 @@ static bool walk_leaf(lua_State *L, const struct body_text *t, int index, body_v
                       void *ctx) {
     body_check_alive(L, t->source);
     lua_getiuservalue(L, index, 1);
-    struct body_part part = {t->bytes, t->escaped, lua_gettop(L)};
+    struct body_part part = {t->bytes, t->escaped, t->url64, lua_gettop(L)};
     bool more = visit(L, &part, ctx);
     lua_settop(L, part.anchor - 1);
     return more;
@@ -201,13 +202,22 @@ bool body_walk(lua_State *L, int index, body_visit visit, void *ctx) {
     return more;
 }
 
+void body_part_said(const struct body_part *part, struct buf *out, size_t from) {
+    for (size_t i = from; part->url64 && i < out->len; i++) {
+        char c = out->data[i];
+        out->data[i] = c == '-' ? '+' : c == '_' ? '/' : c;
+    }
+}
+
 static bool add_plain(lua_State *L, const struct body_part *part, void *ctx) {
     struct buf *out = ctx;
-    policy_charge(L, part->bytes.n / 64);
+    size_t before = out->len;
+    policy_charge(L, 1 + part->bytes.n / 64);
     int bad = part->escaped ? jscan_unescape(part->bytes, out) : buf_add_str(out, part->bytes);
     if (bad) {
         luaL_error(L, "a text is longer than %d bytes", (int)out->max);
     }
+    body_part_said(part, out, before);
     return true;
 }
 
@@ -253,9 +263,8 @@ static int no_length(lua_State *L) {
 }
 
 /*
- * Lua 5.4.4, as Debian 12 has it, may go on in the stack as it was before a __concat when the stack
- * has moved meanwhile: `a .. b .. text` then is `a`, or worse. So no value of this module has one
- * that returns.
+ * Joining is no metamethod's work: Lua 5.4.4 as Debian 12 has it (with upstream's 42d40581, without
+ * 603b2c64) goes on in the old stack when a __concat has made the stack move.
  */
 static int no_concat(lua_State *L) {
     return luaL_error(L, "a text is not joined with ..: use body.join (Lua 5.4.4 loses operands of "

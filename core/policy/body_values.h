@@ -17,6 +17,8 @@ struct body_text {
     size_t parts;                     /* leaves */
     unsigned depth;                   /* 0: a leaf */
     bool escaped;                     /* the bytes stood between a JSON string's quotes */
+    bool url64; /* of a leaf: base64 in the alphabet of URLs, to be said in the
+                   plain one */
 };
 
 struct body_raw {
@@ -34,7 +36,7 @@ struct body_raw *body_to_raw(lua_State *L, int index);
 void body_check_text(lua_State *L, int index);
 void body_check_alive(lua_State *L, const struct body_source *source);
 
-void body_push_leaf(lua_State *L, int anchor, struct str bytes, bool escaped);
+struct body_text *body_push_leaf(lua_State *L, int anchor, struct str bytes, bool escaped);
 void body_push_raw(lua_State *L, int anchor, struct str bytes);
 /* A RAW of what the TEXT at index says. */
 void body_push_raw_of_text(lua_State *L, int index);
@@ -45,11 +47,15 @@ void body_push_rope(lua_State *L);
  * Raises what part raises, and for what is neither. */
 struct body_part {
     struct str bytes;
-    bool escaped;
+    bool escaped, url64;
     int anchor; /* index of what keeps the bytes: the string, or the leaf's anchor */
 };
 typedef bool (*body_visit)(lua_State *L, const struct body_part *part, void *ctx);
 bool body_walk(lua_State *L, int index, body_visit visit, void *ctx);
+
+/* What of a part's bytes stands in `out` behind the first `from` becomes what it says: a part that
+ * is url64 changes its alphabet. */
+void body_part_said(const struct body_part *part, struct buf *out, size_t from);
 
 /* Adds what the string or TEXT says, unescaped. */
 void body_add_plain(lua_State *L, int index, struct buf *out);

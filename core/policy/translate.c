@@ -30,6 +30,7 @@ struct translate {
     int session;                /* in the registry; 0: none yet */
     struct body_source *source; /* of the request, in the session */
     struct handle *handle;      /* in the session; NULL: no stream yet */
+    size_t streamed;            /* bytes of the events so far: the end may repeat all they said */
     char dropped[MAX_DROPPED];
     /* Of the step under way. */
     struct str type, in;
@@ -303,6 +304,7 @@ static int emit(lua_State *L) {
     if (!out) {
         return luaL_error(L, "emit may only be called while an event is translated");
     }
+    buf_truncate(out, h->t->whole); /* of an event that failed and was caught */
     if (!lua_isnoneornil(L, 1)) {
         text.p = luaL_checklstring(L, 1, &text.n);
         luaL_argcheck(
@@ -393,8 +395,11 @@ static int take_finish(lua_State *L, int n, void *request, struct err *err) {
     return 0;
 }
 
-static usec allowance(usec base, size_t bytes) {
-    usec sum = base + (usec)(bytes / 1024) * TRANSLATE_CPU_PER_KIB;
+/* For what is read now, and for what a stream's earlier events said: any may be the one that
+ * repeats it all. */
+static usec allowance(usec base, size_t now, size_t before) {
+    size_t repeated = before < MAX_TRANSLATED_STREAM ? before : MAX_TRANSLATED_STREAM;
+    usec sum = base + (usec)((now + repeated) / 1024) * TRANSLATE_CPU_PER_KIB;
     return sum < TRANSLATE_CPU_MAX ? sum : TRANSLATE_CPU_MAX;
 }
 
@@ -436,7 +441,7 @@ static enum translate_result run(struct translate *t, const struct step *step, s
     err->text[0] = '\0';
     if (r) {
         struct err failed;
-        run_allow(r, allowance(step->cpu, t->in.n));
+        run_allow(r, allowance(step->cpu, t->in.n, t->streamed));
         status = run_step(r, &failed);
         if (status == RUN_WAITING) {
             err_set(&failed, "a function that waits was called in a dialect");
@@ -531,7 +536,9 @@ enum translate_result translate_event(struct translate *t, struct str type, stru
     }
     t->type = type;
     t->in = data;
-    return run(t, &step, out, err);
+    result = run(t, &step, out, err);
+    t->streamed += data.n;
+    return result;
 }
 
 enum translate_result translate_finish(struct translate *t, struct buf *out, struct err *err) {

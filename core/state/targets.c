@@ -28,6 +28,7 @@ struct target {
     struct targets *owner;
     char *group; /* owned; the quota group it was last asked for with */
     unsigned refs;
+    bool unnamed;
     struct target *prev, *next; /* in the idle list while refs is 0 */
     int inflight;
     double ewma_first_token, ewma_total;
@@ -199,6 +200,12 @@ void target_put(struct target *target) {
     pthread_mutex_unlock(&t->lock);
 }
 
+void target_set_unnamed(struct target *target) {
+    pthread_mutex_lock(&target->owner->lock);
+    target->unnamed = true;
+    pthread_mutex_unlock(&target->owner->lock);
+}
+
 void target_begin(struct target *target) {
     pthread_mutex_lock(&target->owner->lock);
     target->inflight++;
@@ -297,6 +304,7 @@ usec targets_suspended_for(struct targets *t, struct str name, struct str group)
 
 static void fill_entry(const struct target *e, struct target_facts *out) {
     int64_t oldest = clock_now() / USEC_PER_SEC - WINDOW_SECONDS;
+    out->unnamed = e->unnamed;
     out->inflight = e->inflight;
     out->ewma_first_token = e->ewma_first_token;
     out->ewma_total = e->ewma_total;

@@ -45,11 +45,13 @@ static void compile_auth(struct reader *r, const struct value *data) {
 
 static void compile_provider(struct reader *r, const struct value *data) {
     struct config_dialect *p = &r->d->provider;
+    static const char *const v1[] = {"/v1"};
     struct texts speaks = reader_texts(r, data, "speaks");
+    struct texts prefixes = reader_texts(r, data, "prefix");
     compile_auth(r, data);
     compile_headers(r, data);
-    p->prefix = reader_text(r, data, "prefix");
-    p->prefix = p->prefix ? p->prefix : "/v1";
+    p->prefixes = prefixes.n ? prefixes.list : v1;
+    p->n_prefixes = prefixes.n ? prefixes.n : 1;
     p->pass = reader_text(r, data, "pass");
     p->speaks = speaks.n ? speaks.list : (const char *const *)&r->d->name;
     p->n_speaks = speaks.n ? speaks.n : 1;

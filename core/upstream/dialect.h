@@ -36,6 +36,7 @@ struct verdict {
     char message[MAX_MESSAGE]; /* the provider's words, cut at the maximum on a UTF-8 boundary,
                                   empty when none. Not masked yet */
     struct usage usage;        /* of an answer, where judging came across it; see dialect_usage */
+    double retry_after;        /* seconds that the error's body asks to wait; 0: it does not say */
 };
 
 enum stream_sign {
@@ -159,5 +160,7 @@ const struct config_dialect *dialect_defaults(const struct dialect *d);
 /* Seconds that a provider asks to wait: retry-after-ms, x-ms-retry-after-ms, Retry-After (seconds,
  * also fractional, or an HTTP date). -1: none or unreadable. `wall_now` in usec since the epoch. */
 double retry_after_seconds(const struct headers *headers, long long wall_now);
+/* The same as an error's body says it: seconds, "37" or "37s". 0: unreadable, or no wait. */
+double retry_after_said(struct str text);
 
 #endif

@@ -11,6 +11,7 @@
 struct error_facts {
     struct str code, type, inner; /* inner: the code of an error within the error */
     int status;                   /* a status said inside the object, 0 = none */
+    double retry_after;           /* seconds, 0 = not said */
     struct buf message;           /* decoded */
     struct buf words; /* what patterns are searched in: the message, and what a relay says of the
                          error behind it. At most MAX_ERROR_WORDS */
@@ -145,9 +146,9 @@ static struct texts read_paths(struct reader *r, const struct value *errors, con
 }
 
 void compile_errors(struct reader *r, const struct value *data) {
-    static const char *const names[] = {"code",        "type",       "inner",    "message",
-                                        "words",       "status",     "patterns", "statuses",
-                                        "type_header", "stands_for", "object",   NULL};
+    static const char *const names[] = {
+        "code",     "type",        "inner",      "message", "words",       "status", "patterns",
+        "statuses", "type_header", "stands_for", "object",  "retry_after", NULL};
     const struct value *errors = reader_field(r, data, "errors", VALUE_TABLE);
     struct error_rules *e = &r->d->errors;
     size_t before = path_field(&r->at, "errors");
@@ -159,6 +160,7 @@ void compile_errors(struct reader *r, const struct value *data) {
     e->words = read_paths(r, errors, "words");
     e->status = read_paths(r, errors, "status");
     e->object = read_paths(r, errors, "object");
+    e->retry_after = read_paths(r, errors, "retry_after");
     e->type_header = reader_text(r, errors, "type_header");
     compile_patterns(r, errors);
     compile_statuses(r, errors);
@@ -251,6 +253,7 @@ static void read_object(const struct error_rules *e, struct str text, struct err
     f->code = first_of(text, &e->code);
     f->type = without_namespace(first_of(text, &e->type));
     f->inner = first_of(text, &e->inner);
+    f->retry_after = retry_after_said(first_of(text, &e->retry_after));
     for (size_t i = 0; i < e->status.n && f->status == 0; i++) {
         unsigned long long n;
         if (str_to_u64(text_at(text, e->status.list[i]), &n) && n >= 400 && n <= 599) {
@@ -325,6 +328,7 @@ static void copy_facts(struct verdict *out, const struct error_facts *f) {
     unsigned long long number;
     bool numeric = str_to_u64(f->code, &number);
     struct str code = f->code.n > 0 && !(numeric && f->type.n > 0) ? f->code : f->type;
+    out->retry_after = f->retry_after;
     str_copy(out->code, sizeof out->code, code);
     str_copy(out->message, sizeof out->message, buf_str(&f->message));
 }

@@ -141,6 +141,7 @@ struct code_status {
 
 struct error_rules {
     struct texts code, type, inner, message, words, status; /* JSON paths, the first counts */
+    struct texts retry_after;                               /* of the seconds to wait */
     struct texts object;     /* paths of the error object; none: an error is all that is said */
     const char *type_header; /* field of the answer that names the type, or NULL */
     struct pattern *patterns;

@@ -337,10 +337,10 @@ static struct piece openai_item[] = {
 };
 
 const struct dialect *dialect_builtin(void) {
-    static const char *const speaks[] = {"openai"};
+    static const char *const speaks[] = {"openai"}, *const v1[] = {"/v1"};
     static const struct dialect openai = {
         .name = "openai",
-        .provider = {.prefix = "/v1", .speaks = speaks, .n_speaks = 1},
+        .provider = {.prefixes = v1, .n_prefixes = 1, .speaks = speaks, .n_speaks = 1},
         .say.error = {openai_error, sizeof openai_error / sizeof *openai_error},
         .models = {"/v1/models",
                    {openai_list, sizeof openai_list / sizeof *openai_list},

@@ -98,12 +98,17 @@ int outbound_fill_model(const char *path, struct str model, struct buf *out) {
     return rc == 0 && buf_adds(out, path) == 0 ? 0 : -1;
 }
 
-/* The client's path below the provider's prefix. */
+/* The client's path below the prefix of the provider's that it has. */
 static struct str cut_prefix(const struct config_provider *p, struct str path) {
-    const char *prefix = p->prefix ? p->prefix : "/v1";
-    size_t n = strlen(prefix);
-    bool below = str_starts(path, prefix) && (path.n == n || path.p[n] == '/');
-    return below ? str_make(path.p + n, path.n - n) : path;
+    static const char *const v1[] = {"/v1", NULL};
+    const char *const *prefix = p->prefixes ? (const char *const *)p->prefixes : v1;
+    for (; *prefix; prefix++) {
+        size_t n = strlen(*prefix);
+        if (str_starts(path, *prefix) && (path.n == n || path.p[n] == '/')) {
+            return str_make(path.p + n, path.n - n);
+        }
+    }
+    return path;
 }
 
 /* The path with what the dialect puts before it, and the model in its place. */

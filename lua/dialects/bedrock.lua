@@ -21,7 +21,8 @@ local patterns = {
   -- A key that AWS does not know, a signature that it cannot follow or whose time has passed.
   { "credential_error", code = {
     "UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException",
-    "SignatureDoesNotMatch", "IncompleteSignature", "IncompleteSignatureException", "MissingAuthenticationToken",
+    "SignatureDoesNotMatch", "IncompleteSignature", "IncompleteSignatureException",
+    "MissingAuthenticationToken",
     "MissingAuthenticationTokenException", "ExpiredToken", "ExpiredTokenException", "RequestExpired",
     "RequestTimeTooSkewed", "NotAuthorized", "OptInRequired",
   } },
@@ -65,7 +66,8 @@ return {
   model = "path",
 
   errors = {
-    type = { "__type", "code", "error.type" }, -- the last, and error.message: of servers that stand for Bedrock
+    -- The last, and error.message, are of servers that stand for Bedrock.
+    type = { "__type", "code", "error.type" },
     type_header = "x-amzn-errortype",
     message = { "message", "Message", "error.message", "originalMessage" },
     words = { "originalMessage" },

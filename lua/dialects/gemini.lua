@@ -46,7 +46,8 @@ local patterns = {
 
   { "credential_error", code = {
     "API_KEY_INVALID", "API_KEY_SERVICE_BLOCKED", "API_KEY_HTTP_REFERRER_BLOCKED",
-    "API_KEY_IP_ADDRESS_BLOCKED", "API_KEY_ANDROID_APP_BLOCKED", "API_KEY_IOS_APP_BLOCKED", "SERVICE_DISABLED", "CONSUMER_SUSPENDED",
+    "API_KEY_IP_ADDRESS_BLOCKED", "API_KEY_ANDROID_APP_BLOCKED", "API_KEY_IOS_APP_BLOCKED",
+    "SERVICE_DISABLED", "CONSUMER_SUSPENDED",
     "CONSUMER_INVALID", "ACCESS_TOKEN_EXPIRED", "ACCESS_TOKEN_SCOPE_INSUFFICIENT", "CREDENTIALS_MISSING",
     "ACCOUNT_STATE_INVALID", "UNAUTHENTICATED", "PERMISSION_DENIED",
   } },
@@ -74,7 +75,8 @@ local statuses = {
 local OTHERS = {}
 for i, method in ipairs { "countTokens", "embedContent", "batchEmbedContents", "predict",
   "predictLongRunning", "batchGenerateContent", "asyncBatchEmbedContent" } do
-  OTHERS[i] = "/v1beta/models/{model}:" .. method
+  OTHERS[2 * i - 1] = "/v1beta/models/{model}:" .. method
+  OTHERS[2 * i] = "/v1/models/{model}:" .. method
 end
 for _, path in ipairs { "/v1beta/models", "/v1beta/models/*", "/v1beta/files", "/v1beta/files/*",
   "/v1beta/cachedContents", "/v1beta/cachedContents/*", "/v1beta/tunedModels/*", "/v1beta/batches/*",
@@ -86,7 +88,7 @@ return {
   name = "gemini",
   auth = "header:x-goog-api-key",
   speaks = { "gemini" },
-  prefix = "/v1beta",
+  prefix = { "/v1beta", "/v1" },
   generate = "/models/{model}:generateContent",
   generate_stream = "/models/{model}:streamGenerateContent?alt=sse",
   model = "path",
@@ -105,6 +107,10 @@ return {
     inner = { "error.details.0.reason", "error.details.1.reason", "error.details.2.reason" },
     message = { "error.message", "message", "error" },
     words = "error.details",
+    retry_after = { -- of a RetryInfo: "37s"
+      "error.details.0.retryDelay", "error.details.1.retryDelay", "error.details.2.retryDelay",
+      "error.details.3.retryDelay",
+    },
     status = "error.code",
     object = "error",
     patterns = patterns,
@@ -177,5 +183,6 @@ return {
   -- What the conformance kit calls what this API has no word for, and what it says in other words.
   cannot = { "parallel_tool_calls", "verbosity" },
   changes = { "file_text", "result_image", "thinking", "user", "metadata", "answer.thinking",
-    "answer.refusal", "answer.stop_refusal", "answer.stop_sequence", "answer.stop_pause", "answer.cache_write" },
+    "answer.refusal", "answer.stop_refusal", "answer.stop_sequence", "answer.stop_pause",
+    "answer.cache_write" },
 }

@@ -28,7 +28,7 @@
 ---@field outcome moongate.Outcome nil while it is under way
 ---@field class moongate.Class|nil nil when it is nobody's failure
 ---@field status integer HTTP status, 0 = there was none
----@field retry_after number|nil seconds, from any of the usual headers
+---@field retry_after number|nil seconds, from any of the usual headers, else as the error itself says (Gemini's `retryDelay`)
 ---@field code string|nil the provider's error code
 ---@field message string|nil the provider's error message
 ---@field sent "nothing"|"partial"|"all" how much of the request went out

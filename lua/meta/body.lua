@@ -38,6 +38,11 @@ function body.after(text, n) end
 ---@return integer
 function body.size(text) end
 
+---Base64 in the plain alphabet, whether it was in that one or in the one for URLs ("-" and "_").
+---@param text string|moongate.Text
+---@return string|moongate.Text
+function body.base64(text) end
+
 ---Joins what a text may be among, where `..` would raise. Of a text nothing is copied before it is written.
 ---@param list (string|number|moongate.Text)[]
 ---@param separator? string|moongate.Text

@@ -512,7 +512,8 @@ function failover.run(req, settings, hooks)
     if made and made.ok then return made end
   end
   local run = {
-    req = req, plan = plan, left = plan.max_attempts - (made and 1 or 0), sends = made and 1 or 0, tried = false, force = false,
+    req = req, plan = plan, left = plan.max_attempts - (made and 1 or 0), sends = made and 1 or 0,
+    tried = false, force = false,
     soonest = math.huge, explaining = explaining,
   }
   if hooks then

@@ -99,7 +99,8 @@ end
 ---@param attempt moongate.Attempt
 ---@return boolean
 function Pool:covers(attempt)
-  return attempt.api_key ~= nil and attempt.outcome ~= "unsupported" and trigger.matches(self.of.rule, attempt)
+  return attempt.api_key ~= nil and attempt.outcome ~= "unsupported"
+    and trigger.matches(self.of.rule, attempt)
 end
 
 -- Seconds to leave a key alone: as long as the provider says, at least so long when it takes a person.

@@ -3,6 +3,7 @@
 -- with the one's functions, writes with the other's. Knows no dialect; their files are modules dialects.NAME.
 
 local body = require "moongate.body"
+local tool_names = require "moongate.dialect.tool_names"
 
 local translate = {}
 
@@ -65,7 +66,9 @@ end
 local function write_request(from, to, decoded, ctx)
   if type(decoded) ~= "table" then error(refusal("the request is no JSON object"), 0) end
   local request = part(from, "read_request")(decoded, ctx)
-  local written = part(to, "write_request")(request, ctx)
+  local names = tool_names.of(request, functions(to).tool_names)
+  local written = part(to, "write_request")(names and tool_names.write(names, request, ctx) or request, ctx)
+  ctx.tool_names = names
   ctx.request = without_messages(request)
   if ctx.strict and ctx.dropped[1] then
     error(refusal(("%s cannot express: %s"):format(to, table.concat(ctx.dropped, ", "))), 0)
@@ -94,7 +97,9 @@ end
 ---@return string|nil refusal
 function translate.answer(from, to, decoded, ctx)
   return guarded(function()
-    return part(to, "write_answer")(part(from, "read_answer")(decoded, ctx), ctx)
+    local common = part(from, "read_answer")(decoded, ctx)
+    if ctx.tool_names then common = tool_names.read(ctx.tool_names, common) end
+    return part(to, "write_answer")(common, ctx)
   end)
 end
 
@@ -113,16 +118,16 @@ end
 ---@param ctx table of its request
 ---@param emit fun(type: string|nil, data: table|string)
 ---@param most? integer bytes that the stream may say: some dialects keep all of it to repeat it at the end
----@return fun(type: string, data: table): boolean feed one event of the provider's; true: the stream says too much
+---@return fun(type: string, data: table): boolean feed one event of the provider's; true: it is too much
 ---@return fun() finish the provider's stream came to its good end
 function translate.stream(from, to, ctx, emit, most)
   local read = part(from, "reader")(ctx)
   local write = part(to, "writer")(ctx)
-  local total = 0
+  local total, names = 0, ctx.tool_names
   local function pass(delta)
     total = total + said(delta)
     if most and total > most then error({ limit = true }, 0) end
-    write(delta, emit)
+    write(names and tool_names.read_delta(names, delta) or delta, emit)
   end
   local function feed(type_, data)
     local good, err = pcall(read, type_, data, pass)

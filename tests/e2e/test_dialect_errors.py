@@ -4,7 +4,7 @@ import pytest
 from conftest import provider_config
 from support import actions
 from support.client import call
-from support.speech import DIALECTS
+from support.speech import DIALECTS, Pair
 
 
 def openai(message, type_=None, code=None):
@@ -127,3 +127,21 @@ def test_what_a_provider_refuses(world, provider, outcome, status, body, client)
         assert outcome != "context_too_long" or error["message"].startswith("prompt is too long")
     else:
         assert error["code"] == answer.status and error["status"] == google
+
+
+ALL = [(c, p) for c in DIALECTS for p in ("openai", "anthropic", "gemini")]
+
+
+@pytest.mark.parametrize("client,provider", ALL, ids=[f"{c}-over-{p}" for c, p in ALL])
+def test_error_inside_a_200(lab, client, provider):
+    """Goal: a whole answer that says 200 and holds an error is none: another provider answers; with nobody else it has the status that it stands for."""
+    body, status = {
+        "openai": (openai("Rate limit reached", "requests", "rate_limit_exceeded"), 429), "anthropic": (anthropic("overloaded_error", "Overloaded"), 529),
+        "gemini": (gemini(503, "UNAVAILABLE", "The model is overloaded."), 503)}[provider]
+    pair = Pair(client, provider)
+    p, f1 = lab.upstream(actions.answer(200, body)), lab.upstream(actions.answer(200, pair.provider.body("from f1")))
+    answer = pair.call(pair.gateway(lab, {"p": p, "f1": f1}), False)
+    assert answer.status == 200 and b"from f1" in answer.body
+    assert answer.trail == [("p/p-model", "error_event", 200), ("f1/f1-model", "ok", 200)]
+    answer = pair.call(pair.gateway(lab, {"p": p}), False)
+    assert answer.status == status and body["error"]["message"] in answer.json()["error"]["message"]

@@ -155,3 +155,28 @@ def test_public_names_across_dialects(lab):
     assert [m["id"] for m in seen["openai"]["data"]] == ["garden/fast"] and seen["openai"]["object"] == "list"
     assert [m["id"] for m in seen["anthropic"]["data"]] == ["garden/fast"] and seen["anthropic"]["has_more"] is False
     assert [m["name"] for m in seen["gemini"]["models"]] == ["models/garden/fast"]
+
+
+FOREIGN = [Pair(c, p) for c in DIALECTS for p in DIALECTS if c != p]
+OWN = {"openai": {"openai-organization": "mine", "x-stainless-lang": "mine"}, "responses": {"openai-organization": "mine", "session_id": "mine"},
+       "anthropic": {"anthropic-version": "2026-10-21", "anthropic-beta": "mine", "x-stainless-lang": "mine"}, "gemini": {"x-goog-api-client": "mine"}}
+
+
+@pytest.mark.parametrize("pair", FOREIGN, ids=repr)
+def test_fields_of_the_client_stay_behind(lab, pair):
+    """Goal: keys, cookies, versions, queries and encodings that are between the client and its dialect reach no provider of another."""
+    p = lab.upstream(actions.answer(200, pair.provider.body()))
+    gw = pair.gateway(lab, {"p": p})
+    target, body = pair.client.ask(False)
+    headers = {"authorization": "Bearer mine", "x-api-key": "mine", "x-goog-api-key": "mine", "api-key": "mine", "cookie": "mine=1",
+               "accept-encoding": "gzip, br", **OWN[pair.client.name]}
+    answer = call(gw.address, target=target + ("&" if "?" in target else "?") + "beta=true&key=mine", headers=headers, body=body)
+    assert answer.status == 200 and answer.header("content-encoding") is None
+    got = p.requests[0]
+    assert "mine" not in str(got.headers) + got.target and "beta" not in got.target
+    assert got.all("accept-encoding") in ([], ["identity"])
+    key = {"openai": ("authorization", "Bearer sk-provider-p"), "responses": ("authorization", "Bearer sk-provider-p"), "anthropic": ("x-api-key", "sk-provider-p"),
+           "gemini": ("x-goog-api-key", "sk-provider-p")}[pair.provider.name]
+    assert got.all(key[0]) == [key[1]]
+    assert got.header("anthropic-version") == ("2023-06-01" if pair.provider.name == "anthropic" else None)
+    assert got.header("content-type") == "application/json" and got.header("content-length") == str(len(got.body))

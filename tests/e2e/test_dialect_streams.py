@@ -5,7 +5,7 @@ import threading
 import pytest
 from support import actions
 from support.gateway import MemoryWatch
-from support.speech import DIALECTS, Pair, values
+from support.speech import DIALECTS, Pair, sse, values
 from support.waiting import wait_until
 
 PAIRS = [Pair(client, provider) for client in DIALECTS for provider in DIALECTS if client != provider]
@@ -193,3 +193,70 @@ def test_client_gone_in_mid_stream(lab, pair):
         c.abort()
     wait_until(lambda: p.calls[0].ended == "gone", "the provider to be left")
     assert gw.entry(answer)["end"] == "client_gone"
+
+
+@pairs
+def test_long_stream_ends_whole(lab, pair):
+    """Goal: a stream as long as may be, in pieces of every length, comes whole and ends well, also where the end repeats all that was said."""
+    say, texts = pair.provider, ["é" * 1500, "\n" * 5000, "x"] * 300
+    p = lab.upstream(actions.stream(*say.opening(), *[say.piece(t) for t in texts], *say.closing()))
+    answer, events = pair.read(pair.gateway(lab, {"p": p}))
+    assert answer.clean and pair.client.text(events) == "".join(texts)
+    pair.client.in_order(events)
+
+
+@by("openai-over-anthropic", "anthropic-over-openai", "gemini-over-responses")
+def test_long_arguments(lab, pair):
+    """Goal: so do the arguments of a call."""
+    say, pieces = pair.provider, ['{"a": "', *["moss " * 700] * 500, '"}']
+    p = lab.upstream(actions.stream(*say.opening(), say.piece("x"), *one_call(say, 0, "call_1", "look", pieces), *say.closing("calls", last=1)))
+    answer, events = pair.read(pair.gateway(lab, {"p": p}))
+    assert answer.clean and [(n, "".join(a)) for n, a in pair.client.calls(events)] == [("look", "".join(pieces))]
+    pair.client.in_order(events)
+
+
+@by("openai-over-anthropic", "anthropic-over-gemini", "responses-over-anthropic", "gemini-over-openai")
+def test_many_streams_at_once(lab, pair):
+    """Goal: streams that one worker translates side by side know nothing of each other."""
+    say, gates = pair.provider, [threading.Semaphore(0) for _ in range(3)]
+
+    def speak(call):
+        mine = call.request.number
+        events = [*say.opening(), *[item for n, gate in enumerate(gates) for item in (gate, say.piece(f"{mine}-{n} "))]]
+        actions.stream(*events, *say.closing(usage=(mine, mine)))(call)
+    p = lab.upstream(speak)
+    gw = pair.gateway(lab, {"p": p}, config={"workers": 1})
+    clients = [pair.send(gw) for _ in range(12)]
+    wait_until(lambda: p.count == len(clients), "all to be asked")
+    for gate in gates:
+        for _ in clients:
+            gate.release()
+    seen = set()
+    for c in clients:
+        answer = c.start()
+        events = answer.events()
+        pair.client.in_order(events)
+        mine, _ = pair.client.usage(events)
+        assert pair.client.text(events) == "".join(f"{mine}-{n} " for n in range(3)) and answer.clean
+        seen.add(mine)
+        c.close()
+    assert len(seen) == len(clients)
+
+
+@by("openai-over-gemini")
+def test_two_candidates(lab, pair):
+    """Goal: candidates of one stream stay apart, and each has its own end."""
+    say = pair.provider
+
+    def event(index, text, stop=None):
+        value = say.answer([{"text": text}], stop, (3, 5))
+        value["candidates"][0]["index"] = index
+        return sse(value)
+    p = lab.upstream(actions.stream(event(0, "a"), event(1, "b"), event(0, "c", "STOP"), event(1, "d", "MAX_TOKENS")))
+    answer, events = pair.read(pair.gateway(lab, {"p": p}), n=2)
+    assert answer.clean and p.requests[0].json()["generationConfig"]["candidateCount"] == 2
+    choices = [c for v in values(events) for c in v["choices"]]
+    for index, text, reason in ((0, "ac", "stop"), (1, "bd", "length")):
+        mine = [c for c in choices if c["index"] == index]
+        assert "".join(c["delta"].get("content") or "" for c in mine) == text
+        assert [c["finish_reason"] for c in mine if c["finish_reason"]] == [reason] == [mine[-1]["finish_reason"]]

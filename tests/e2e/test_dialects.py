@@ -96,8 +96,8 @@ def test_responses_stream_that_breaks(lab):
     up = lab.upstream(actions.answer(200, body=event, content_type="text/event-stream"))
     gw = lab.failover({"p": up})
     answer = gw.chat(target="/v1/responses", stream=True)
-    assert answer.body.startswith(event + b'event: error\ndata: {"type":"error","code":"stream_broken","message":"')
-    assert b'"error":{"message":"the answer broke off' in answer.body
+    assert answer.body.startswith(event + b"event: response.failed\ndata: ")
+    assert b'"error":{"code":"stream_broken","message":"the answer broke off' in answer.body
 
 
 def test_a_name_that_is_none(lab):

@@ -22,7 +22,7 @@ def gemini(upstream, **more):
 def config(target, **providers):
     route = {"policy": "failover", "settings": {"targets": [target]}}
     return {"providers": providers, "routes": [
-        {"name": "gemini", "path": "/v1beta/*", **route}, {"name": "chat", "path": "/v1/chat/completions", **route},
+        {"name": "gemini", "path": "/v1beta/*", **route}, {"name": "stable", "path": "/v1/models/*", **route}, {"name": "chat", "path": "/v1/chat/completions", **route},
         {"name": "embeddings", "path": "/v1/embeddings", **route}]}
 
 
@@ -51,6 +51,10 @@ def test_passes_untouched(lab):
     assert (request.target, request.body) == ("/v1beta/models/gemini-2.5-flash:generateContent", body)
     assert request.all("x-goog-api-key") == ["google-key"]
     assert gw.entry(answer)["usage"] == {"input": 9, "output": 4}
+    for method in ("generateContent", "countTokens"):  # google-genai asks for /v1
+        answer = client.call(gw.address, "POST", f"/v1/models/fast:{method}", [], body)
+        assert answer.status == 200, answer.body
+        assert upstream.requests[-1].target == f"/v1beta/models/gemini-2.5-flash:{method}"
 
 
 def test_client_before_openai(lab):
@@ -145,6 +149,17 @@ def test_provider_fails(lab):
     assert answer.trail == [("google/gemini-2.5-flash", "quota_exhausted", 429)]
     assert answer.json()["error"]["code"] == "insufficient_quota"
     assert client.call(gw.address, body=client.chat_body()).trail[0][1] == "content_filtered"
+
+
+def test_provider_asks_to_wait(lab):
+    """Goal: what Google's error says of the wait is the policy's hint and the client's Retry-After, though no field says it."""
+    error = {"error": {"code": 429, "message": "slow down", "status": "RESOURCE_EXHAUSTED", "details": [
+        {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "3700s"}]}}
+    upstream = lab.upstream(actions.answer(429, error))
+    gw = start(lab, config("google/gemini-2.5-flash", google=gemini(upstream)))
+    answer = client.call(gw.address, body=client.chat_body())
+    assert (answer.status, answer.header("retry-after")) == (429, "3700"), (answer.trail, answer.body)
+    assert len(answer.trail) == 1 # longer than any retry waits
 
 
 def azure(upstream):

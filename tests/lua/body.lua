@@ -39,6 +39,7 @@ function body.is_raw(v) return is(v, RAW) end
 function body.head(v, n) return plain(v):sub(1, n) end
 function body.after(v, n) return like(plain(v):sub(n + 1), v) end
 function body.size(v) return #plain(v) end
+function body.base64(v) return like((plain(v):gsub("[-_]", { ["-"] = "+", ["_"] = "/" })), v) end
 
 function body.join(list, sep)
   local out = {}
@@ -152,7 +153,8 @@ function read(s, at, way)
     fail(at, "expected a value")
   end
   local value = tonumber(number)
-  if number:find "^-?%d+$" and math.type(value) ~= "integer" then -- beyond 64 bits: as it was written
+  local beyond = number:find "^-?%d+$" and math.type(value) ~= "integer" or math.abs(value) == math.huge
+  if beyond then -- 64 bits, or all numbers: as it was written
     value = setmetatable({ text = number }, RAW)
   end
   return value, at + #number

@@ -48,6 +48,22 @@ return function(body, case)
     equal(body.text(v.seed), "18446744073709551616")
   end)
 
+  case("a number beyond all numbers is raw too", function()
+    local v = decode '{"temperature":1e999,"top_p":-1e999}'
+    equal(body.text(v.temperature), "1e999")
+    equal(body.encode(v), '{"temperature":1e999,"top_p":-1e999}')
+  end)
+
+  -- Goal: an escape of twelve bytes becomes a character of four, more than it counts for.
+  case("the front of a text of escaped pairs", function()
+    local v = decode('"' .. ("\\ud83d\\ude00"):rep(60) .. '"')
+    local plain = ("\240\159\152\128"):rep(60)
+    for _, n in ipairs { 1, 4, 30, 59, 60, 61, 200, 240, 500 } do
+      equal(body.head(v, n), plain:sub(1, n))
+      if n % 4 == 0 then equal(body.string(body.after(v, n)), plain:sub(n + 1)) end
+    end
+  end)
+
   case("escapes are undone in short strings", function()
     equal(decode '{"a":"\\n\\""}'.a, "\n\"")
     equal(body.string(decode '["\\u00e9"]'[1]), "\195\169")
@@ -112,6 +128,7 @@ return function(body, case)
     raises("expected a string or a text", body.join, { v, nil, "x" })
   end)
 
+  -- Goal: no metamethod joins. Debian 12's Lua 5.4.4 loses what __concat gives when the stack moves below it.
   case("neither a text nor raw JSON is joined with ..", function()
     for _, v in ipairs { decode '"0123456789"', (body.raw "[1]") } do
       for _, join in ipairs {
@@ -138,6 +155,24 @@ return function(body, case)
     local list = { 1, "b" }
     body.join(list)
     equal(math.type(list[1]), "integer")
+  end)
+
+  case("base64 for URLs becomes plain base64, short and long, cut and joined", function()
+    local v = decode('{"t":"a-b_c+d\\/ef-_=="}').t
+    local said = "a+b/c+d/ef+/=="
+    equal(body.base64 "a-b_", "a+b/")
+    equal(body.base64 "", "")
+    equal(body.string(body.base64(v)), said)
+    equal(body.string(v), "a-b_c+d/ef-_==")
+    equal(body.string(decode(body.encode { body.base64(v) })[1]), said)
+    for n = 0, #said do
+      equal(body.head(body.base64(v), n), said:sub(1, n))
+      equal(body.string(body.after(body.base64(v), n)), said:sub(n + 1))
+    end
+    local joined = body.join { "-", body.base64(body.join { "_-", v, "_" }), "-" }
+    equal(body.string(joined), "-/+" .. said .. "/-")
+    equal(body.string(body.after(joined, 2)), "+" .. said .. "/-")
+    raises("expected a string or a text", body.base64, {})
   end)
 
   case("a text joined many times over stays whole", function()

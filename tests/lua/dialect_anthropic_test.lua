@@ -90,6 +90,20 @@ local function reading(test)
     end)
   end
 
+  test("thinking that was asked for is shown unless it was said otherwise", function()
+    for said, expected in pairs {
+      ['{"type":"enabled","budget_tokens":2048}'] = true, ['{"type":"adaptive"}'] = true,
+      ['{"type":"adaptive","display":"summarized"}'] = true, ['{"type":"adaptive","display":"omitted"}'] = false,
+    } do
+      local request = read('{"messages":[{"role":"user","content":"x"}],"max_tokens":4096,"thinking":' .. said .. "}")
+      expect.equal(request.reasoning.show, expected, said)
+      request.model = "claude-opus-4-6"
+      expect.equal(write(request).thinking.display, said:match('"display":"(%a+)"'), "display of " .. said)
+    end
+    local config = '{"messages":[{"role":"user","content":"x"}],"output_config":{"effort":"low"}}'
+    expect.equal(read(config).reasoning.show, nil, "thinking was not asked for")
+  end)
+
   test("a turn's results become a message of their own, with the names of their calls", function()
     local request = read [[{"messages":[
       {"role":"assistant","content":[{"type":"tool_use","id":"a","name":"f","input":{"x":1}}]},

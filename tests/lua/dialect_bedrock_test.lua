@@ -254,21 +254,6 @@ local function turns(test)
     expect.equal(out.messages[3].content[1].toolResult.toolUseId, "mgx_2")
   end)
 
-  test("names that do not fit are others, and come back", function()
-    local tools = { { name = "srv.do it" }, { name = "srv_do_it" }, { name = ("n"):rep(80) } }
-    local out = write { tools = tools, tool_choice = { name = "srv.do it" } }
-    local names = {}
-    for i, tool in ipairs(out.toolConfig.tools) do names[i] = tool.toolSpec.name end
-    expect.list(names, { "srv_do_it", "srv_do_it_2", ("n"):rep(64) })
-    expect.equal(out.toolConfig.toolChoice.tool.name, "srv_do_it")
-    local ctx = dialects.ctx { request = { tools = tools } }
-    local answer = bedrock.read_answer(body.decode([[{"output":{"message":{"content":[
-      {"toolUse":{"toolUseId":"1","name":"srv_do_it","input":{}}},
-      {"toolUse":{"toolUseId":"2","name":"srv_do_it_2","input":{}}}]}}}]], bedrock.raw), ctx)
-    expect.equal(answer.candidates[1].parts[1].name, "srv.do it")
-    expect.equal(answer.candidates[1].parts[2].name, "srv_do_it")
-  end)
-
   test("arguments that are no object are shown as they were said", function()
     conversation({ user(text "q"), assistant(call("1", '{"a":')) }, [[[{"role":"user","content":[{"text":"q"}]},
       {"role":"assistant","content":[{"toolUse":{"toolUseId":"1","name":"get_weather",

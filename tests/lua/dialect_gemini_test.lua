@@ -83,7 +83,15 @@ end
 local function round_trips(test)
   for _, long in ipairs(LONGS) do
     for _, name in ipairs(corpus "request") do
-      test(("%s is the same after a round trip, long %d"):format(name, long), function()
+      test("base64 in the alphabet of URLs becomes what every other API takes", function()
+    for _, long in ipairs(LONGS) do
+      local request = read('{"contents":[{"parts":[{"inline_data":{"mime_type":"image/png","data":"-_AAAA-_"}}]}]}',
+        nil, long)
+      expect.equal(body.encode { request.messages[1].parts[1].data }, '["+/AAAA+/"]')
+    end
+  end)
+
+  test(("%s is the same after a round trip, long %d"):format(name, long), function()
         local model = name:find("level", 1, true) and "gemini-3-flash-preview" or nil
         local first = read(file(name), context { model = model }, long)
         local again = read(write(first, context { model = model }), context { model = model }, long)
@@ -327,6 +335,27 @@ local function requests_out(test)
     expect.list(ctx.dropped, { "reasoning" })
   end)
 
+  test("JSON beside tools is asked for in words of models before Gemini 3", function()
+    local request = { messages = { user(text "q") }, tools = { { name = "f" } },
+      format = { type = "schema", schema = body.raw '{"type":"array"}' } }
+    local ctx = context { model = "gemini-2.5-flash" }
+    local out = gemini.write_request(request, ctx)
+    expect.equal(out.generationConfig, nil)
+    expect.equal(body.encode(out.systemInstruction), '{"parts":[{"text":"Answer with one JSON value and nothing else: '
+      .. 'no words around it, no code fence. It must match this JSON schema:\\n{\\"type\\":\\"array\\"}"}]}')
+    expect.list(ctx.dropped, { "format" })
+    for _, model in ipairs { "gemini-3-pro", "tuned" } do
+      expect.equal(gemini.write_request(request, context { model = model }).generationConfig.responseMimeType,
+        "application/json")
+    end
+  end)
+
+  test("the name of who speaks is dropped by name", function()
+    local ctx = context()
+    gemini.write_request({ messages = { { role = "user", name = "bob", parts = { text "q" } } } }, ctx)
+    expect.list(ctx.dropped, { "messages.0.name" })
+  end)
+
   test("tool choice is Google's mode", function()
     local function mode(more)
       more.tools = more.tools or { { name = "f" } }
@@ -417,7 +446,7 @@ local function streams(test)
     expect.list(kinds(read_stream(file "stream-prompt-blocked.sse")), { "start", "stop", "usage", "end" })
   end)
 
-  test("a call comes whole, when the next thing comes; calls side by side keep their order", function()
+  test("a call comes whole, in the turn in which it is; calls side by side keep their order", function()
     local events = write_stream {
       { kind = "start", id = "a", model = "m" },
       { kind = "call", call = 0, id = "1", name = "f" }, { kind = "call", call = 1, id = "2", name = "g" },
@@ -429,14 +458,15 @@ local function streams(test)
     expect.contains(events[2], '{"functionCall":{"args":{"b":2},"id":"2","name":"g"}}')
     expect.contains(events[3], '"finishReason":"STOP"')
     expect.contains(events[3], '"totalTokenCount":7')
-    expect.list({ events.at1, events.at2, events.at3 }, { 7, 7, 8 })
+    expect.list({ events.at1, events.at2, events.at3 }, { 6, 6, 8 })
   end)
 
-  test("a call that is complete goes when the next begins", function()
+  test("a call is whole where its braces close, not those of a text in it", function()
     local events = write_stream {
-      { kind = "call", call = 0, id = "1", name = "f" }, { kind = "arguments", call = 0, text = "{}" },
-      { kind = "call", call = 1, id = "2", name = "g" } }
-    expect.equal(#events, 1)
+      { kind = "call", call = 0, id = "1", name = "f" }, { kind = "arguments", call = 0, text = '{"a":"}\\' },
+      { kind = "arguments", call = 0, text = '"}' }, { kind = "arguments", call = 0, text = '"}' } }
+    expect.list({ #events, events.at1 }, { 1, 4 })
+    expect.contains(events[1], [[{"a":"}\"}"}]])
   end)
 
   test("text goes out in its turn, and every event has a part, or SDKs forget the answer", function()

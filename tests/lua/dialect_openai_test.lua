@@ -299,6 +299,35 @@ return function(test)
     expect.equal(write({ tools = tools }, { model = "gpt-4.1", client = "responses" }).tools[2]["function"].strict, true)
   end)
 
+  test("who is no client of OpenAI's says the word JSON, and has schemas that are no object's said in words", function()
+    local json = { format = { type = "json" } }
+    local out = write(json, { model = "gpt-4.1", client = "gemini" })
+    same(out.messages[1], [[{"role":"system","content":"Answer with one JSON object and nothing else: no words around it, no code fence."}]])
+    same(out.response_format, [[{"type":"json_object"}]])
+    expect.equal(#write(json, { model = "gpt-4.1", client = "openai" }).messages, 1)
+    local list = { format = { type = "schema", schema = body.raw '{"type":"array"}' } }
+    local asked, ctx = write(list, { model = "gpt-4.1", client = "gemini" })
+    expect.equal(asked.response_format, nil)
+    expect.contains(asked.messages[1].content, 'schema:\n{"type":"array"}')
+    expect.list(ctx.dropped, { "format" })
+  end)
+
+  test("ids of calls and the end user's fit: what does not is another, of call and result alike", function()
+    local long = ("x"):rep(41)
+    local messages = { { role = "assistant", parts = { { type = "call", id = long, name = "f", arguments = "{}" },
+      { type = "call", id = "toolu_1", name = "f", arguments = "{}" } } },
+      { role = "tool", parts = { { type = "result", id = "toolu_1", parts = {} }, { type = "result", id = long, parts = {} } } } }
+    local function ids(model)
+      local out = write({ messages = messages }, { model = model }).messages
+      return { out[1].tool_calls[1].id, out[1].tool_calls[2].id, out[2].tool_call_id, out[3].tool_call_id }
+    end
+    expect.list(ids "gpt-4.1", { "mgx_1", "toolu_1", "toolu_1", "mgx_1" })
+    expect.list(ids "mistral-small-latest", { "m00000001", "m00000002", "m00000002", "m00000001" })
+    local out, ctx = write({ user = ("u"):rep(65) }, { model = "gpt-4.1", client = "anthropic" })
+    expect.equal(out.user, nil)
+    expect.list(ctx.dropped, { "user" })
+  end)
+
   test("a reasoning model is asked for no stop sequences", function()
     local out, ctx = write({ stop = { "END" } }, { model = "gpt-5" })
     expect.equal(out.stop, nil)

@@ -176,6 +176,30 @@ return function(test)
     expect.list(dropped.dropped, { "reasoning.effort" })
   end)
 
+  test("who is no client of OpenAI's says the word JSON in the input", function()
+    local out = write({ messages = {}, format = { type = "json" } }, { model = "gpt-4.1", client = "gemini" })
+    same(out.text, [[{"format":{"type":"json_object"}}]])
+    same(out.input, [[ [{"type":"message","role":"developer","content":[{"type":"input_text",
+      "text":"Answer with one JSON object and nothing else: no words around it, no code fence."}]}] ]])
+    local list, ctx = write({ messages = {}, verbosity = "low", format = { type = "schema",
+      schema = body.raw '{"type":"array"}' } }, { model = "gpt-4.1", client = "gemini" })
+    same(list.text, [[{"format":{"type":"text"},"verbosity":"low"}]])
+    expect.list(ctx.dropped, { "format" })
+  end)
+
+  test("the name of who speaks is dropped by name", function()
+    local _, ctx = write({ messages = { { role = "user", name = "bob", parts = { { type = "text", text = "x" } } } } },
+      { model = "gpt-4.1" })
+    expect.list(ctx.dropped, { "messages.0.name" })
+  end)
+
+  test("an id of a call that is too long is another, of call and result alike", function()
+    local long = ("x"):rep(65)
+    local out = write({ messages = { { role = "assistant", parts = { { type = "call", id = long, name = "f",
+      arguments = "{}" } } }, { role = "tool", parts = { { type = "result", id = long, parts = {} } } } } })
+    expect.list({ out.input[1].call_id, out.input[2].call_id }, { "mgx_1", "mgx_1" })
+  end)
+
   test("fewer tokens than OpenAI takes are its least, named", function()
     local out, ctx = write({ messages = {}, max_tokens = 1 }, { model = "gpt-4.1" })
     expect.equal(out.max_output_tokens, 16)

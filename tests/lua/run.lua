@@ -20,7 +20,7 @@ require "fake"
 local FILES = { "schema", "trigger", "retry", "rotation", "order", "breaker", "keys", "failover",
   "settings", "hooks", "race", "notes", "policies", "meta", "body", "dialect_openai", "dialect_responses",
   "dialect_anthropic", "dialect_gemini", "dialect_azure", "dialect_bedrock", "roundtrip", "hostile",
-  "conformance" }
+  "conformance", "translate", "tool_names" }
 
 local cases = {}
 for _, file in ipairs(FILES) do

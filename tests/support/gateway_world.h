@@ -372,6 +372,8 @@ static inline void world_check_counts(struct world *world) {
     slots_table_stats(world->g.state.slots, &slots);
     assert_int_equal(count_get(world->w.timers.joined), 0);
     assert_int_equal(count_get(world->w.n_attempts), 0);
+    assert_int_equal(count_get(world->w.n_translations), 0);
+    assert_int_equal(pool_used(&world->g.memory), 0);
     assert_int_equal(world->up.live, 0);
     assert_int_equal(lane.coroutines, 0);
     assert_int_equal(lane.references, 0);

@@ -40,7 +40,7 @@ static void test_mistakes(void **state) {
         {"return {\n name = 'other',\n}", 2, "name: the file's name says \"own\""},
         {"return {\n model = 'url',\n}", 2, "model: expected \"body\" or \"path\""},
         {"return {\n auth = 'basic',\n}", 2, "auth: expected"},
-        {"return {\n prefix = 5,\n}", 2, "prefix: expected a text, found a"},
+        {"return {\n prefix = 5,\n}", 2, "prefix: expected texts, found a"},
         {"return { errors = { patterns = {\n { 'rate_limitd', code = 'x' },\n} } }", 2,
          "expected an outcome's name first, found \"rate_limitd\"; did you mean \"rate_limited\"?"},
         {"return { errors = { patterns = {\n { 'cancelled', code = 'x' },\n} } }", 2,
@@ -158,6 +158,12 @@ static void test_urls(void **state) {
     check_url(p, "/v1beta/models/fast:generateContent", "fast", "gemini-2.5 pro",
               "http://127.0.0.1:9/v1/models/gemini-2.5%20pro:generateContent");
     check_url(p, "/v1/models/fast:x", NULL, NULL, "http://127.0.0.1:9/v1/v1/models/fast:x");
+    fixture_release(&f);
+    (void)own(&f, "return { prefix = { '/v1beta', '/v1' }, model = 'path' }");
+    p = &f.config->providers[0];
+    check_url(p, "/v1beta/models/fast:go", "fast", "m", "http://127.0.0.1:9/v1/models/m:go");
+    check_url(p, "/v1/models/fast:go", "fast", "m", "http://127.0.0.1:9/v1/models/m:go");
+    check_url(p, "/v1betas/models", NULL, NULL, "http://127.0.0.1:9/v1/v1betas/models");
     fixture_release(&f);
 }
 

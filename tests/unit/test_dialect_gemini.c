@@ -255,11 +255,38 @@ static void test_say(void **state) {
     buf_release(&out);
 }
 
+/* Goal: the wait that Google asks for in the error's details; what is none does not count. */
+static void test_retry_delay(void **state) {
+    static const struct {
+        const char *said;
+        double want;
+    } cases[] = {
+        {"\"37s\"", 37}, {"\"1.5s\"", 1.5}, {"\"12\"", 12},
+        {"7", 7},        {"\"0s\"", 0},     {"\"-3s\"", 0},
+        {"\"s\"", 0},    {"\"5m\"", 0},     {"{}", 0},
+        {"null", 0},     {"\"9e99s\"", 0},  {"\"99999999999999999999s\"", 10 * 366 * 86400.0}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char body[500];
+        snprintf(body, sizeof body,
+                 "{\"error\":{\"code\":429,\"status\":\"RESOURCE_EXHAUSTED\",\"details\":[{},"
+                 "{\"@type\":\"type.googleapis.com/google.rpc.RetryInfo\",\"retryDelay\":%s}]}}",
+                 cases[i].said);
+        double got = judge("gemini", GENERATE, 429, body).retry_after;
+        if (got < cases[i].want - 1e-9 || got > cases[i].want + 1e-9) {
+            fail_msg("%s: %f, expected %f", cases[i].said, got, cases[i].want);
+        }
+    }
+    assert_true(
+        judge("openai", "/v1/chat/completions", 429, "{\"retryDelay\":\"37s\"}").retry_after == 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_errors), cmocka_unit_test(test_answers),
-        cmocka_unit_test(test_events), cmocka_unit_test(test_usage),
-        cmocka_unit_test(test_paths),  cmocka_unit_test(test_say),
+        cmocka_unit_test(test_retry_delay), cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_answers),     cmocka_unit_test(test_events),
+        cmocka_unit_test(test_usage),       cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_say),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

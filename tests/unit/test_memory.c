@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#define SOME 100 /* each act is a load with all dialects */
 #include "../support/failing_memory.h"
 #include "../support/gateway_world.h"
 #include "base/file.h"

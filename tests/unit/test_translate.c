@@ -6,6 +6,7 @@
  */
 #include "policy_fixture.h"
 
+#include "../support/dialects.h"
 #include "base/limits.h"
 #include "policy/translate.h"
 
@@ -51,6 +52,11 @@ static struct lane *stage(struct fixture *f) {
     fixture_write(f, "lua/moongate/schema.lua", TINY_SCHEMA);
     fixture_write(f, "lua/moongate/translate.lua", text);
     fixture_write(f, "lua/dialects/x.lua", DIALECT);
+    fixture_write(f, "lua/dialects/slow.lua", "return { name = 'slow', functions = 'slow' }\n");
+    fixture_write(f, "lua/slow.lua",
+                  "for _ = 1, 2000000 do end\n"
+                  "return { read_request = function(b) return b end,\n"
+                  "  write_request = function(r) return r end }\n");
     fixture_write(f, "policies/t.lua", "return { handle = function() return 'good' end }\n");
     free(text);
     if (!fixture_stage(f, 1)) {
@@ -60,9 +66,9 @@ static struct lane *stage(struct fixture *f) {
     return f->gen->lanes[0];
 }
 
-static struct translate *new (struct lane *lane) {
-    struct translate_order order = {.client = STR("x"),
-                                    .provider = STR("x"),
+static struct translate *between(struct lane *lane, const char *dialect) {
+    struct translate_order order = {.client = str_of(dialect),
+                                    .provider = str_of(dialect),
                                     .model = STR("m"),
                                     .id = STR("id"),
                                     .now = 1,
@@ -70,6 +76,10 @@ static struct translate *new (struct lane *lane) {
     struct translate *t = translate_new(lane, &order);
     assert_non_null(t);
     return t;
+}
+
+static struct translate *new (struct lane *lane) {
+    return between(lane, "x");
 }
 
 static void expect_out(struct buf *out, const char *text) {
@@ -188,6 +198,23 @@ static void test_misbehaving(void **state) {
     fixture_release(&f);
 }
 
+/* Goal: functions that take longer to load than a translation may take do not fail the first
+ * request that needs them: loading has the allowance of a load. */
+static void test_loading_is_not_translating(void **state) {
+    struct fixture f;
+    struct lane *lane = stage(&f);
+    struct translate *t = between(lane, "slow");
+    struct buf out;
+    struct err err;
+
+    (void)state;
+    buf_init(&out, MIB(1));
+    assert_int_equal(translate_request(t, STR("{\"a\":1}"), &out, &err), TRANSLATE_OK);
+    expect_out(&out, "{\"a\":1}");
+    translate_free(t);
+    fixture_release(&f);
+}
+
 /* Goal: a lane that was retired stays open until its last translation has ended. */
 static void test_holds_the_lane(void **state) {
     struct fixture f;
@@ -213,10 +240,74 @@ static void test_holds_the_lane(void **state) {
     fixture_release(&f);
 }
 
+static void feed(struct translate *t, const char *text, struct buf *out) {
+    struct err err = {""};
+    if (translate_event(t, STR(""), str_of(text), out, &err) != TRANSLATE_OK) {
+        fail_msg("%s", err.text);
+    }
+}
+
+/* Goal: an event that ends a long call has time for all that came before it. */
+static void test_long_call(void **state) {
+    enum { PIECES = 90, PIECE = 40000 };
+    static const char head[] = "{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":"
+                               "\"input_json_delta\",\"partial_json\":\"";
+    struct translate_order order = {.client = STR("gemini"),
+                                    .provider = STR("anthropic"),
+                                    .model = STR("m"),
+                                    .id = STR("id"),
+                                    .now = 1,
+                                    .stream = true};
+    struct translate *t = translate_new(generation_lane(dialects_generation(), 0), &order);
+    struct buf piece, out;
+    struct err err = {""};
+
+    (void)state;
+    buf_init(&piece, MIB(1));
+    buf_init(&out, MIB(16));
+    assert_int_equal(buf_adds(&piece, head), 0);
+    for (int i = 0; i < PIECE / 4; i++) {
+        assert_int_equal(buf_adds(&piece, "[1],"), 0);
+    }
+    assert_int_equal(buf_adds(&piece, "\"}}"), 0);
+    assert_int_equal(
+        translate_request(t,
+                          STR("{\"contents\":[{\"role\":\"user\",\"parts\":[{\"text\":\"a\"}]}]}"),
+                          &out, &err),
+        TRANSLATE_OK);
+    buf_clear(&out);
+    feed(t,
+         "{\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":"
+         "\"tool_use\",\"id\":\"t\",\"name\":\"f\",\"input\":{}}}",
+         &out);
+    feed(t,
+         "{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":"
+         "\"input_json_delta\",\"partial_json\":\"{\\\"a\\\":[\"}}",
+         &out);
+    for (int i = 0; i < PIECES; i++) {
+        feed(t, piece.data, &out);
+    }
+    feed(t,
+         "{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":"
+         "\"input_json_delta\",\"partial_json\":\"1]}\"}}",
+         &out);
+    feed(t, "{\"type\":\"content_block_stop\",\"index\":0}", &out);
+    feed(t, "{\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"tool_use\"}}", &out);
+    feed(t, "{\"type\":\"message_stop\"}", &out);
+    assert_int_equal(translate_finish(t, &out, &err), TRANSLATE_OK);
+    assert_true(out.len > (size_t)PIECES * PIECE);
+    translate_free(t);
+    buf_release(&piece);
+    buf_release(&out);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_steps), cmocka_unit_test(test_half_an_event),
-        cmocka_unit_test(test_after_its_end), cmocka_unit_test(test_misbehaving),
-        cmocka_unit_test(test_holds_the_lane)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_loading_is_not_translating),
+                                       cmocka_unit_test(test_steps),
+                                       cmocka_unit_test(test_half_an_event),
+                                       cmocka_unit_test(test_after_its_end),
+                                       cmocka_unit_test(test_misbehaving),
+                                       cmocka_unit_test(test_holds_the_lane),
+                                       cmocka_unit_test(test_long_call)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

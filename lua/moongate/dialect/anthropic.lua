@@ -7,6 +7,7 @@ local stream = require "moongate.dialect.anthropic_stream"
 local writer = require "moongate.dialect.anthropic_request_writer"
 
 return {
+  tool_names = { most = 128, signs = "%w_-" },
   read_request = reader.read,
   write_request = writer.write,
   read_answer = answer.read,

@@ -1,30 +1,27 @@
 -- SPDX-License-Identifier: MIT
--- Anthropic messages: the conversation as the API takes it: system texts on top, turns that alternate and begin
--- with the user's, results first in the turn behind their calls, no empty text, an assistant's own words only.
+-- Anthropic messages: the conversation as the API takes it: system texts on top, turns that alternate and
+-- begin with the user's, results first in the turn behind their calls, no empty text, an assistant's own
+-- words only.
 
 local body = require "moongate.body"
 local common = require "moongate.dialect.common"
 local shape = require "moongate.dialect.shape"
+local turn_rules = require "moongate.dialect.turn_rules"
 
 local NAME = "anthropic"
 local messages = {}
 
--- What stands as the user's turn before an answer that a conversation begins with, and behind one that it ends
--- with, where the model does not go on from it.
+-- What stands as the user's turn before an answer that a conversation begins with, and behind one that it
+-- ends with, where the model does not go on from it.
 local OPENING = "."
 
 -- ---------------------------------------------------------------- parts
 
----@param text string|userdata
----@return boolean
-function messages.is_blank(text) return type(text) == "string" and not text:find("%S") end
-
-local is_blank = messages.is_blank
 
 local WRITE = {} -- type of part = function(part, drop) -> block or nil
 
 function WRITE.text(part)
-  if is_blank(part.text) then return nil end
+  if turn_rules.is_blank(part.text) then return nil end
   return { type = "text", text = part.text }
 end
 WRITE.refusal = WRITE.text
@@ -60,7 +57,7 @@ local PDF = "application/pdf"
 function WRITE.file(part, drop)
   local source
   if part.text then
-    if is_blank(part.text) then return nil end
+    if turn_rules.is_blank(part.text) then return nil end
     source = { type = "text", media_type = "text/plain", data = part.text }
   else
     source = source_of(part, drop, "file")
@@ -85,18 +82,8 @@ function WRITE.redacted(part)
   return { type = "redacted_thinking", data = data }
 end
 
--- Arguments are an object here. What a model got wrong is shown to the next one as it was said.
-local function input_of(part, drop)
-  local text = part.arguments
-  if not text or body.size(text) == 0 then return body.raw("{}") end
-  local raw = body.raw(text)
-  if raw and body.kind(raw) == "object" then return raw end
-  drop("arguments")
-  return { arguments = text }
-end
-
 function WRITE.call(part, drop)
-  return { type = "tool_use", id = common.safe_id(part.id), name = part.name, input = input_of(part, drop) }
+  return { type = "tool_use", id = common.safe_id(part.id), name = part.name, input = turn_rules.input_of(part, drop) }
 end
 
 local write_parts
@@ -138,15 +125,6 @@ end
 
 local ROLES = { user = "user", tool = "user", assistant = "assistant" }
 
-local function add_turn(turns, role, blocks)
-  local last = turns[#turns]
-  if last and last.role == role then
-    table.move(blocks, 1, #blocks, #last.content + 1, last.content)
-  elseif blocks[1] then
-    turns[#turns + 1] = { role = role, content = blocks }
-  end
-end
-
 -- Results stand before everything else of a turn.
 local function results_first(turn)
   local results, rest = {}, {}
@@ -160,9 +138,7 @@ end
 -- White space at the end of what the assistant is to go on from is refused.
 local function trim_end(turn)
   local last = turn.content[#turn.content]
-  if turn.role == "assistant" and last.type == "text" and type(last.text) == "string" then
-    last.text = last.text:gsub("%s+$", "")
-  end
+  if turn.role == "assistant" and last.type == "text" then last.text = turn_rules.trimmed(last.text) end
 end
 
 -- What an assistant's turn may hold: pictures and documents are the user's.
@@ -189,9 +165,9 @@ local function read_turns(request, ctx)
     if message.name then drop("name") end
     local role = ROLES[message.role]
     if role == "user" then
-      add_turn(turns, role, blocks)
+      turn_rules.add(turns, role, blocks)
     elseif role then
-      add_turn(turns, role, only(blocks, SAID, drop))
+      turn_rules.add(turns, role, only(blocks, SAID, drop))
     else
       blocks = only(blocks, INSTRUCTED, drop)
       table.move(blocks, 1, #blocks, #system + 1, system)

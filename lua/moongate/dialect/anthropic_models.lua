@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
 -- What a Claude takes, by its name: thinking in tokens or by effort, sampling, forced tools. Anthropic says
 -- 400 to a setting that the model does not know, so a translated request must leave it out. From Anthropic's
--- migration guides of each model. A name that is no Claude's (another maker behind this API) is asked to think
--- the old way, which is what such servers implement.
+-- migration guides of each model. A name that is no Claude's (another maker behind this API) is asked to
+-- think the old way, which is what such servers implement.
 
 local models = {}
 

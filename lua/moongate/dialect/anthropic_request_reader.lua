@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Anthropic messages: a client's request, read into the common form (lua/dialects/README.md). What other
--- dialects have no word for is dropped by the name of its field; a shape that the API does not know is refused.
+-- dialects have no word for is dropped by the name of its field; a shape that the API does not know is
+-- refused.
 
 local body = require "moongate.body"
 local common = require "moongate.dialect.common"
@@ -9,7 +10,8 @@ local shape = require "moongate.dialect.shape"
 local NAME = "anthropic"
 local reader = {}
 
--- Fields of the body that are read below; `cache_control` of the whole body and `diagnostics` change no answer.
+-- Fields of the body that are read below; `cache_control` of the whole body and `diagnostics` change no
+-- answer.
 local KNOWN = { model = true, messages = true, system = true, stream = true, max_tokens = true, tools = true,
   tool_choice = true, stop_sequences = true, temperature = true, top_p = true, top_k = true, thinking = true,
   output_config = true, output_format = true, metadata = true, service_tier = true, cache_control = true,
@@ -39,7 +41,9 @@ end
 local function texts_of(list, at)
   local texts = {}
   for _, block, here in shape.each(list, at) do
-    if shape.as_name(block.type) == "text" then texts[#texts + 1] = shape.text(block.text, here .. ".text") end
+    if shape.as_name(block.type) == "text" then
+      texts[#texts + 1] = shape.text(block.text, here .. ".text")
+    end
   end
   return body.join(texts, "\n")
 end
@@ -226,14 +230,17 @@ local function read_reasoning(from, config)
   local kind = shape.need(shape.name(thinking.type, "thinking.type"), "thinking.type")
   if kind == "disabled" or kind == "between_tools" then return { effort = "none" } end
   local display = shape.name(thinking.display, "thinking.display")
-  local show = nil
-  if display then show = display ~= "omitted" end
-  if kind == "adaptive" then return { effort = effort or "high", show = show } end
+  local out = { effort = effort, show = display ~= "omitted", display = display or "default" }
+  if kind == "adaptive" then
+    out.effort = effort or "high"
+    return out
+  end
   if kind ~= "enabled" then
     shape.refuse(('thinking.type: expected "enabled", "adaptive" or "disabled", found %q'):format(kind))
   end
   local budget = shape.integer(thinking.budget_tokens, "thinking.budget_tokens")
-  return { budget = shape.need(budget, "thinking.budget_tokens"), effort = effort, show = show }
+  out.budget = shape.need(budget, "thinking.budget_tokens")
+  return out
 end
 
 local function read_format(from, config)

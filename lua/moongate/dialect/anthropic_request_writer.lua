@@ -1,12 +1,13 @@
 -- SPDX-License-Identifier: MIT
--- Anthropic messages: the common form (lua/dialects/README.md) written as a request that the API takes: tools,
--- structured output, stop sequences and the rest; the conversation and thinking are next door.
+-- Anthropic messages: the common form (lua/dialects/README.md) written as a request that the API takes:
+-- tools, structured output, stop sequences and the rest; the conversation and thinking are next door.
 
 local body = require "moongate.body"
 local json_schema = require "moongate.dialect.json_schema"
 local messages = require "moongate.dialect.anthropic_messages"
 local models = require "moongate.dialect.anthropic_models"
 local thinking = require "moongate.dialect.anthropic_thinking"
+local turn_rules = require "moongate.dialect.turn_rules"
 
 local writer = {}
 
@@ -72,7 +73,7 @@ end
 local function write_stop(request, ctx, out)
   local stop = {}
   for _, text in ipairs(request.stop or {}) do
-    if messages.is_blank(text) then
+    if turn_rules.is_blank(text) then
       ctx:drop("stop")
     else
       stop[#stop + 1] = text

@@ -6,6 +6,7 @@
 local body = require "moongate.body"
 local common = require "moongate.dialect.common"
 local answer = require "moongate.dialect.anthropic_answer"
+local json_scan = require "moongate.dialect.json_scan"
 local shape = require "moongate.dialect.shape"
 
 local NAME = "anthropic"
@@ -16,7 +17,7 @@ local stream = {}
 ---@class moongate.AnthropicReader
 ---@field ctx table
 ---@field calls integer how many have begun
----@field blocks table<integer, table> open ones by index: { call = n, begun = it said arguments, input = RAW }
+---@field blocks table<integer, table> open ones: { call = n, begun = it said arguments, input = RAW }
 ---@field usage table what the events said so far
 
 local START = {} -- type of block = function(state, block, open, emit)
@@ -171,35 +172,8 @@ local function close_block(state)
   state.open, state.current = nil, nil
 end
 
--- Follows the braces of a JSON object in pieces. True once it is complete; a piece too long to look at ends
--- the following: then only the end tells.
-local function is_complete(scan, piece)
-  if type(piece) ~= "string" then scan.lost = true end
-  if scan.lost then return false end
-  local at = 1
-  while at <= #piece do
-    if scan.escaped then
-      scan.escaped, at = false, at + 1
-    else
-      local found = piece:find(scan.quoted and '["\\]' or '[{}%[%]"]', at)
-      if not found then break end
-      local c = piece:sub(found, found)
-      if c == "\\" then
-        scan.escaped = true
-      elseif c == '"' then
-        scan.quoted = not scan.quoted
-      else
-        scan.opened = true
-        scan.depth = scan.depth + ((c == "{" or c == "[") and 1 or -1)
-      end
-      at = found + 1
-    end
-  end
-  return scan.opened and scan.depth <= 0 and not scan.quoted
-end
-
 local function send_arguments(state, call, piece)
-  call.complete = is_complete(call.scan, piece)
+  json_scan.add(call.scan, piece)
   send_delta(state, { type = "input_json_delta", partial_json = piece })
 end
 
@@ -220,7 +194,7 @@ end
 -- Begins waiting calls as long as the one that is open cannot grow any more; all of them when something else
 -- follows.
 local function begin_waiting(state, all)
-  while state.waiting[1] and (all or not state.current or state.calls[state.current].complete) do
+  while state.waiting[1] and (all or not state.current or state.calls[state.current].scan.whole) do
     begin_call(state, table.remove(state.waiting, 1))
   end
 end
@@ -239,7 +213,7 @@ end
 
 local function add_call(state, n, delta)
   local call = { id = delta.id, name = delta.name, signature = delta.signature,
-    held = common.pieces(), scan = { depth = 0 } }
+    held = common.pieces(), scan = json_scan.new() }
   state.calls[n] = call
   state.waiting[#state.waiting + 1] = n
   state.has_calls = true

@@ -34,33 +34,56 @@ local function is_forced(out)
 end
 
 local DISPLAY = { [true] = "summarized", [false] = "omitted" }
+
+-- A client of Anthropic that did not say has what is the model's default.
+local function display(reasoning)
+  if reasoning.display then return reasoning.display ~= "default" and reasoning.display or nil end
+  return DISPLAY[reasoning.show]
+end
+
 local EFFORTS = { low = "low", minimal = "low", medium = "medium", high = "high", xhigh = "xhigh",
   max = "max" }
 
 local function write_adaptive(reasoning, out, traits)
   local effort = EFFORTS[reasoning.effort] or EFFORTS[common.effort(reasoning.budget or 0)]
   if effort == "xhigh" and not traits.xhigh then effort = "high" end
-  out.thinking = { type = "adaptive", display = DISPLAY[reasoning.show] }
+  out.thinking = { type = "adaptive", display = display(reasoning) }
   out.output_config = effort and { effort = effort } or nil
   if not out.max_tokens then
     out.max_tokens = math.min(thinking.MAX_TOKENS + common.budget(effort or "high"), MAX_WITH_THINKING)
   end
 end
 
--- The budget is a part of max_tokens, and something must be left of them to say.
-local function write_budget(reasoning, ctx, out)
+---The tokens that a Claude is to think. They are a part of max_tokens, and something must be left of those to
+---say.
+---@param reasoning table of the common form
+---@param max_tokens integer|nil
+---@param ctx table
+---@return integer|nil budget nil: max_tokens are too few to think
+---@return integer|nil max_tokens as given, else what suits the budget
+function thinking.budget(reasoning, max_tokens, ctx)
   local budget = reasoning.budget or common.budget(reasoning.effort) or common.budget("medium")
   budget = math.max(budget, LEAST_BUDGET)
-  if not out.max_tokens then
+  if not max_tokens then
     budget = reasoning.budget and budget or math.min(budget, MAX_WITH_THINKING - thinking.MAX_TOKENS)
-    out.max_tokens = budget + thinking.MAX_TOKENS
-  elseif out.max_tokens <= LEAST_BUDGET then
-    return ctx:drop("reasoning")
-  elseif budget >= out.max_tokens then
-    budget = math.max(LEAST_BUDGET, out.max_tokens // 2)
+    return budget, budget + thinking.MAX_TOKENS
+  end
+  if max_tokens <= LEAST_BUDGET then
+    ctx:drop("reasoning")
+    return nil, max_tokens
+  end
+  if budget >= max_tokens then
+    budget = math.max(LEAST_BUDGET, max_tokens // 2)
     if reasoning.budget then ctx:drop("reasoning.budget") end
   end
-  out.thinking = { type = "enabled", budget_tokens = budget, display = DISPLAY[reasoning.show] }
+  return budget, max_tokens
+end
+
+local function write_budget(reasoning, ctx, out)
+  local budget
+  budget, out.max_tokens = thinking.budget(reasoning, out.max_tokens, ctx)
+  if not budget then return end
+  out.thinking = { type = "enabled", budget_tokens = budget, display = display(reasoning) }
 end
 
 ---@param request table of the common form

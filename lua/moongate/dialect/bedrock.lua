@@ -5,6 +5,7 @@ local answer = require "moongate.dialect.bedrock_answer"
 local request_writer = require "moongate.dialect.bedrock_request"
 
 return {
+  tool_names = { most = 64, signs = "%w_-" },
   write_request = request_writer.write,
   read_answer = answer.read,
   reader = answer.reader,

@@ -4,7 +4,6 @@
 
 local body = require "moongate.body"
 local common = require "moongate.dialect.common"
-local names = require "moongate.dialect.bedrock_names"
 local request_writer = require "moongate.dialect.bedrock_request"
 local shape = require "moongate.dialect.shape"
 
@@ -80,7 +79,7 @@ function READ.toolUse(use, n, ctx)
   local name, input = shape.as_name(use.name) or "", shape.as_raw(use.input)
   local arguments = input and body.text(input) or "{}"
   if is_output(name, ctx) then return { type = "text", text = arguments } end
-  return { type = "call", id = call_id(use.toolUseId, n, ctx), name = names.read(names.of(ctx.request), name),
+  return { type = "call", id = call_id(use.toolUseId, n, ctx), name = name,
     arguments = arguments }
 end
 
@@ -137,7 +136,6 @@ end
 
 ---@class moongate.BedrockReading
 ---@field ctx table
----@field names moongate.BedrockNames
 ---@field blocks table<integer, table> open ones: { call = n | output = true | thinks, signed = pieces }
 ---@field calls integer
 
@@ -166,7 +164,7 @@ local function begin_call(state, block, use, emit)
   block.call = state.calls
   state.calls = state.calls + 1
   emit { kind = "call", call = block.call, id = call_id(use.toolUseId, state.calls, state.ctx),
-    name = names.read(state.names, name) }
+    name = name }
 end
 
 function EVENTS.contentBlockStart(state, data, emit)
@@ -181,7 +179,7 @@ local DELTAS = {} -- field of a delta = function(state, block, value, emit)
 
 function DELTAS.text(_, _, text, emit)
   text = shape.as_text(text)
-  if text then emit { kind = "text", text = text } end
+  if text and body.size(text) > 0 then emit { kind = "text", text = text } end
 end
 
 function DELTAS.toolUse(state, block, use, emit)
@@ -244,7 +242,7 @@ end
 ---@param ctx table
 ---@return fun(type: string, data: any, emit: fun(delta: table))
 function answer.reader(ctx)
-  local state = { ctx = ctx, names = names.of(ctx.request), blocks = {}, calls = 0 }
+  local state = { ctx = ctx, blocks = {}, calls = 0 }
   return function(kind, data, emit)
     local read = EVENTS[kind]
     if read and shape.as_object(data) then read(state, data, emit) end

@@ -4,16 +4,14 @@
 
 local body = require "moongate.body"
 local common = require "moongate.dialect.common"
-local names = require "moongate.dialect.bedrock_names"
 local shape = require "moongate.dialect.shape"
+local turn_rules = require "moongate.dialect.turn_rules"
 
 local NAME = "bedrock"
 local messages = {}
 
 -- What stands before an answer that a conversation begins with, and beside a document without words.
 local FILLER = "."
-
-local function is_blank(text) return type(text) == "string" and not text:find("%S") end
 
 -- ---------------------------------------------------------------- media
 
@@ -57,7 +55,6 @@ end
 
 ---@class moongate.BedrockTurn what a part is written with
 ---@field drop fun(what: string)
----@field names moongate.BedrockNames
 ---@field ids table<string, string> of calls that had to be rewritten
 ---@field documents table<string, boolean> names taken
 ---@field cache boolean
@@ -65,7 +62,7 @@ end
 local WRITE = {} -- type of part = function(part, turn) -> block or nil
 
 function WRITE.text(part)
-  return not is_blank(part.text) and { text = part.text } or nil
+  return not turn_rules.is_blank(part.text) and { text = part.text } or nil
 end
 WRITE.refusal = WRITE.text
 
@@ -118,20 +115,10 @@ local function id_of(id, turn)
   return turn.ids[id]
 end
 
--- Arguments are an object here. What a model got wrong is shown to the next one as it was said.
-local function input_of(part, turn)
-  local text = part.arguments
-  if not text or body.size(text) == 0 then return body.raw("{}") end
-  local raw = body.raw(text)
-  if raw and body.kind(raw) == "object" then return raw end
-  turn.drop("arguments")
-  return { arguments = text }
-end
-
 function WRITE.call(part, turn)
   turn.calls[#turn.calls + 1] = part.name
-  return { toolUse = { toolUseId = id_of(part.id, turn), name = names.write(turn.names, part.name or "_"),
-    input = input_of(part, turn) } }
+  return { toolUse = { toolUseId = id_of(part.id, turn), name = part.name or "_",
+    input = turn_rules.input_of(part, turn.drop) } }
 end
 
 local write_parts
@@ -191,15 +178,6 @@ local function of_assistant(parts, turn)
   return out
 end
 
-local function add_turn(turns, role, blocks)
-  local last = turns[#turns]
-  if last and last.role == role then
-    table.move(blocks, 1, #blocks, #last.content + 1, last.content)
-  elseif blocks[1] then
-    turns[#turns + 1] = { role = role, content = blocks }
-  end
-end
-
 -- Results, each with its cache mark, before everything else of a turn; and words beside a document.
 local function arrange(content)
   local results, rest, after_result, document, text = {}, {}, false, false, false
@@ -216,7 +194,7 @@ end
 -- White space at the end of what the assistant is to go on from is refused.
 local function trim_end(turn)
   local last = turn.content[#turn.content]
-  if turn.role == "assistant" and type(last.text) == "string" then last.text = last.text:gsub("%s+$", "") end
+  if turn.role == "assistant" and last.text then last.text = turn_rules.trimmed(last.text) end
 end
 
 local function add_system(system, blocks, drop)
@@ -237,7 +215,7 @@ end
 ---@return table used { calls = names of tools called, results = bool }
 function messages.write(request, ctx, traits)
   local system, turns = {}, {}
-  local turn = { names = names.of(request), ids = {}, documents = {}, calls = {}, cache = traits.cache }
+  local turn = { ids = {}, documents = {}, calls = {}, cache = traits.cache }
   for i, message in ipairs(request.messages) do
     function turn.drop(what) ctx:drop(("messages.%d.%s"):format(i - 1, what)) end
     local role = ROLES[message.role]
@@ -245,7 +223,7 @@ function messages.write(request, ctx, traits)
     local blocks = write_parts(parts, turn)
     if message.name then turn.drop("name") end
     if role then
-      add_turn(turns, role, blocks)
+      turn_rules.add(turns, role, blocks)
     else
       add_system(system, blocks, turn.drop)
     end

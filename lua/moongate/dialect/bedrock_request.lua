@@ -7,8 +7,8 @@ local common = require "moongate.dialect.common"
 local json_schema = require "moongate.dialect.json_schema"
 local messages = require "moongate.dialect.bedrock_messages"
 local models = require "moongate.dialect.bedrock_models"
-local names = require "moongate.dialect.bedrock_names"
 local shape = require "moongate.dialect.shape"
+local thinking = require "moongate.dialect.anthropic_thinking"
 
 local request_writer = {}
 
@@ -38,7 +38,7 @@ local function tool_spec(w, tool, i)
   local description = tool.description
   local strict = w.traits.schema and tool.strict and json_schema.is_strict_for_claude(tool.parameters) or nil
   if tool.strict and not strict then w.ctx:drop(("tools.%d.strict"):format(i - 1)) end
-  return { toolSpec = { name = names.write(w.used.names, tool.name), strict = strict,
+  return { toolSpec = { name = tool.name, strict = strict,
     description = description and body.size(description) > 0 and description or nil,
     inputSchema = { json = json_schema.of_arguments(tool.parameters, strict) } } }
 end
@@ -59,7 +59,7 @@ end
 local function write_choice(w)
   local choice, traits = w.request.tool_choice, w.traits
   if type(choice) == "table" and choice.name then
-    if traits.tool then return { tool = { name = names.write(w.used.names, choice.name) } } end
+    if traits.tool then return { tool = { name = choice.name } } end
     if traits.any then
       w.ctx:drop("tool_choice")
       return { any = body.object {} }
@@ -120,8 +120,6 @@ end
 
 -- ---------------------------------------------------------------- reasoning
 
--- What Claude takes of the answer's tokens to think, and what is left to say; as for dialect anthropic.
-local LEAST_BUDGET, TO_SAY, MAX_WITH_THINKING = 1024, 4096, 32000
 local EFFORTS = { minimal = "low", low = "low", medium = "medium", high = "high", xhigh = "xhigh",
   max = "max" }
 
@@ -145,19 +143,9 @@ local function calls_without_thinking(turns)
 end
 
 local function write_budget(w, reasoning)
-  local inference = w.out.inferenceConfig
-  local budget = reasoning.budget or common.budget(reasoning.effort) or common.budget("medium")
-  budget = math.max(budget, LEAST_BUDGET)
-  if not inference.maxTokens then
-    budget = reasoning.budget and budget or math.min(budget, MAX_WITH_THINKING - TO_SAY)
-    inference.maxTokens = budget + TO_SAY
-  elseif inference.maxTokens <= LEAST_BUDGET then
-    return w.ctx:drop("reasoning")
-  elseif budget >= inference.maxTokens then
-    budget = math.max(LEAST_BUDGET, inference.maxTokens // 2)
-    if reasoning.budget then w.ctx:drop("reasoning.budget") end
-  end
-  w.more.thinking = { type = "enabled", budget_tokens = budget }
+  local inference, budget = w.out.inferenceConfig, nil
+  budget, inference.maxTokens = thinking.budget(reasoning, inference.maxTokens, w.ctx)
+  if budget then w.more.thinking = { type = "enabled", budget_tokens = budget } end
 end
 
 local function set_effort(w, effort)
@@ -210,14 +198,14 @@ end
 -- May this request choose temperature and top_k; top_p; both of the first and the last?
 local function freedom(w)
   local claude = w.traits.claude
-  local thinking = w.more.thinking ~= nil and w.more.thinking.type ~= "disabled"
+  local thinks = w.more.thinking ~= nil and w.more.thinking.type ~= "disabled"
   if not claude then return true, true, true end
-  return claude.sampling and not thinking, claude.sampling, claude.both, thinking
+  return claude.sampling and not thinks, claude.sampling, claude.both, thinks
 end
 
 local function write_sampling(w)
   local request, ctx, inference = w.request, w.ctx, w.out.inferenceConfig
-  local free, p_free, both, thinking = freedom(w)
+  local free, p_free, both, thinks = freedom(w)
   if request.temperature then
     local temperature, changed = common.clamp(request.temperature, 0, 1)
     if changed or not free and temperature ~= 1 then ctx:drop("temperature") end
@@ -225,7 +213,7 @@ local function write_sampling(w)
   end
   if request.top_p then
     local top_p, changed = common.clamp(request.top_p, 0, 1)
-    if p_free and (not thinking or top_p >= 0.95) and (both or inference.temperature == nil) then
+    if p_free and (not thinks or top_p >= 0.95) and (both or inference.temperature == nil) then
       inference.topP = top_p
       if changed then ctx:drop("top_p") end
     elseif request.top_p ~= 1 then
@@ -298,8 +286,8 @@ end
 
 -- Few models go on from an answer that the conversation ends with: Claude's that do not think, and Nova.
 local function write_end(w)
-  local claude, thinking = w.traits.claude, w.more.thinking
-  local thinks = thinking ~= nil and thinking.type ~= "disabled"
+  local claude, asked = w.traits.claude, w.more.thinking
+  local thinks = asked ~= nil and asked.type ~= "disabled"
   if claude and (not claude.prefill or thinks) or not claude and not w.traits.prefill then
     messages.end_with_user(w.out.messages)
   end

@@ -3,6 +3,7 @@
 -- and those who serve in its shape stands in openai_models.
 
 return {
+  tool_names = { most = 64, signs = "%w_-" },
   read_request = require("moongate.dialect.chat_request").read,
   write_request = require("moongate.dialect.chat_request_write").write,
   read_answer = require("moongate.dialect.chat_answer").read,

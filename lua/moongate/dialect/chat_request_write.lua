@@ -52,11 +52,11 @@ end
 
 -- ---------------------------------------------------------------- an assistant's message
 
-local function write_call(call)
+local function write_call(call, id_of)
   local signature = common.unseal("openai", call.signature)
   local signed = signature and body.size(signature) > 0
   return {
-    id = call.id, type = "function",
+    id = id_of(call.id), type = "function",
     ["function"] = { name = call.name, arguments = call.arguments },
     extra_content = signed and { google = { thought_signature = signature } } or nil,
   }
@@ -86,11 +86,11 @@ end
 -- What an assistant's message may hold as content: pictures and files are the user's.
 local SAID = { text = true, thinking = true, redacted = true }
 
-local function write_assistant(message, traits, ctx)
+local function write_assistant(message, traits, ctx, id_of)
   local out, content, calls = { role = "assistant", name = message.name }, {}, {}
   for _, part in ipairs(message.parts) do
     if part.type == "call" then
-      calls[#calls + 1] = write_call(part)
+      calls[#calls + 1] = write_call(part, id_of)
     elseif part.type == "refusal" then
       out.refusal = out.refusal and body.join({ out.refusal, part.text }, "\n") or part.text
     elseif SAID[part.type] then
@@ -110,7 +110,7 @@ end
 -- ---------------------------------------------------------------- results
 
 -- A tool message holds text only: what else a result has follows its turn as a message of the user.
-local function write_results(messages, message, traits, ctx)
+local function write_results(messages, message, traits, ctx, id_of)
   local others = {}
   for _, result in ipairs(message.parts) do
     local texts = {}
@@ -118,24 +118,26 @@ local function write_results(messages, message, traits, ctx)
       if part.type == "text" then
         texts[#texts + 1] = part
       else
-        others[#others + 1] = { type = "text", text = ("Of the result of tool call %s:"):format(result.id) }
+        others[#others + 1] = { type = "text", text = ("Of the result of tool call %s:"):format(id_of(result.id)) }
         others[#others + 1] = part
       end
     end
     if result.is_error then ctx:drop("messages.is_error") end
-    messages[#messages + 1] = { role = "tool", tool_call_id = result.id,
+    messages[#messages + 1] = { role = "tool", tool_call_id = id_of(result.id),
       content = content_of(texts, traits, ctx) }
   end
   if others[1] then messages[#messages + 1] = { role = "user", content = content_of(others, traits, ctx) } end
 end
 
+local ID_MAX = 40 -- bytes of an id of a call that OpenAI takes here
+
 local function write_messages(request, traits, ctx)
-  local out = body.list {}
+  local out, id_of = body.list {}, openai_request.ids(ID_MAX, traits.ids)
   for _, message in ipairs(request.messages) do
     if message.role == "tool" then
-      write_results(out, message, traits, ctx)
+      write_results(out, message, traits, ctx, id_of)
     elseif message.role == "assistant" then
-      out[#out + 1] = write_assistant(message, traits, ctx)
+      out[#out + 1] = write_assistant(message, traits, ctx, id_of)
     else
       local role = message.role == "developer" and not traits.developer and "system" or message.role
       out[#out + 1] = { role = role, name = message.name, content = content_of(message.parts, traits, ctx) }
@@ -161,8 +163,11 @@ local function write_tools(out, request, ctx)
   out.parallel_tool_calls = request.parallel_tool_calls
 end
 
-local function write_format(format)
-  if not format then return nil end
+local function write_format(out, request, ctx)
+  local format = request.format
+  local words, instead = openai_request.format_words(format, ctx)
+  if words then table.insert(out.messages, 1, { role = "system", content = words }) end
+  if not format or instead then return nil end
   if format.type == "json" then return { type = "json_object" } end
   return { type = "json_schema", json_schema = {
     name = format.name or "answer", schema = format.schema, strict = format.strict,
@@ -207,11 +212,12 @@ function chat_request_write.write(request, ctx)
   for _, name in ipairs(PLAIN) do out[name] = request[name] end
   if request.top_k then ctx:drop("top_k") end
   out[traits.limit] = request.max_tokens
-  out.response_format = write_format(request.format)
+  out.response_format = write_format(out, request, ctx)
   write_tools(out, request, ctx)
   write_effort(out, request, ctx)
   write_stop(out, request, traits, ctx)
   openai_request.check_tier(out, ctx)
+  openai_request.check_user(out, ctx)
   openai_request.check_own(out, traits, ctx)
   openai_request.check_sampling(out, out.reasoning_effort, traits, ctx)
   return out

@@ -9,6 +9,7 @@ local body = require "moongate.body"
 local chat_answer = require "moongate.dialect.chat_answer"
 local common = require "moongate.dialect.common"
 local custom_tool = require "moongate.dialect.custom_tool"
+local json_scan = require "moongate.dialect.json_scan"
 local openai_parts = require "moongate.dialect.openai_parts"
 local openai_usage = require "moongate.dialect.openai_usage"
 
@@ -57,11 +58,6 @@ local function say_arguments(state, emit, call, text)
   if not call.custom then say_call(state, emit, call, { ["function"] = { arguments = text } }) end
 end
 
-local function is_whole(call) return body.raw(common.joined(call.pieces)) ~= nil end
-
--- Whether a piece can be the last of an object; a long one may be.
-local function may_end(text) return type(text) ~= "string" or text:find("}%s*$") ~= nil end
-
 -- A call is announced in its turn, with what has come of it by then.
 local function announce(state, emit, call)
   call.candidate.current = call
@@ -87,7 +83,7 @@ local function end_call(state, emit, candidate)
 end
 
 local function next_calls(state, emit, candidate)
-  while candidate.waiting[1] and is_whole(candidate.current) do
+  while candidate.waiting[1] and json_scan.is_whole(candidate.current.scan, candidate.current.pieces) do
     end_call(state, emit, candidate)
     announce(state, emit, table.remove(candidate.waiting, 1))
   end
@@ -142,7 +138,7 @@ end
 
 function WRITE.call(state, candidate, delta, emit)
   local call = { index = candidate.calls, candidate = candidate, id = delta.id, name = delta.name,
-    signature = delta.signature, pieces = common.pieces() }
+    signature = delta.signature, pieces = common.pieces(), scan = json_scan.new() }
   candidate.calls = candidate.calls + 1
   state.calls[delta.call] = call
   if not candidate.current then return announce(state, emit, call) end
@@ -154,9 +150,10 @@ function WRITE.arguments(state, _, delta, emit)
   local call = state.calls[delta.call]
   if not call then return end
   common.add(call.pieces, delta.text)
+  json_scan.add(call.scan, delta.text)
   if call.candidate.current ~= call then return end
   say_arguments(state, emit, call, delta.text)
-  if may_end(delta.text) then next_calls(state, emit, call.candidate) end
+  next_calls(state, emit, call.candidate)
 end
 
 local function finish(state, emit, candidate, stop)

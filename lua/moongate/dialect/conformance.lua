@@ -1,12 +1,13 @@
 -- SPDX-License-Identifier: MIT
--- The conformance kit: what any dialect file is held to, whoever wrote it. Beside lua/dialects/NAME.lua, a file
--- NAME_test.lua with the line
+-- The conformance kit: what any dialect file is held to, whoever wrote it. Beside lua/dialects/NAME.lua, a
+-- file NAME_test.lua with the line
 --
 --   require "moongate.dialect.conformance" "NAME"
 --
--- is what `moongate test lua/dialects/NAME_test.lua` runs. What is held: what is written reads the same again,
--- but for what the dialect's `cannot` and `changes` name; what it cannot it says; everything written is JSON;
--- streams tell what whole answers tell; nothing crashes on a wrong body; nothing is kept between calls.
+-- is what `moongate test lua/dialects/NAME_test.lua` runs. What is held: what is written reads the same
+-- again, but for what the dialect's `cannot` and `changes` name; what it cannot it says; everything written
+-- is JSON; streams tell what whole answers tell; nothing crashes on a wrong body; nothing is kept between
+-- calls.
 
 local body = require "moongate.body"
 local deltas = require "moongate.dialect.conformance_deltas"
@@ -150,7 +151,8 @@ local function write_stream(held, list, writer)
   for _, delta in ipairs(list) do
     local n = #events
     write(delta, emit)
-    if delta.kind == "text" and body.size(delta.text) > 0 and (delta.candidate or 0) == 0 and #events == n then
+    local first = (delta.candidate or 0) == 0
+    if delta.kind == "text" and body.size(delta.text) > 0 and first and #events == n then
       fail("a text does not go out in the turn that it came in")
     end
   end

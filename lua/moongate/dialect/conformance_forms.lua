@@ -165,7 +165,8 @@ end
 
 local function with(messages, fields)
   return function(say)
-    local request = { messages = type(messages) == "function" and messages(say) or { user(text(say "Hello")) } }
+    local given = type(messages) == "function" and messages(say)
+    local request = { messages = given or { user(text(say "Hello")) } }
     for name, value in pairs(fields or {}) do
       if type(value) == "function" then value = value() end
       request[name] = value
@@ -290,7 +291,9 @@ end
 function forms.signature_of(request)
   local out = {}
   each_part(request.messages, function(part)
-    if part.signature or part.type == "redacted" then out[#out + 1] = string_of(part.signature or part.data) end
+    if part.signature or part.type == "redacted" then
+      out[#out + 1] = string_of(part.signature or part.data)
+    end
   end)
   return out
 end

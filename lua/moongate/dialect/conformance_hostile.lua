@@ -6,7 +6,8 @@ local body = require "moongate.body"
 
 local hostile = {}
 
-local OTHERS = { 7, -0.5, "x", "", true, body.null, ("long "):rep(40), body.list {}, body.list { 7, body.null },
+local OTHERS = { 7, -0.5, "x", "", true, body.null, ("long "):rep(40), body.list {},
+  body.list { 7, body.null },
   body.object {}, body.object { type = "x" } }
 local FIRST_TABLE = 8
 

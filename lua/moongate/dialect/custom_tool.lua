@@ -18,7 +18,8 @@ local function description(text, format, how, path)
   local definition = how.text(grammar.definition, path .. ".definition")
   if not definition then return text end
   local syntax = how.name(grammar.syntax, path .. ".syntax") or "given"
-  return body.join { text, "\n\nThe field \"input\" must match this ", syntax, " grammar:\n", definition }
+  local gap = body.size(text) > 0 and "\n\n" or ""
+  return body.join { text, gap, "The field \"input\" must match this ", syntax, " grammar:\n", definition }
 end
 
 ---The common form of a custom tool: { name, description, format } as chat and responses both have it.

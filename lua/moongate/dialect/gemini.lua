@@ -5,6 +5,7 @@ local answer = require "moongate.dialect.gemini_answer"
 local stream = require "moongate.dialect.gemini_stream"
 
 return {
+  tool_names = { most = 64, signs = "%w_.:-", start = "%a_" },
   read_request = require "moongate.dialect.gemini_read_request",
   write_request = require "moongate.dialect.gemini_write_request",
   read_answer = answer.read,

@@ -92,11 +92,12 @@ function parts.typed(media_type, part)
   return part
 end
 
+-- Google takes both alphabets of base64, and its SDK for Python writes the one for URLs; others take one.
 local function read_blob(blob)
   local media_type = shape.as_name(parts.field(blob, "mimeType")) or "application/octet-stream"
   local data = shape.as_text(blob.data)
   local name = shape.as_name(parts.field(blob, "displayName"))
-  return data and parts.typed(media_type, { data = data, name = name })
+  return data and parts.typed(media_type, { data = body.base64(data), name = name })
 end
 
 local function read_file(file)

@@ -6,6 +6,7 @@
 local answers = require "moongate.dialect.gemini_answer"
 local body = require "moongate.body"
 local common = require "moongate.dialect.common"
+local json_scan = require "moongate.dialect.json_scan"
 local parts = require "moongate.dialect.gemini_parts"
 local shape = require "moongate.dialect.shape"
 
@@ -103,16 +104,13 @@ function Writer:part(emit, part, index)
   self:event(emit, { { index = index or 0, content = { role = "model", parts = body.list { part } } } })
 end
 
--- The open calls, in their order, each whole. `complete`: only those whose arguments are an object already,
--- since pieces of calls that run side by side may still come.
+-- The open calls, in their order. `complete`: only those whose arguments are whole already, since pieces of
+-- calls that run side by side may still come.
 function Writer:flush(emit, complete)
   while self.open[1] do
     local call = self.open[1]
+    if complete and not json_scan.is_whole(call.scan, call.pieces) then return end
     local arguments = common.joined(call.pieces)
-    if complete then
-      local raw = body.raw(arguments)
-      if not raw or body.kind(raw) ~= "object" then return end
-    end
     table.remove(self.open, 1)
     self.by_number[call.number] = nil
     call.part.arguments = arguments
@@ -174,15 +172,19 @@ end
 
 function ON.call(self, delta, emit)
   self:flush(emit, true)
-  local call = { number = delta.call or 0, pieces = common.pieces(),
+  local call = { number = delta.call or 0, pieces = common.pieces(), scan = json_scan.new(),
     part = { id = delta.id, name = delta.name, signature = delta.signature } }
   self.open[#self.open + 1] = call
   self.by_number[call.number] = call
 end
 
-function ON.arguments(self, delta)
+-- A call goes in the turn in which it becomes whole.
+function ON.arguments(self, delta, emit)
   local call = self.by_number[delta.call or 0]
-  if call then common.add(call.pieces, delta.text) end
+  if not call then return end
+  common.add(call.pieces, delta.text)
+  json_scan.add(call.scan, delta.text)
+  self:flush(emit, true)
 end
 
 function ON.stop(self, delta, emit)

@@ -6,6 +6,7 @@
 
 local body = require "moongate.body"
 local common = require "moongate.dialect.common"
+local json_schema = require "moongate.dialect.json_schema"
 local parts = require "moongate.dialect.gemini_parts"
 
 -- ---------------------------------------------------------------- models
@@ -151,6 +152,7 @@ local function write_result(part, out, at, state, ctx)
 end
 
 local function write_message(message, out, at, state, ctx)
+  if message.name then ctx:drop(at .. ".name") end
   state.called, state.signature, state.beside = state.called and message.role == "assistant", nil, {}
   for i, part in ipairs(message.parts or {}) do
     local path = ("%s.%d"):format(at, i - 1)
@@ -295,8 +297,16 @@ local function write_thinking_config(request, ctx)
   return next(thinking) and thinking
 end
 
-local function write_format(format, config)
+-- Models before Gemini 3 refuse JSON beside tools: then it is asked for in words, which promise nothing.
+local function has_words(request, model)
+  return request.format ~= nil and request.tools ~= nil and request.tools[1] ~= nil
+    and request.tool_choice ~= "none" and (generation(model) or 3) < 3
+end
+
+local function write_format(request, config, ctx)
+  local format = request.format
   if not format then return end
+  if has_words(request, ctx.model) then return ctx:drop("format") end
   config.responseMimeType = "application/json"
   config.responseJsonSchema = format.type == "schema" and format.schema or nil
 end
@@ -316,7 +326,7 @@ local function write_config(request, ctx)
     stopSequences = write_stop(request, ctx),
     thinkingConfig = write_thinking_config(request, ctx),
   }
-  write_format(request.format, config)
+  write_format(request, config, ctx)
   return next(config) and config or nil
 end
 
@@ -332,6 +342,9 @@ return function(request, ctx)
     if request[name] ~= nil then ctx:drop(name) end
   end
   local contents, system = write_contents(request, ctx)
+  if has_words(request, ctx.model) then
+    system[#system + 1] = { text = json_schema.in_words(request.format) }
+  end
   if #contents == 0 and #system > 0 then
     contents, system = body.list { { role = "user", parts = system } }, {}
   end

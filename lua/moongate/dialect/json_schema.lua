@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- JSON schemas as one maker takes what was written for another: closed objects, limits that a model cannot be
--- held to, strict tools. Schemas are raw JSON, and stay in the order that they were written in. Pure functions.
+-- held to, strict tools. Schemas are raw JSON, and stay in the order that they were written in. Pure
+-- functions.
 
 local body = require "moongate.body"
 local shape = require "moongate.dialect.shape"
@@ -70,14 +71,25 @@ function json_schema.for_claude(schema)
   return body.raw(fitting) or schema, gone
 end
 
-local JSON_ONLY = "Answer with one JSON object and nothing else: no words around it, no code fence."
+local JSON_ONLY = "Answer with one JSON %s and nothing else: no words around it, no code fence."
+
+---Whether a schema is that of an object; of none, and of one too long to look at, it is taken so.
+---@param schema any RAW or nil
+---@return boolean
+function json_schema.is_object(schema)
+  if not schema or body.size(body.text(schema)) > MAX_LOOK then return true end
+  local root = shape.as_object(body.table(schema)) or {}
+  return root.type == "object" or root.properties ~= nil or root["$ref"] ~= nil
+end
 
 ---What asks in words for an answer in JSON, where there is no field for it.
 ---@param format table of the common form
 ---@return string|userdata
 function json_schema.in_words(format)
-  if not format.schema then return JSON_ONLY end
-  return body.join { JSON_ONLY, " It must match this JSON schema:\n", body.text(format.schema) }
+  if not format.schema then return JSON_ONLY:format "object" end
+  local kind = json_schema.is_object(format.schema) and "object" or "value"
+  local asked = JSON_ONLY:format(kind) .. " It must match this JSON schema:\n"
+  return body.join { asked, body.text(format.schema) }
 end
 
 -- ---------------------------------------------------------------- strict tools
@@ -98,7 +110,7 @@ local function look_at_object(schema, found, depth)
 end
 
 function look(schema, found, depth)
-  if type(schema) ~= "table" or schema == body.null or body.is_text(schema) or body.is_raw(schema) then return end
+  if type(schema) ~= "table" or not (shape.as_object(schema) or shape.as_list(schema)) then return end
   if depth > MAX_DEPTH then
     found.open = true
     return

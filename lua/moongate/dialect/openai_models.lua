@@ -10,7 +10,8 @@ local models = {}
 ---@field developer boolean whether the role "developer" is known
 ---@field lists boolean whether content that is text only may be a list of parts
 ---@field thinking boolean whether the model's own reasoning_content is to be sent back to it
----@field sampling boolean whether temperature, top_p, penalties and logprobs are taken while it reasons, and stop
+---@field sampling boolean whether temperature, top_p, penalties, logprobs and stop are taken while it reasons
+---@field ids integer|nil ids of calls have so many letters and digits, else 40 bytes at most
 ---@field own boolean whether OpenAI's own fields are known: strict servers refuse what they do not know
 
 local OTHER = { limit = "max_tokens", developer = false, lists = false, thinking = false, sampling = true,
@@ -21,6 +22,8 @@ local REASONING = { limit = "max_completion_tokens", developer = true, lists = t
   sampling = false, own = true }
 local THINKING = { limit = "max_tokens", developer = false, lists = false, thinking = true, sampling = true,
   own = false }
+local MISTRAL = { limit = "max_tokens", developer = false, lists = false, thinking = false, sampling = true,
+  own = false, ids = 9 }
 local OPEN = { limit = "max_tokens", developer = true, lists = true, thinking = true, sampling = true,
   own = false }
 
@@ -33,6 +36,8 @@ local KNOWN = {
   { "^codex", REASONING },
   { "^gpt%-", OPENAI },
   { "^chatgpt", OPENAI },
+  { "%a+stral", MISTRAL }, -- Mistral, Ministral, Codestral …
+  { "%a+xtral", MISTRAL }, -- Mixtral, Pixtral …
   { "deepseek", THINKING },
   { "kimi", THINKING },
   { "minimax", THINKING },
@@ -56,8 +61,9 @@ function models.traits(model, provider)
   return DIALECTS[provider] or OTHER
 end
 
--- Words for the effort to reason, from the weakest on, and which of them a model takes: the first pattern that
--- is found in the name decides, `{}` is a model that does not reason. OpenAI answers 400 to every other word.
+-- Words for the effort to reason, from the weakest on, and which of them a model takes: the first pattern
+-- that is found in the name decides, `{}` is a model that does not reason. OpenAI answers 400 to every
+-- other word.
 local WORDS = { "none", "minimal", "low", "medium", "high", "xhigh", "max" }
 local THREE = { low = true, medium = true, high = true }
 local FOUR = { low = true, medium = true, high = true, xhigh = true }
@@ -113,9 +119,9 @@ function models.effort(model, effort)
   end
 end
 
--- OpenAI's models that do not reason in chat completions where there are tools: it answers 400 unless the effort is
--- "none", from GPT-5.6 on also when there is none in the request. By responses they do. A maker before a slash is
--- a name at somebody who asks OpenAI in his own way.
+-- OpenAI's models that do not reason in chat completions where there are tools: it answers 400 unless the
+-- effort is "none", from GPT-5.6 on also when there is none in the request. By responses they do. A maker
+-- before a slash is a name at somebody who asks OpenAI in his own way.
 local EITHER = { "^gpt%-5%.[4-9]", "^gpt%-[6-9]" }
 
 ---@param model string|nil

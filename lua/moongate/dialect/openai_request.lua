@@ -102,6 +102,34 @@ function openai_request.check_own(out, traits, ctx)
   end
 end
 
+---Ids of calls as an API takes them: one that it does not is another within the request, the same for call and
+---result.
+---@param most integer bytes
+---@param exact? integer of so many letters and digits instead
+---@return fun(id: string): string
+function openai_request.ids(most, exact)
+  local others, n = {}, 0
+  return function(id)
+    if exact and #id == exact and not id:find("%W") or not exact and #id <= most then return id end
+    if not others[id] then
+      n = n + 1
+      others[id] = exact and ("m%0" .. exact - 1 .. "d"):format(n) or "mgx_" .. n
+    end
+    return others[id]
+  end
+end
+
+-- OpenAI takes so many bytes of an end user's id. A client of another maker may have a longer one.
+local USER_MAX = 64
+
+---@param out table the body
+---@param ctx table
+function openai_request.check_user(out, ctx)
+  if not out.user or #out.user <= USER_MAX or FAMILY[ctx.client] then return end
+  out.user = nil
+  ctx:drop("user")
+end
+
 ---Whether a tool is strict. OpenAI refuses a strict one whose schema leaves something open or optional, which
 ---other makers take; its own clients know.
 ---@param tool table of the common form
@@ -115,8 +143,22 @@ function openai_request.strict(tool, i, ctx)
   ctx:drop(("tools.%d.strict"):format(i - 1))
 end
 
----The effort that a model is asked for: the client's, else the one that its number of tokens comes to, in a word
----that the model takes.
+---What has to be said in words of the form of the answer. OpenAI takes schemas of objects only, and demands
+---that the word JSON be said where it is to answer in JSON; its own clients know.
+---@param format table|nil of the common form
+---@param ctx table
+---@return string|userdata|nil words
+---@return boolean|nil instead of the field, not beside it
+function openai_request.format_words(format, ctx)
+  if not format or FAMILY[ctx.client] then return nil end
+  if format.type == "json" then return json_schema.in_words(format), false end
+  if json_schema.is_object(format.schema) then return nil end
+  ctx:drop("format")
+  return json_schema.in_words(format), true
+end
+
+---The effort that a model is asked for: the client's, else the one that its number of tokens comes to, in a
+---word that the model takes.
 ---@param reasoning table|nil of the common form
 ---@param model string|nil
 ---@return string|nil effort

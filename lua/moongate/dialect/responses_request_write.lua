@@ -67,13 +67,13 @@ local function write_reasoning(items, part)
   }
 end
 
-local function write_call(part, tools)
+local function write_call(part, tools, id_of)
   local tool = tools[part.name] or {}
-  return { type = "function_call", call_id = part.id, name = tool.inner or part.name,
+  return { type = "function_call", call_id = id_of(part.id), name = tool.inner or part.name,
     namespace = tool.namespace, arguments = part.arguments }
 end
 
-local function write_assistant(items, message, ctx, tools)
+local function write_assistant(items, message, ctx, tools, id_of)
   local open
   for _, part in ipairs(message.parts) do
     local say = SAID[part.type]
@@ -88,7 +88,7 @@ local function write_assistant(items, message, ctx, tools)
       if part.type == "thinking" then
         write_reasoning(items, part)
       elseif part.type == "call" then
-        items[#items + 1] = write_call(part, tools)
+        items[#items + 1] = write_call(part, tools, id_of)
       elseif part.type ~= "redacted" then
         ctx:drop("messages." .. part.type)
       end
@@ -96,10 +96,10 @@ local function write_assistant(items, message, ctx, tools)
   end
 end
 
-local function write_results(items, message, ctx)
+local function write_results(items, message, ctx, id_of)
   for _, result in ipairs(message.parts) do
     if result.is_error then ctx:drop("messages.is_error") end
-    items[#items + 1] = { type = "function_call_output", call_id = result.id,
+    items[#items + 1] = { type = "function_call_output", call_id = id_of(result.id),
       output = output_of(result, ctx) }
   end
 end
@@ -112,15 +112,18 @@ local function instructions_of(messages)
   return #texts == #first.parts and texts[1] and body.join(texts, "\n\n") or nil
 end
 
+local ID_MAX = 64 -- bytes of an id of a call that OpenAI takes here
+
 local function write_items(out, request, ctx, tools)
-  local items = body.list {}
+  local items, id_of = body.list {}, openai_request.ids(ID_MAX)
   out.instructions = instructions_of(request.messages)
   for i, message in ipairs(request.messages) do
     if message.role == "assistant" then
-      write_assistant(items, message, ctx, tools)
+      write_assistant(items, message, ctx, tools, id_of)
     elseif message.role == "tool" then
-      write_results(items, message, ctx)
+      write_results(items, message, ctx, id_of)
     elseif i > 1 or not out.instructions then
+      if message.name then ctx:drop(("messages.%d.name"):format(i - 1)) end
       items[#items + 1] = { type = "message", role = message.role, content = content_of(message.parts, ctx) }
     end
   end
@@ -160,7 +163,9 @@ function responses_request_write.tools(request, native, ctx)
       end
       list = holder.tools
     end
-    list[#list + 1] = write_tool(tool, native, not ctx and tool.strict or ctx and openai_request.strict(tool, i, ctx))
+    local strict = tool.strict
+    if ctx then strict = openai_request.strict(tool, i, ctx) end
+    list[#list + 1] = write_tool(tool, native, strict)
   end
   return out
 end
@@ -187,6 +192,16 @@ function responses_request_write.text(request)
   return { format = written, verbosity = request.verbosity }
 end
 
+-- OpenAI looks for the word JSON in the input, not in the instructions.
+local function write_text(out, request, ctx)
+  local words, instead = openai_request.format_words(request.format, ctx)
+  out.text = responses_request_write.text(instead and { verbosity = request.verbosity } or request)
+  if words then
+    table.insert(out.input, 1, { type = "message", role = "developer",
+      content = { { type = "input_text", text = words } } })
+  end
+end
+
 ---What an answer repeats of the reasoning that was asked for.
 ---@param request table
 ---@return table|nil reasoning
@@ -204,9 +219,9 @@ local function write_reasoning_wish(out, request, ctx)
   if not reasoning then return end
   local effort, changed = openai_request.effort(request.reasoning, out.model)
   if changed then ctx:drop("reasoning.effort") end
-  local reasons = models.reasons(out.model)
-  if reasons then out.reasoning = { effort = effort, summary = effort ~= "none" and reasoning.summary or nil } end
-  if out.reasoning and not next(out.reasoning) then out.reasoning = nil end
+  if not models.reasons(out.model) then return end
+  local summary = effort ~= "none" and reasoning.summary or nil
+  out.reasoning = (effort or summary) and { effort = effort, summary = summary } or nil
 end
 
 -- OpenAI refuses fewer.
@@ -253,7 +268,7 @@ function responses_request_write.write(request, ctx)
   write_items(out, request, ctx, tools)
   write_tools(out, request, ctx)
   write_limit(out, request, ctx)
-  out.text = responses_request_write.text(request)
+  write_text(out, request, ctx)
   write_reasoning_wish(out, request, ctx)
   write_include(out, request, traits, ctx)
   for _, name in ipairs(ABSENT) do
@@ -261,6 +276,7 @@ function responses_request_write.write(request, ctx)
     if request[name] and not default and not (name == "stop" and not request.stop[1]) then ctx:drop(name) end
   end
   openai_request.check_tier(out, ctx)
+  openai_request.check_user(out, ctx)
   openai_request.check_sampling(out, out.reasoning and out.reasoning.effort, traits, ctx)
   return out
 end
