@@ -180,6 +180,14 @@ void buf_truncate(struct buf *b, size_t len) {
     }
 }
 
+void buf_unfold(struct buf *b, size_t from) {
+    for (size_t i = from; i < b->len; i++) {
+        if (b->data[i] == '\n' || b->data[i] == '\r') {
+            b->data[i] = ' ';
+        }
+    }
+}
+
 char *buf_take(struct buf *b) {
     char *data = b->cap ? b->data : calloc(1, 1);
     if (data) {

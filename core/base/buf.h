@@ -77,6 +77,9 @@ static inline struct str buf_str(const struct buf *b) {
     return (struct str){b->data, b->len};
 }
 
+/* Makes spaces of the line breaks behind the first `from` bytes: a `data:` line is one. */
+void buf_unfold(struct buf *b, size_t from);
+
 /* Replaces every occurrence of `what` by `with`, which must not be longer. */
 void buf_replace(struct buf *b, struct str what, struct str with);
 

@@ -424,7 +424,7 @@ void attempt_expire(struct attempt *a, enum outcome why) {
 
 bool attempt_has_answer(const struct attempt *a) {
     if (a->foreign && a->gate_outcome == OUTCOME_CONTENT_FILTERED && a->status < 400) {
-        return a->event_stream || translation_done(a);
+        return a->event_stream ? a->x->stream : translation_done(a);
     }
     switch (a->gate_outcome) {
     case OUTCOME_OK:

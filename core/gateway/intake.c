@@ -36,11 +36,16 @@ static bool is_json(const struct http_request *r) {
     return str_case_eq(tail, STR("/json")) || str_case_eq(tail, STR("+json"));
 }
 
+/* A step of a path is no name: it would change where a URL that holds it leads. */
+static bool is_step(const struct buf *model) {
+    return str_is(buf_str(model), ".") || str_is(buf_str(model), "..");
+}
+
 /* The model that the path names, decoded. False: refused, the exchange is gone. */
 static bool take_path_model(struct exchange *x) {
     struct buf model;
     buf_init(&model, MAX_TARGET_NAME / 2);
-    bool ok = buf_add_decoded(&model, x->asked.model) == 0;
+    bool ok = buf_add_decoded(&model, x->asked.model) == 0 && !is_step(&model);
     x->model = ok && model.len ? buf_take(&model) : NULL;
     buf_release(&model);
     if (!ok) {
@@ -84,8 +89,8 @@ static bool scan_body(struct exchange *x) {
     }
     struct buf model;
     buf_init(&model, MAX_TARGET_NAME / 2);
-    bool ok =
-        jscan_string(body, &fields[0].value, &model) == 0 && !memchr(model.data, '\0', model.len);
+    bool ok = jscan_string(body, &fields[0].value, &model) == 0 &&
+              !memchr(model.data, '\0', model.len) && !is_step(&model);
     if (ok && model.len) {
         x->model = buf_take(&model);
         x->model_at = fields[0].value;

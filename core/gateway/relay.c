@@ -9,6 +9,8 @@
 #include "gateway/translation.h"
 #include "upstream/outbound.h"
 
+#define UNTRANSLATED "it could not be translated"
+
 static void finish(struct exchange *x, enum exchange_end end) {
     if (end == END_COMPLETE) {
         conn_end(x->conn);
@@ -20,16 +22,6 @@ static void finish(struct exchange *x, enum exchange_end end) {
 
 static bool stream_complete(const struct attempt *a) {
     return (a->signs & (SIGN_FINISH | SIGN_END)) != 0;
-}
-
-/* The provider's stream is complete: so becomes the client's. */
-static void end_stream(struct exchange *x, struct attempt *a) {
-    bool whole = true;
-    if (a->foreign) {
-        whole = translation_finish(a) == TRANSLATE_OK;
-        translation_send(a);
-    }
-    finish(x, whole ? END_COMPLETE : END_UPSTREAM_CUT);
 }
 
 /* The answer cannot be whole any more: says so in the stream, and leaves it without an end. */
@@ -52,6 +44,19 @@ static void cut_off(struct exchange *x, struct attempt *a, enum outcome why, con
     /* cancelled: by the end of the drain time, which is no fault of the provider's */
     bool limit = why == OUTCOME_LIMIT_EXCEEDED || why == OUTCOME_CANCELLED;
     finish(x, limit ? END_LIMIT : END_UPSTREAM_CUT);
+}
+
+/* The provider's stream is complete: so becomes the client's. An end that cannot be said is none:
+ * nothing of it is sent. */
+static void end_stream(struct exchange *x, struct attempt *a) {
+    if (a->foreign && translation_finish(a) != TRANSLATE_OK) {
+        cut_off(x, a, OUTCOME_INVALID_RESPONSE, UNTRANSLATED);
+        return;
+    }
+    if (a->foreign) {
+        translation_send(a);
+    }
+    finish(x, END_COMPLETE);
 }
 
 static void break_off(struct exchange *x, struct attempt *a, enum outcome why) {
@@ -167,7 +172,7 @@ static bool after_foreign(struct exchange *x, struct attempt *a, enum pump_resul
     case PUMP_UNTRANSLATED:
         break;
     }
-    cut_off(x, a, OUTCOME_INVALID_RESPONSE, "it could not be translated");
+    cut_off(x, a, OUTCOME_INVALID_RESPONSE, UNTRANSLATED);
     return false;
 }
 

@@ -54,8 +54,9 @@ static bool dialects_meet(const struct config *c) {
 }
 
 static bool is_sealed(struct exchange *x) {
-    if (x->seal == SEAL_UNKNOWN) {
-        bool has = x->json && dialects_meet(x->config) && has_seal(buf_str(&x->request->body));
+    if (x->seal == SEAL_UNKNOWN) { /* what is no conversation has none, whatever its texts are */
+        bool has = x->json && x->asked.generate && dialects_meet(x->config) &&
+                   has_seal(buf_str(&x->request->body));
         x->seal = has ? SEAL_THERE : SEAL_NONE;
     }
     return x->seal == SEAL_THERE;

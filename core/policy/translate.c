@@ -281,15 +281,6 @@ static int take_answer(lua_State *L, int n, void *request, struct err *err) {
     return 0;
 }
 
-/* What stands in a `data:` line stands in one: raw JSON may have been written over several. */
-static void unfold(struct buf *out, size_t from) {
-    for (size_t i = from; i < out->len; i++) {
-        if (out->data[i] == '\n' || out->data[i] == '\r') {
-            out->data[i] = ' ';
-        }
-    }
-}
-
 static void check_full(lua_State *L, int rc) {
     if (rc != BUF_OK) {
         luaL_error(L, "an event of the translated stream is too long");
@@ -321,7 +312,7 @@ static int emit(lua_State *L) {
         luaL_checktype(L, 2, LUA_TTABLE);
         body_encode(L, 2, out);
     }
-    unfold(out, from);
+    buf_unfold(out, from); /* raw JSON may have been written over several lines */
     check_full(L, buf_adds(out, "\n\n"));
     h->t->whole = out->len;
     return 0;

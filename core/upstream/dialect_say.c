@@ -251,13 +251,15 @@ int dialect_write_error_event(const struct dialect *d, struct buf *out,
     d = with_words(d);
     const char *type = d->say.event_type;
     int bad = type ? buf_adds(out, "event: ") | buf_adds(out, type) | buf_adds(out, "\n") : 0;
-    if (bad || buf_adds(out, "data: ") != 0 ||
-        write_error(d, out, d->say.event.n ? &d->say.event : &d->say.error, e) != 0 ||
-        buf_adds(out, "\n\n") != 0) {
+    bad = bad ? bad : buf_adds(out, "data: ");
+    size_t from = out->len;
+    bad = bad ? bad : write_error(d, out, d->say.event.n ? &d->say.event : &d->say.error, e);
+    buf_unfold(out, from); /* a template may stand over several lines */
+    bad = bad ? bad : buf_adds(out, "\n\n");
+    if (bad) {
         buf_truncate(out, before);
-        return -1;
     }
-    return 0;
+    return bad ? -1 : 0;
 }
 
 const char *dialect_models_path(const struct dialect *d) {

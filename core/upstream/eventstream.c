@@ -136,11 +136,7 @@ static bool is_type(struct str s) {
 static int add_payload(struct buf *out, struct str payload) {
     size_t from = out->len;
     int rc = buf_add_str(out, payload);
-    for (size_t i = from; rc == BUF_OK && i < out->len; i++) {
-        if (out->data[i] == '\r' || out->data[i] == '\n') {
-            out->data[i] = ' ';
-        }
-    }
+    buf_unfold(out, from);
     return rc;
 }
 

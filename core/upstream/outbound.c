@@ -192,6 +192,9 @@ static bool for_provider(const struct config_provider *p, const struct headers *
         hop_by_hop(h, name)) {
         return false;
     }
+    if (p->auth == AUTH_AWS && starts(name, "x-amz-")) {
+        return false; /* our signature would say that it is ours */
+    }
     return p->auth == AUTH_PASSTHROUGH || !in(name, credentials);
 }
 

@@ -261,6 +261,38 @@ def test_answers_that_break_a_dialect(lab, how):
     assert ask(gw).json()["purr"] == "fine"
 
 
+def test_end_that_cannot_be_said(lab):
+    """Goal: where the end of a stream fails in the client's dialect there is no end: an error event, of one line, and a cut."""
+    cat = FILES["lua/dialects/cat.lua"]
+    cat = cat.replace('delta.kind == "end" then', 'delta.kind == "end" then\n      emit("half", {})\n      local nothing = nothing.field')
+    cat = cat.replace("""'{"hiss":{""", """'{\\n"hiss":{""")
+    gw = gateway(lab, {"d": ("dog", lab.upstream(actions.stream(*woofs("a"), *END)))}, files={**FILES, "lua/dialects/cat.lua": cat})
+    answer = ask(gw, stream=True)
+    assert not answer.clean and [name for name, _ in events(answer)] == ["hello", "purr", "hiss"]
+    assert "translated" in events(answer)[-1][1]["hiss"]["words"]
+    entry = gw.entry(answer)
+    assert entry["end"] == "upstream_cut" and entry["attempts"][0]["outcome"] == "invalid_response"
+
+
+def test_event_that_failed_half_written(lab):
+    """Goal: what a failing emit has begun does not stand in the stream, though the dialect caught the failure."""
+    cat = FILES["lua/dialects/cat.lua"]
+    cat = cat.replace('delta.kind == "text" then', 'delta.kind == "text" then\n      pcall(emit, "broken", { print })')
+    gw = gateway(lab, {"d": ("dog", lab.upstream(actions.stream(*woofs("a"), *END)))}, files={**FILES, "lua/dialects/cat.lua": cat})
+    answer = ask(gw, stream=True)
+    assert answer.clean and [name for name, _ in events(answer)] == ["hello", "purr", "over"]
+
+
+@pytest.mark.parametrize("model", [".", ".."])
+def test_model_that_is_a_step(lab, model):
+    """Goal: no client leads a path of the provider's elsewhere by a model's name."""
+    dog = lab.upstream(bark())
+    gw = gateway(lab, {"d": ("dog", dog)}, settings={"targets": ["d"]})
+    assert call(gw.address, target="/v1/cat", body={"model": model, "say": ["hi"]}).status == 400
+    ask(gw, "hi")
+    assert len(dog.requests) == 1
+
+
 def test_answer_that_is_no_json(lab):
     """Goal: garbage of a provider is its failure, not the dialect's crash."""
     dog = lab.upstream(actions.answer(body=b'{"woof": "x", "why"'))
@@ -275,6 +307,10 @@ def test_stream_where_none_was_asked_for(lab):
     dog = lab.upstream(actions.stream(*woofs("a"), *END))
     gw = gateway(lab, {"d": ("dog", dog)})
     assert ask(gw).trail == [("d/d-model", "invalid_response", 200)]
+    dog.script(actions.stream(event("why", why="muzzle"), event("sleep")))
+    filtered = ask(gw)
+    assert filtered.trail == [("d/d-model", "content_filtered", 200)]
+    assert filtered.header("content-type") == "application/json"
     dog.script(bark())
     assert ask(gw, stream=True).trail == [("d/d-model", "invalid_response", 200)]
 
@@ -360,6 +396,9 @@ def test_seals(lab):
     assert "sig" not in cat.requests[1].json()["say"][1]
     ask(gw, 'he said "moongate is shut"')
     assert cat.requests[2].json()["say"] == ['he said "moongate is shut"']
+    # what is no conversation is never read, whatever a text of it begins like
+    call(gw.address, target="/v1/cat-vectors", headers=[("cat-version", "9")], body=(plain := b'{"model":"m", "of":"moongatekeepers" }'))
+    assert cat.requests[3].body == plain.replace(b'"m"', b'"c-model"')
 
 
 def test_large_request_that_is_not_read(lab):

@@ -20,6 +20,7 @@ local dog = {
   answers = { { path = "*/bark", body = "object", rules = { { "filtered", at = "why", is = "muzzle" },
     { "answer", filled = "woof" }, { "empty" } } } },
   stream = { type = "kind", rules = { { "content", type = "woof", filled = "woof" }, { "finish", type = "why", filled = "why" },
+    { "filtered", type = "why", at = "why", is = "muzzle" },
     { "end", type = "sleep" }, { "error", type = "growl" } } },
   usage = { input = "bones.eaten", output = "bones.left" },
   say = { error = '{"growl":{"words":$message,"code":$code}}' },
