@@ -34,23 +34,25 @@ static const char DIALECT[] =
     "    emit(delta.text and 'said' or nil, delta.text and { t = delta.text } or '[DONE]')\n"
     "  end end }\n";
 
-static char *driver(void) {
-    FILE *f = fopen("lua/moongate/translate.lua", "r");
+/* Stages a library file as it is. */
+static void write_own(struct fixture *to, const char *path) {
+    FILE *f = fopen(path, "r");
     char *text = calloc(1, KIB(64));
     assert_non_null(f);
     assert_true(fread(text, 1, KIB(64) - 1, f) > 0);
     fclose(f);
-    return text;
+    fixture_write(to, path, text);
+    free(text);
 }
 
 static struct lane *stage(struct fixture *f) {
-    char *text = driver();
     fixture_init(f);
     fixture_write(f, "gateway.lua",
                   CONFIG_HEAD
                   "{ name = 't', path = '/t', policy = 't', settings = {} }," CONFIG_TAIL);
     fixture_write(f, "lua/moongate/schema.lua", TINY_SCHEMA);
-    fixture_write(f, "lua/moongate/translate.lua", text);
+    write_own(f, "lua/moongate/translate.lua");
+    write_own(f, "lua/moongate/dialect/tool_names.lua");
     fixture_write(f, "lua/dialects/x.lua", DIALECT);
     fixture_write(f, "lua/dialects/slow.lua", "return { name = 'slow', functions = 'slow' }\n");
     fixture_write(f, "lua/slow.lua",
@@ -58,7 +60,6 @@ static struct lane *stage(struct fixture *f) {
                   "return { read_request = function(b) return b end,\n"
                   "  write_request = function(r) return r end }\n");
     fixture_write(f, "policies/t.lua", "return { handle = function() return 'good' end }\n");
-    free(text);
     if (!fixture_stage(f, 1)) {
         fixture_print(f);
         fail();
