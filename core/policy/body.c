@@ -12,13 +12,6 @@
 
 #define CHARACTER_MAX 4 /* bytes that one escape, or one pair of them, may become */
 
-static void check_text(lua_State *L, int index) {
-    if (lua_type(L, index) != LUA_TSTRING && !body_to_text(L, index)) {
-        luaL_error(L, "expected a string or a text, got %s",
-                   body_to_raw(L, index) ? "raw JSON" : luaL_typename(L, index));
-    }
-}
-
 static struct body_raw *check_raw(lua_State *L, int index) {
     struct body_raw *r = body_to_raw(L, index);
     if (!r) {
@@ -46,7 +39,7 @@ static int b_is_raw(lua_State *L) {
 }
 
 static int b_size(lua_State *L) {
-    check_text(L, 1);
+    body_check_text(L, 1);
     const struct body_text *t = body_to_text(L, 1);
     lua_pushinteger(L, (lua_Integer)(t ? t->size : lua_rawlen(L, 1)));
     return 1;
@@ -92,7 +85,7 @@ static bool add_head(lua_State *L, const struct body_part *part, void *ctx) {
 
 /* head(v, n) */
 static int b_head(lua_State *L) {
-    check_text(L, 1);
+    body_check_text(L, 1);
     struct heading h = {.n = check_count(L, 2)};
     luaL_argcheck(L, h.n <= LUA_STRING_MAX, 2, "too many bytes for a string");
     lua_settop(L, 1);
@@ -170,7 +163,7 @@ static bool add_rest(lua_State *L, const struct body_part *part, void *ctx) {
 
 /* after(v, n) */
 static int b_after(lua_State *L) {
-    check_text(L, 1);
+    body_check_text(L, 1);
     struct rest r = {.skip = check_count(L, 2), .list = 2};
     if (lua_type(L, 1) == LUA_TSTRING) {
         size_t n;
@@ -195,7 +188,7 @@ static bool add_base64(lua_State *L, const struct body_part *part, void *ctx) {
 
 /* base64(v): in the plain alphabet, whichever it was in. A text is looked at when it is read. */
 static int b_base64(lua_State *L) {
-    check_text(L, 1);
+    body_check_text(L, 1);
     lua_settop(L, 1);
     if (lua_type(L, 1) == LUA_TSTRING) {
         struct body_part part = {.url64 = true};
@@ -241,6 +234,14 @@ static bool join_strings(lua_State *L) {
     return true;
 }
 
+/* Numbers join as Lua joins them. */
+static void check_piece(lua_State *L, int index) {
+    if (lua_type(L, index) == LUA_TNUMBER) {
+        lua_tolstring(L, index, NULL);
+    }
+    body_check_text(L, index);
+}
+
 /* join(list, sep) */
 static int b_join(lua_State *L) {
     lua_settop(L, 2);
@@ -249,7 +250,7 @@ static int b_join(lua_State *L) {
     bool separated = !lua_isnil(L, 2);
     lua_Integer n = (lua_Integer)lua_rawlen(L, 1), out = 0;
     if (separated) {
-        check_text(L, 2);
+        body_check_text(L, 2);
     }
     policy_charge(L, (size_t)n * 2);
     lua_createtable(L, (int)n, 0);
@@ -259,7 +260,7 @@ static int b_join(lua_State *L) {
             lua_rawseti(L, 3, ++out);
         }
         lua_rawgeti(L, 1, i);
-        check_text(L, -1);
+        check_piece(L, -1);
         lua_rawseti(L, 3, ++out);
     }
     if (!join_strings(L)) {
@@ -270,7 +271,7 @@ static int b_join(lua_State *L) {
 
 /* string(v, max): nil when it is longer */
 static int b_string(lua_State *L) {
-    check_text(L, 1);
+    body_check_text(L, 1);
     lua_Integer asked = luaL_optinteger(L, 2, (lua_Integer)LUA_BODY_MAX);
     size_t max = asked < 0 ? 0 : (size_t)asked < LUA_BODY_MAX ? (size_t)asked : LUA_BODY_MAX;
     const struct body_text *t = body_to_text(L, 1);
@@ -296,7 +297,7 @@ static int b_string(lua_State *L) {
 /* raw(text) -> RAW, or nil and why */
 static int b_raw(lua_State *L) {
     struct err err;
-    check_text(L, 1);
+    body_check_text(L, 1);
     lua_settop(L, 1);
     const struct body_text *t = body_to_text(L, 1);
     struct str text = {NULL, 0};

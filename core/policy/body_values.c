@@ -65,6 +65,13 @@ struct body_raw *body_to_raw(lua_State *L, int index) {
     return of_class(L, index, RAW);
 }
 
+void body_check_text(lua_State *L, int index) {
+    if (lua_type(L, index) != LUA_TSTRING && !body_to_text(L, index)) {
+        luaL_error(L, "expected a string or a text, got %s",
+                   body_to_raw(L, index) ? "raw JSON" : luaL_typename(L, index));
+    }
+}
+
 struct body_text *body_push_leaf(lua_State *L, int anchor, struct str bytes, bool escaped) {
     struct str whole;
     anchor = lua_absindex(L, anchor);
@@ -158,7 +165,8 @@ void body_push_rope(lua_State *L) {
 
 static bool walk_string(lua_State *L, int index, body_visit visit, void *ctx) {
     struct body_part part = {.anchor = lua_absindex(L, index)};
-    part.bytes.p = luaL_checklstring(L, index, &part.bytes.n);
+    body_check_text(L, index);
+    part.bytes.p = lua_tolstring(L, index, &part.bytes.n);
     return visit(L, &part, ctx);
 }
 
@@ -259,7 +267,8 @@ static int no_length(lua_State *L) {
  * 603b2c64) goes on in the old stack when a __concat has made the stack move.
  */
 static int no_concat(lua_State *L) {
-    return luaL_error(L, "texts are joined with body.join, not with ..");
+    return luaL_error(L, "a text is not joined with ..: use body.join (Lua 5.4.4 loses operands of "
+                         "longer joins)");
 }
 
 static void open_class(lua_State *L, const char *class, const luaL_Reg *methods) {
@@ -275,13 +284,12 @@ static void open_class(lua_State *L, const char *class, const luaL_Reg *methods)
 void body_open_values(lua_State *L) {
     static const luaL_Reg none[] = {{NULL, NULL}};
     static const luaL_Reg buffer[] = {{"__gc", buffer_gc}, {NULL, NULL}};
-    static const luaL_Reg text[] = {
+    static const luaL_Reg value[] = {
         {"__concat", no_concat}, {"__len", no_length}, {"__tostring", no_string}, {NULL, NULL}};
-    static const luaL_Reg raw[] = {{"__len", no_length}, {"__tostring", no_string}, {NULL, NULL}};
     open_class(L, SOURCE, none);
     open_class(L, BUFFER, buffer);
-    open_class(L, TEXT, text);
-    open_class(L, RAW, raw);
+    open_class(L, TEXT, value);
+    open_class(L, RAW, value);
     for (int i = 0; i < BODY_MARKS; i++) {
         lua_newtable(L);
         lua_pushboolean(L, 0);

@@ -32,6 +32,8 @@ const struct body_source *body_anchor(lua_State *L, int anchor, struct str *byte
 /* NULL when the value is none. */
 struct body_text *body_to_text(lua_State *L, int index);
 struct body_raw *body_to_raw(lua_State *L, int index);
+/* Raises when the value is neither a string nor a TEXT. */
+void body_check_text(lua_State *L, int index);
 void body_check_alive(lua_State *L, const struct body_source *source);
 
 struct body_text *body_push_leaf(lua_State *L, int anchor, struct str bytes, bool escaped);
@@ -42,7 +44,7 @@ void body_push_raw_of_text(lua_State *L, int index);
 void body_push_rope(lua_State *L);
 
 /* Calls `part` for each piece of the string or TEXT at index, in order, until it returns false.
- * Raises what part raises. */
+ * Raises what part raises, and for what is neither. */
 struct body_part {
     struct str bytes;
     bool escaped, url64;

@@ -6,7 +6,7 @@
 
 local body = {}
 
----@class moongate.Text: userdata a long string: is joined with body.join (never with ..), has no length, is not indexed
+---@class moongate.Text: userdata a long string: is joined with body.join, never with .. ; has no length, is not indexed
 ---@class moongate.Raw: userdata one JSON value as it was written
 
 ---JSON's null, to be written; in lists also read. Fields that are null are absent.
@@ -43,8 +43,8 @@ function body.size(text) end
 ---@return string|moongate.Text
 function body.base64(text) end
 
----Joins many. Nothing is copied before it is written.
----@param list (string|moongate.Text)[]
+---Joins what a text may be among, where `..` would raise. Of a text nothing is copied before it is written.
+---@param list (string|number|moongate.Text)[]
 ---@param separator? string|moongate.Text
 ---@return string|moongate.Text
 function body.join(list, separator) end

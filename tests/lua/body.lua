@@ -26,10 +26,13 @@ local function like(value, ...)
   return value
 end
 
-TEXT.__concat = function() error("texts are joined with body.join, not with ..", 2) end
+TEXT.__concat = function()
+  error("a text is not joined with ..: use body.join (Lua 5.4.4 loses operands of longer joins)", 2)
+end
 TEXT.__tostring = function() error("a text is not turned into a string: use moongate.body", 2) end
 TEXT.__len = function() error("a text has no length: use body.size", 2) end
 RAW.__len = TEXT.__len
+RAW.__concat = TEXT.__concat
 
 function body.is_text(v) return type(v) == "string" or is(v, TEXT) end
 function body.is_raw(v) return is(v, RAW) end
@@ -40,7 +43,7 @@ function body.base64(v) return like((plain(v):gsub("[-_]", { ["-"] = "+", ["_"] 
 
 function body.join(list, sep)
   local out = {}
-  for i, v in ipairs(list) do out[i] = plain(v) end
+  for i = 1, #list do out[i] = type(list[i]) == "number" and tostring(list[i]) or plain(list[i]) end
   return like(table.concat(out, sep), table.unpack(list))
 end
 

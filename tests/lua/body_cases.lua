@@ -114,22 +114,33 @@ return function(body, case)
     end
   end)
 
-  case("texts join with strings and each other", function()
+  case("texts join with strings, numbers and each other", function()
     local v = decode('{"t":"0123456789"}').t
-    local w = body.join { "<", v, "7", v, ">" }
+    local w = body.join { "<", v, 7, v, ">" }
     equal(body.string(w), "<012345678970123456789>")
     equal(body.encode { w = w }, '{"w":"<012345678970123456789>"}')
     equal(body.head(w, 3), "<01")
     equal(body.string(body.after(w, 9)), "8970123456789>")
     equal(body.size(w), 23)
-    raises("expected a string or a text", body.join, { v, {} })
+    for _, odd in ipairs { {}, true, print, (body.raw "1") } do
+      raises("expected a string or a text", body.join, { v, odd })
+    end
+    raises("expected a string or a text", body.join, { v, nil, "x" })
   end)
 
   -- Goal: no metamethod joins. Debian 12's Lua 5.4.4 loses what __concat gives when the stack moves below it.
-  case("texts are not joined with ..", function()
-    local v = decode('{"t":"0123456789"}').t
-    raises("body.join", function() return "<" .. v .. ">" end)
-    raises("body.join", function() return v .. v end)
+  case("neither a text nor raw JSON is joined with ..", function()
+    for _, v in ipairs { decode '"0123456789"', (body.raw "[1]") } do
+      for _, join in ipairs {
+        function() return v .. "b" end, function() return "a" .. v end, function() return v .. v end,
+        function() return v .. 1 end, function() return v .. {} end,
+        function() return "a" .. "b" .. v end, function() return "a" .. v .. "c" end,
+        function() return v .. "b" .. "c" end, function() return "a" .. 2 .. "c" .. v end,
+        function() return "a" .. v .. v .. "d" end, function() return v .. "b" .. 3 .. "d" end,
+      } do
+        raises("use body.join", join)
+      end
+    end
   end)
 
   case("join", function()
@@ -138,7 +149,12 @@ return function(body, case)
     equal(body.join({ "a", "b" }, ", "), "a, b")
     equal(body.join { "a", "b" }, "ab")
     equal(body.string(body.join({ "a", v, "b" }, "\n\n")), "a\n\n0123456789\n\nb")
-    raises("expected a string or a text", body.join, { 1 })
+    equal(body.join { "a", 1, 2.5, -3 }, "a12.5-3")
+    equal(body.join({ 1, 2 }, "."), "1.2")
+    equal(body.join { 1 }, "1")
+    local list = { 1, "b" }
+    body.join(list)
+    equal(math.type(list[1]), "integer")
   end)
 
   case("base64 for URLs becomes plain base64, short and long, cut and joined", function()

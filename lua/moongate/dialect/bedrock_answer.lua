@@ -104,7 +104,7 @@ function READ.citationsContent(cited)
   for _, piece in shape.items((shape.as_object(cited) or {}).content) do
     texts[#texts + 1] = shape.as_text(piece.text)
   end
-  return texts[1] and { type = "text", text = body.join(texts, "") } or nil
+  return texts[1] and { type = "text", text = body.join(texts) } or nil
 end
 
 local function read_block(block, n, ctx)

@@ -120,7 +120,7 @@ function common.add(pieces, text)
     error { refuse = ("the answer is longer than %d bytes, and its end repeats it"):format(PIECES_MAX) }
   end
   if #recent >= TOGETHER then
-    pieces.whole[#pieces.whole + 1] = body.join(recent, "")
+    pieces.whole[#pieces.whole + 1] = body.join(recent)
     pieces.recent = {}
   end
 end
@@ -130,10 +130,10 @@ end
 ---@return string|userdata
 function common.joined(pieces)
   if pieces.recent[1] then
-    pieces.whole[#pieces.whole + 1] = body.join(pieces.recent, "")
+    pieces.whole[#pieces.whole + 1] = body.join(pieces.recent)
     pieces.recent = {}
   end
-  if pieces.whole[2] then pieces.whole = { body.join(pieces.whole, "") } end
+  if pieces.whole[2] then pieces.whole = { body.join(pieces.whole) } end
   return pieces.whole[1] or ""
 end
 

@@ -118,7 +118,7 @@ local function join_pieces(list)
     end
   end
   for i, part in ipairs(out) do
-    if texts[i][2] then part.text = body.join(texts[i], "") end
+    if texts[i][2] then part.text = body.join(texts[i]) end
   end
   return out
 end

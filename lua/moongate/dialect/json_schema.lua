@@ -89,7 +89,7 @@ function json_schema.in_words(format)
   if not format.schema then return JSON_ONLY:format "object" end
   local kind = json_schema.is_object(format.schema) and "object" or "value"
   local asked = JSON_ONLY:format(kind) .. " It must match this JSON schema:\n"
-  return body.join({ asked, body.text(format.schema) }, "")
+  return body.join { asked, body.text(format.schema) }
 end
 
 -- ---------------------------------------------------------------- strict tools

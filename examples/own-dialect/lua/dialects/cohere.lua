@@ -15,7 +15,8 @@ local function content_of(parts, at, ctx)
     if part.text and not BESIDE[part.type] then
       content[#content + 1] = { type = "text", text = part.text }
     elseif part.type == "image" and (part.url or part.data) then
-      local url = part.url or "data:" .. (part.media_type or "image/png") .. ";base64," .. part.data
+      local media_type = part.media_type or "image/png"
+      local url = part.url or body.join { "data:", media_type, ";base64,", part.data }
       content[#content + 1] = { type = "image_url", image_url = { url = url } }
     elseif not BESIDE[part.type] then
       ctx:drop(at .. "." .. part.type)
