@@ -43,7 +43,8 @@ struct moongate *moongate_new(const struct moongate_options *options,
     gw->options = *options;
     gw->host = (struct bind_host){.gateway = g, .functions = gw->functions};
     g->bindings = &bind_bindings;
-    g->env = (struct policy_env){.modules = bind_modules, .host = &gw->host, .log = &g->log};
+    g->env = (struct policy_env){
+        .modules = bind_modules, .host = &gw->host, .log = &g->log, .dialects = &gw->dialects};
     write_version(gw->version, sizeof(gw->version), "libcurl when needed");
     pool_init(&g->memory, 0);
     int bad = state_init(&g->state) | loader_init(&gw->loader, g, options->config_file, library);
@@ -90,6 +91,7 @@ void moongate_free(struct moongate *gw) {
     moongate_stop(gw, -1);
     state_release(&gw->gateway.state);
     loader_release(&gw->loader);
+    dialect_cache_release(&gw->dialects);
     free(gw);
 }
 

@@ -25,6 +25,7 @@ struct logfile;
 
 struct moongate {
     struct gateway gateway;
+    struct dialect_cache dialects; /* for the loader */
     struct loader loader;
     struct control control;
     struct admin *admin;

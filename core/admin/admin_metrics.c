@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Gauges and counters as Prometheus text. Needs no token and names no secret. */
+#include <stdio.h>
+
 #include "admin/admin_internal.h"
 #include "base/count.h"
 #include "gateway/control.h"
@@ -16,7 +18,7 @@ static int gauge(struct buf *out, const char *name, const char *help, const char
 /* What is alive now, over all workers. Flat when nothing leaks: each is back where it was when the
  * last request is over, idle connections apart. */
 struct totals {
-    size_t clients, exchanges, attempts, timers, transfers, connections, libcurl;
+    size_t clients, exchanges, attempts, translations, timers, transfers, connections, libcurl;
 };
 
 static void add_transport(struct totals *t, const struct transport *transport) {
@@ -34,6 +36,7 @@ static struct totals sum_workers(const struct gateway *g) {
         t.clients += count_get(w->n_clients);
         t.exchanges += count_get(w->n_exchanges);
         t.attempts += count_get(w->n_attempts);
+        t.translations += count_get(w->n_translations);
         t.timers += count_get(w->timers.joined);
         add_transport(&t, w->transport);
     }
@@ -55,6 +58,8 @@ static int alive(const struct admin_env *env, struct buf *out) {
         {"moongate_requests_inflight", "Requests under way.", t.exchanges},
         {"moongate_attempts_open", "Attempts kept, those whose answer runs out included.",
          t.attempts},
+        {"moongate_translations_open", "Attempts of these that are translated between dialects.",
+         t.translations},
         {"moongate_timers", "Timers of requests and attempts.", t.timers},
         {"moongate_slots_inflight", "Admissions that providers' max_inflight counts.",
          (size_t)slots.inflight},
@@ -90,13 +95,14 @@ static int per_worker(const struct gateway *g, struct buf *out) {
     return bad;
 }
 
+/* Those of a provider's models that metrics do not name are one, "provider/other". */
 struct target_text {
     struct buf *inflight, *suspended;
+    struct target_facts other; /* of one provider; no name: none so far */
     int bad;
 };
 
-static void add_target(void *ctx, const struct target_facts *f) {
-    struct target_text *t = ctx;
+static void write_target(struct target_text *t, const struct target_facts *f) {
     struct buf labels;
     buf_init(&labels, MAX_LABELS);
     metrics_label(&labels, "target", str_of(f->name));
@@ -106,12 +112,39 @@ static void add_target(void *ctx, const struct target_facts *f) {
     buf_release(&labels);
 }
 
+static void write_other(struct target_text *t) {
+    if (t->other.name[0]) {
+        write_target(t, &t->other);
+    }
+    t->other.name[0] = '\0';
+}
+
+/* They come by name: those of a provider follow each other. */
+static void add_target(void *ctx, const struct target_facts *f) {
+    struct target_text *t = ctx;
+    if (strcmp(f->provider, t->other.provider) != 0) {
+        write_other(t);
+    }
+    if (!f->unnamed) {
+        write_target(t, f);
+    } else if (!t->other.name[0]) {
+        t->other = *f;
+        snprintf(t->other.name, sizeof(t->other.name), "%s/" OTHER_MODELS, f->provider);
+    } else {
+        t->other.inflight += f->inflight;
+        t->other.suspended_for =
+            f->suspended_for > t->other.suspended_for ? f->suspended_for : t->other.suspended_for;
+    }
+}
+
 static int target_gauges(const struct gateway *g, struct buf *out) {
     struct buf inflight, suspended;
-    buf_init(&inflight, MAX_METRICS_TEXT / 4);
-    buf_init(&suspended, MAX_METRICS_TEXT / 4);
-    struct target_text text = {&inflight, &suspended, 0};
-    text.bad = targets_each(g->state.targets, add_target, &text);
+    buf_init(&inflight, MAX_METRICS_TEXT / 8);
+    buf_init(&suspended, MAX_METRICS_TEXT / 8);
+    struct target_text text = {.inflight = &inflight, .suspended = &suspended};
+    int bad = targets_each(g->state.targets, add_target, &text);
+    write_other(&text);
+    text.bad |= bad;
     text.bad |= buf_adds(out, "# HELP moongate_target_inflight Attempts under way.\n"
                               "# TYPE moongate_target_inflight gauge\n");
     text.bad |= buf_add_str(out, buf_str(&inflight));

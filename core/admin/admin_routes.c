@@ -43,6 +43,15 @@ static void add_list(struct json *obj, const char *name, char *const *list) {
     }
 }
 
+/* Public names and the targets that serve them. */
+static void add_aliases(struct json *obj, const struct config_route *r,
+                        const struct json_texts *masks) {
+    struct json *aliases = json_add_object(obj, "aliases");
+    for (size_t i = 0; i < r->n_aliases; i++) {
+        json_add_value(aliases, r->aliases[i].name, &r->aliases[i].targets, masks);
+    }
+}
+
 /* As the policy and the file say: shown with their own names, the secrets in them masked. */
 static void add_setting(struct json *obj, const char *name, const struct config_route *route,
                         const struct value *value, const struct json_texts *masks) {
@@ -95,11 +104,13 @@ static void fill_route(struct json *route, const struct admin_request *r, size_t
     json_add_str(route, "name", str_of(c->name));
     admin_add_route_path(route, c);
     add_list(route, "models", c->models);
+    add_aliases(route, c, &masks);
     add_list(route, "methods", c->methods);
     json_add_str(route, "policy", str_of(c->policy));
     json_add_value(route, "policy_version", generation_policy_version(r->now, index), &masks);
     json_add_str(route, "on_error", deny ? STR("deny") : STR("default_plan"));
-    json_add_str(route, "dialect", str_of(c->dialect));
+    /* Where the route does not say: of clients that nothing else tells. */
+    json_add_str(route, "dialect", c->dialect ? str_of(c->dialect) : STR("openai"));
     json_add_num(route, "version", (double)version);
     add_failover(route, r, index);
     json_add_value(route, "schema", generation_schema(r->now, index), &masks);

@@ -9,6 +9,7 @@
 #include "base/jscan.h"
 #include "base/map.h"
 #include "gateway/control.h"
+#include "upstream/keys.h"
 
 /* Suspended without an end: what is kept then is the longest time there is. */
 static bool for_good(usec suspended_for) {
@@ -17,6 +18,8 @@ static bool for_good(usec suspended_for) {
 
 struct target_list {
     struct json *array;
+    const struct config *config;
+    struct targets *targets;
     struct store *store;
     struct map *seen; /* names listed */
     int bad;
@@ -29,21 +32,35 @@ static void add_breaker(struct target_list *list, struct json *t, const char *na
     json_add_str(t, "breaker", known ? str_make(v.text, v.len) : STR("closed"));
 }
 
+/* What speaks against asking it; of a target also that all keys of its provider are suspended. */
+static void add_state(struct target_list *list, struct json *t, const struct target_facts *f) {
+    struct target_facts whole = *f;
+    const struct config_provider *p = config_provider(list->config, str_of(f->provider));
+    if (p) {
+        keys_facts(p, list->targets, str_of(f->name), &whole);
+    }
+    json_add_num(t, "suspended_for", usec_to_seconds(whole.suspended_for));
+    json_add_str(t, "reason", str_of(whole.reason));
+    add_breaker(list, t, f->name);
+    json_add_bool(t, "until_resumed", for_good(whole.suspended_for));
+}
+
+/* A target, or a key of a provider's pool. */
 static void list_target(void *ctx, const struct target_facts *f) {
     struct target_list *list = ctx;
     struct json *t = json_push_object(list->array);
-    const char *slash = strchr(f->name, '/');
+    struct target_name name = target_split(str_of(f->name));
     if (map_set(list->seen, str_of(f->name), list->seen) != 0) {
         list->bad = -1;
     }
     json_add_str(t, "target", str_of(f->name));
     json_add_str(t, "provider", str_of(f->provider));
-    json_add_str(t, "model", str_of(slash ? slash + 1 : ""));
+    json_add_str(t, "model", name.model.p ? name.model : STR(""));
+    if (name.key.p) {
+        json_add_str(t, "api_key", name.key);
+    }
     json_add_bool(t, "up", f->up);
-    json_add_num(t, "suspended_for", usec_to_seconds(f->suspended_for));
-    json_add_str(t, "reason", str_of(f->reason));
-    add_breaker(list, t, f->name);
-    json_add_bool(t, "until_resumed", for_good(f->suspended_for));
+    add_state(list, t, f);
     json_add_num(t, "inflight", f->inflight);
     json_add_num(t, "ewma_first_token", f->ewma_first_token);
     json_add_num(t, "ewma_total", f->ewma_total);
@@ -54,19 +71,29 @@ static void list_target(void *ctx, const struct target_facts *f) {
     admin_add_time(t, "last_error_at", f->last_error_at);
 }
 
+static void list_unseen(struct target_list *list, const struct config_provider *p,
+                        struct str name) {
+    struct target_facts f;
+    if (p && !map_get(list->seen, name)) {
+        keys_facts(p, list->targets, name, &f);
+        list_target(list, &f);
+    }
+}
+
 /* Targets that routes name and nobody has asked for yet: what the probes found is seen before the
- * first request. */
-static int list_configured(struct target_list *list, struct targets *targets,
-                           struct generation *g) {
-    const struct config *c = generation_config(g);
-    for (size_t r = 0; r < c->n_routes; r++) {
+ * first request. And all keys of pools. */
+static int list_configured(struct target_list *list, struct generation *g) {
+    const struct config *c = list->config;
+    for (size_t r = 0; r < c->n_variants; r++) {
         for (const char *const *t = lane_targets(generation_lane(g, 0), r); *t; t++) {
-            struct target_facts f;
-            const struct config_provider *p = config_provider(c, target_split(str_of(*t)).provider);
-            if (p && !map_get(list->seen, str_of(*t))) {
-                targets_facts(targets, str_of(*t), str_of(p->quota_group), &f);
-                list_target(list, &f);
-            }
+            struct str name = str_of(*t);
+            list_unseen(list, config_provider(c, target_split(name).provider), name);
+        }
+    }
+    for (size_t i = 0; i < c->n_providers; i++) {
+        const struct config_provider *p = &c->providers[i];
+        for (size_t k = 0; k < p->n_api_keys; k++) {
+            list_unseen(list, p, str_of(p->api_keys[k].label));
         }
     }
     return list->bad;
@@ -75,11 +102,14 @@ static int list_configured(struct target_list *list, struct targets *targets,
 int admin_targets(struct admin_request *r, struct admin_answer *a) {
     struct state *state = &r->env->gateway->state;
     a->json = json_object();
-    struct target_list list = {.array = json_add_array(a->json, "targets"), .store = state->store};
+    struct target_list list = {.array = json_add_array(a->json, "targets"),
+                               .config = r->config,
+                               .targets = state->targets,
+                               .store = state->store};
     list.seen = map_new(MAX_TARGETS * 2);
     int bad = list.seen ? targets_each(state->targets, list_target, &list) : -1;
     if (!bad) {
-        bad = list_configured(&list, state->targets, r->now);
+        bad = list_configured(&list, r->now);
     }
     map_free(list.seen);
     return bad;
@@ -87,12 +117,31 @@ int admin_targets(struct admin_request *r, struct admin_answer *a) {
 
 /* ---- changes ---- */
 
-/* The provider of the target that the path names; NULL with a 404. */
+static const struct config_provider *no_such_key(struct admin_answer *a,
+                                                 const struct config_provider *p, struct str key) {
+    const char *names[MAX_API_KEYS + 1];
+    for (size_t i = 0; i < p->n_api_keys; i++) {
+        names[i] = p->api_keys[i].name;
+    }
+    names[p->n_api_keys] = NULL;
+    char word[128];
+    str_copy(word, sizeof(word), key);
+    const char *near = str_nearest(word, names);
+    admin_fail(a, 404, "unknown_key", "provider '%s' has no key '%s'%s%s%s", p->name, word,
+               near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    return NULL;
+}
+
+/* The provider of the target or key that the path names; NULL with a 404. */
 static const struct config_provider *find_provider(struct admin_request *r,
                                                    struct admin_answer *a) {
     const char *names[MAX_PROVIDERS + 1];
     struct str target = buf_str(&r->part[0]), name = target_split(target).provider;
+    struct str key = target_split(target).key;
     const struct config_provider *p = config_provider(r->config, name);
+    if (p && key.p && !config_api_key(p, key)) {
+        return no_such_key(a, p, key);
+    }
     if (p && target.n < MAX_TARGET_NAME) {
         return p;
     }
@@ -112,7 +161,7 @@ static const struct config_provider *find_provider(struct admin_request *r,
 static void describe(struct buf *out, const struct admin_request *r,
                      const struct config_provider *p) {
     struct target_facts f;
-    targets_facts(r->env->gateway->state.targets, buf_str(&r->part[0]), str_of(p->quota_group), &f);
+    keys_facts(p, r->env->gateway->state.targets, buf_str(&r->part[0]), &f);
     if (buf_addf(out, "{\"suspended_for\":%.3f,\"reason\":", usec_to_seconds(f.suspended_for)) !=
             BUF_OK ||
         json_write_string(out, str_of(f.reason)) != BUF_OK || buf_addc(out, '}') != BUF_OK) {
@@ -147,13 +196,14 @@ int admin_suspend(struct admin_request *r, struct admin_answer *a) {
                           "the target is resumed",
                           seconds);
     }
-    if (group && !p->quota_group) {
+    struct str quota_group = keys_group(p, buf_str(&r->part[0]));
+    if (group && !quota_group.n) {
         return admin_fail(a, 422, "no_quota_group",
-                          "provider '%s' has no quota_group that could be suspended as a whole",
-                          p->name);
+                          "'%s' has no quota_group that could be suspended as a whole",
+                          r->part[0].data);
     }
     describe(&a->before, r, p);
-    usec left = targets_suspend(targets, buf_str(&r->part[0]), str_of(p->quota_group), group,
+    usec left = targets_suspend(targets, buf_str(&r->part[0]), quota_group, group,
                                 usec_from_seconds(seconds), reason);
     describe(&a->after, r, p);
     answer_saved(r, a);
@@ -170,7 +220,8 @@ int admin_resume(struct admin_request *r, struct admin_answer *a) {
         return 0;
     }
     describe(&a->before, r, p);
-    targets_resume(r->env->gateway->state.targets, buf_str(&r->part[0]), str_of(p->quota_group));
+    targets_resume(r->env->gateway->state.targets, buf_str(&r->part[0]),
+                   keys_group(p, buf_str(&r->part[0])));
     describe(&a->after, r, p);
     answer_saved(r, a);
     return 0;

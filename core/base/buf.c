@@ -112,6 +112,16 @@ int buf_add_growing(struct buf *b, const void *data, size_t n) {
     return BUF_OK;
 }
 
+int buf_add_decoded(struct buf *b, struct str s) {
+    int bad = 0;
+    for (size_t i = 0; i < s.n && !bad; i++) {
+        int escaped = percent_byte(s, i);
+        bad = escaped ? buf_addc(b, escaped < 0 ? s.p[i] : (char)escaped) : -1;
+        i += escaped < 0 ? 0 : 2;
+    }
+    return bad;
+}
+
 int buf_addn(struct buf *b, unsigned long long n) {
     char digits[20];
     size_t at = sizeof(digits);
@@ -167,6 +177,14 @@ void buf_truncate(struct buf *b, size_t len) {
     if (len < b->len) {
         b->len = len;
         b->data[len] = '\0';
+    }
+}
+
+void buf_unfold(struct buf *b, size_t from) {
+    for (size_t i = from; i < b->len; i++) {
+        if (b->data[i] == '\n' || b->data[i] == '\r') {
+            b->data[i] = ' ';
+        }
     }
 }
 

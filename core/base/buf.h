@@ -60,6 +60,8 @@ static inline __attribute__((warn_unused_result)) int buf_addc(struct buf *b, ch
     return buf_add(b, &c, 1);
 }
 
+/* With its percent escapes decoded. -1 also for a zero byte; what was added then stays. */
+int buf_add_decoded(struct buf *b, struct str s) __attribute__((warn_unused_result));
 int buf_addn(struct buf *b, unsigned long long n)
     __attribute__((warn_unused_result)); /* in decimal digits */
 int buf_addf(struct buf *b, const char *fmt, ...)
@@ -74,6 +76,9 @@ void buf_truncate(struct buf *b, size_t len);
 static inline struct str buf_str(const struct buf *b) {
     return (struct str){b->data, b->len};
 }
+
+/* Makes spaces of the line breaks behind the first `from` bytes: a `data:` line is one. */
+void buf_unfold(struct buf *b, size_t from);
 
 /* Replaces every occurrence of `what` by `with`, which must not be longer. */
 void buf_replace(struct buf *b, struct str what, struct str with);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SHA-256 and constant-time comparing from libcrypto; SipHash-1-3 and xoshiro256** of our own.
- * Holds two values per process, written once before their first use: the hash key and libcrypto's
- * handle of SHA-256 (looking that up costs more than hashing a client key).
+ * SHA-256, HMAC and constant-time comparing from libcrypto; SipHash-1-3 and xoshiro256** of our
+ * own. Holds two values per process, written once before their first use: the hash key and
+ * libcrypto's handle of SHA-256 (looking that up costs more than hashing a client key).
  */
 #include "base/hash.h"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/random.h>
@@ -42,20 +43,44 @@ static void set_up(void) {
     process.sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
 }
 
-void hash_sha256(struct str data, unsigned char out[HASH_SIZE]) {
-    pthread_once(&once, set_up);
-    const void *bytes = data.n ? data.p : "";
-    if (process.sha256 && EVP_Digest(bytes, data.n, out, NULL, process.sha256, NULL) == 1) {
-        return;
-    }
-    /* Memory is short. A hash that equals no other is the safe answer: no key matches, every file
-     * has changed. */
+/* Memory is short. A hash that equals no other is the safe answer: no key matches, every file has
+ * changed, no signature is good. */
+static void no_hash(unsigned char out[HASH_SIZE]) {
     if (random_bytes(out, HASH_SIZE)) {
         uint64_t state = (uint64_t)clock_now() ^ process.key[0];
         for (size_t i = 0; i < HASH_SIZE; i += sizeof(state)) {
             uint64_t word = splitmix(&state);
             memcpy(out + i, &word, sizeof(word));
         }
+    }
+}
+
+void hash_sha256(struct str data, unsigned char out[HASH_SIZE]) {
+    pthread_once(&once, set_up);
+    const void *bytes = data.n ? data.p : "";
+    if (!process.sha256 || EVP_Digest(bytes, data.n, out, NULL, process.sha256, NULL) != 1) {
+        no_hash(out);
+    }
+}
+
+void hash_sha256_pieces(const struct str *piece, size_t n, unsigned char out[HASH_SIZE]) {
+    pthread_once(&once, set_up);
+    EVP_MD_CTX *ctx = process.sha256 ? EVP_MD_CTX_new() : NULL;
+    bool good = ctx && EVP_DigestInit_ex(ctx, process.sha256, NULL) == 1;
+    for (size_t i = 0; good && i < n; i++) {
+        good = piece[i].n == 0 || EVP_DigestUpdate(ctx, piece[i].p, piece[i].n) == 1;
+    }
+    if (!good || EVP_DigestFinal_ex(ctx, out, NULL) != 1) {
+        no_hash(out);
+    }
+    EVP_MD_CTX_free(ctx);
+}
+
+void hash_hmac(struct str key, struct str data, unsigned char out[HASH_SIZE]) {
+    pthread_once(&once, set_up);
+    const unsigned char *bytes = (const unsigned char *)(data.n ? data.p : "");
+    if (!HMAC(EVP_sha256(), key.n ? key.p : "", (int)key.n, bytes, data.n, out, NULL)) {
+        no_hash(out);
     }
 }
 

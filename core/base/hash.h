@@ -14,6 +14,10 @@
 
 /* When memory is short: random bytes, which equal no hash. */
 void hash_sha256(struct str data, unsigned char out[HASH_SIZE]);
+/* Of the pieces one after another. */
+void hash_sha256_pieces(const struct str *piece, size_t n, unsigned char out[HASH_SIZE]);
+/* HMAC-SHA256. When memory is short: as above. */
+void hash_hmac(struct str key, struct str data, unsigned char out[HASH_SIZE]);
 void hash_hex(const unsigned char *hash, size_t n, char *out);             /* out: 2n + 1 bytes */
 bool hash_equal(const unsigned char *a, const unsigned char *b, size_t n); /* constant time */
 uint64_t hash_quick(

@@ -460,3 +460,61 @@ int jscan_next(struct str text, const struct jvalue *in, size_t *pos, struct str
     *pos = (size_t)(s.p - s.start);
     return more < 0 ? -1 : more;
 }
+
+/* ---- The cursor ---- */
+
+void jcursor_init(struct jcursor *c, struct str text) {
+    struct scan s = scan_of(text, NULL);
+    skip_space(&s);
+    *c = (struct jcursor){s.start, s.p, s.end, 0};
+}
+
+static inline struct scan scan_here(const struct jcursor *c) {
+    return (struct scan){c->start, c->p, c->end, NULL};
+}
+
+enum jtype jcursor_type(const struct jcursor *c) {
+    struct scan s = scan_here(c);
+    return type_here(&s);
+}
+
+int jcursor_enter(struct jcursor *c) {
+    struct scan s = scan_here(c);
+    if (c->depth >= MAX_JSON_DEPTH) {
+        return -1;
+    }
+    int more = scan_open(&s, *s.p == '{' ? '}' : ']');
+    c->depth += more == 1 ? 1 : 0;
+    c->p = s.p;
+    return more;
+}
+
+int jcursor_key(struct jcursor *c, struct str *key) {
+    struct scan s = scan_here(c);
+    int rc = scan_key(&s, key);
+    c->p = s.p;
+    return rc;
+}
+
+int jcursor_pass(struct jcursor *c, struct str *raw) {
+    struct scan s = scan_here(c);
+    struct jvalue value;
+    int rc = at(&s, '"') ? scan_string(&s) : scan_value(&s, &value, c->depth);
+    *raw = str_make(c->p, (size_t)(s.p - c->p));
+    c->p = s.p;
+    return rc == JSCAN_OK ? 0 : -1;
+}
+
+int jcursor_next(struct jcursor *c, enum jtype container) {
+    struct scan s = scan_here(c);
+    int more = scan_after(&s, container == JTYPE_OBJECT ? '}' : ']');
+    c->depth -= more == 0 ? 1 : 0;
+    c->p = s.p;
+    return more;
+}
+
+bool jcursor_at_end(struct jcursor *c) {
+    struct scan s = scan_here(c);
+    skip_space(&s);
+    return s.p == s.end;
+}

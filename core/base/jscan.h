@@ -64,6 +64,9 @@ static inline struct str jvalue_raw(struct str text, const struct jvalue *v) {
  * BUF_* of the buffer. */
 int jscan_string(struct str text, const struct jvalue *v, struct buf *out)
     __attribute__((warn_unused_result));
+/* Decodes what stands between a string's quotes, or a part of it that cuts no escape. Same results.
+ */
+int jscan_unescape(struct str raw, struct buf *out) __attribute__((warn_unused_result));
 bool jscan_number(struct str text, const struct jvalue *v, double *out);
 /* True when the value is a string that reads exactly so after unescaping. */
 bool jscan_string_is(struct str text, const struct jvalue *v, const char *cstr);
@@ -73,8 +76,34 @@ bool jscan_string_is(struct str text, const struct jvalue *v, const char *cstr);
 int jscan_next(struct str text, const struct jvalue *in, size_t *pos, struct str *key,
                struct jvalue *item);
 
+/*
+ * A walk that reads each byte once: the caller enters the containers that it cares for and passes
+ * over all else. The cursor stands on a value, or (after entering or going on in an object) on a
+ * key. After a -1 (no JSON, or too deep) the cursor is of no use any more.
+ */
+struct jcursor {
+    const char *start, *p, *end;
+    size_t depth;
+};
+
+void jcursor_init(struct jcursor *c, struct str text); /* on the text's value, space passed over */
+enum jtype jcursor_type(const struct jcursor *c);      /* of the value here, by its first byte */
+/* Into the container here: 1 it stands on the first member, 0 it was empty and is behind us. */
+int jcursor_enter(struct jcursor *c);
+/* Reads the key here; the cursor is then on its value. `key` is raw, between the quotes. */
+int jcursor_key(struct jcursor *c, struct str *key);
+/* Passes over the value here; *raw is it as written. 0 or -1. */
+int jcursor_pass(struct jcursor *c, struct str *raw);
+/* Behind a member of a container of that type: 1 another one is here, 0 the container is behind us.
+ */
+int jcursor_next(struct jcursor *c, enum jtype container);
+bool jcursor_at_end(struct jcursor *c); /* nothing but space is left */
+
 /* Writes a JSON string with its quotes; invalid UTF-8 becomes U+FFFD. */
 int json_write_string(struct buf *out, struct str s) __attribute__((warn_unused_result));
+
+/* The same without the quotes. */
+int json_write_inner(struct buf *out, struct str s) __attribute__((warn_unused_result));
 
 struct jedit {
     struct str name; /* top-level key, plain text */

@@ -44,13 +44,31 @@ size_t utf8_sequence(const char *p, const char *end) {
     return (c == 0xf0 && second < 0x90) || (c == 0xf4 && second > 0x8f) ? 0 : 4;
 }
 
+/* Bytes at p that are ASCII, eight at a time. */
+static size_t ascii_words(const char *p, const char *end) {
+    const char *start = p;
+    uint64_t word;
+    while (end - p >= 8) {
+        memcpy(&word, p, 8);
+        if (word & UINT64_C(0x8080808080808080)) {
+            break;
+        }
+        p += 8;
+    }
+    return (size_t)(p - start);
+}
+
 static int utf8_add_parts(struct buf *out, struct str s) {
     const char *p = s.p;
     const char *end = s.p + s.n;
     const char *run = p; /* valid bytes not yet copied */
     int rc = BUF_OK;
     while (p < end && rc == BUF_OK) {
-        size_t n = utf8_sequence(p, end);
+        p += ascii_words(p, end);
+        size_t n = p < end ? utf8_sequence(p, end) : 0;
+        if (p == end) {
+            break;
+        }
         if (n) {
             p += n;
             continue;
@@ -226,6 +244,15 @@ int jscan_string(struct str text, const struct jvalue *v, struct buf *out) {
     return rc;
 }
 
+int jscan_unescape(struct str raw, struct buf *out) {
+    size_t before = out->len;
+    int rc = decode(raw, out);
+    if (rc != BUF_OK) {
+        buf_truncate(out, before);
+    }
+    return rc;
+}
+
 bool jscan_string_is(struct str text, const struct jvalue *v, const char *cstr) {
     return v->type == JTYPE_STRING && jtext_equal(inner(text, v), str_of(cstr));
 }
@@ -297,6 +324,15 @@ static int write_inner(struct buf *out, struct str s) {
         run = i + 1;
     }
     return rc == BUF_OK && run < s.n ? utf8_add(out, str_make(s.p + run, s.n - run)) : rc;
+}
+
+int json_write_inner(struct buf *out, struct str s) {
+    size_t before = out->len;
+    int rc = write_inner(out, s);
+    if (rc != BUF_OK) {
+        buf_truncate(out, before);
+    }
+    return rc;
 }
 
 int json_write_string(struct buf *out, struct str s) {

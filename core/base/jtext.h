@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The text inside JSON strings, for the JSON files of base/ only: unescaping, comparing, UTF-8.
+ * The text inside JSON strings, for the JSON files of base/ and policy/body_encode.c: unescaping,
+ * comparing, UTF-8.
  * Nothing here checks grammar; the raw text given must come from a string that the scanner
  * accepted.
  */

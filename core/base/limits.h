@@ -44,8 +44,12 @@
 #define MAX_PLAIN_BODY MIB(1)    /* 2xx that is no stream: larger ones commit and stream on */
 #define MAX_HELD_STREAM KIB(256) /* stream bytes held before the first content */
 #define MAX_EVENT MIB(1)         /* one event of an event stream */
-#define MAX_MESSAGE 1024         /* provider error message as shown to policies and clients */
-#define MAX_CODE 128             /* provider error code */
+#define MAX_EVENT_FRAME                                                                            \
+    MAX_EVENT /* one frame of AWS's event streams, whose text is an event; AWS would allow 16 MiB  \
+               */
+#define MAX_MESSAGE 1024 /* provider error message as shown to policies and clients */
+#define MAX_CODE 128     /* provider error code */
+#define MAX_SIGNED 32    /* fields, and parameters, of a request to AWS: a handful are usual */
 #define MAX_ERROR_WORDS                                                                            \
     KIB(4) /* of an error's text are searched for patterns: what matters stands in front */
 #define MAX_SPARE_TRANSFERS                                                                        \
@@ -56,6 +60,15 @@
             * would come back page by page, at a third of such a prompt's cost */
 #define MAX_JOINED_BODY                                                                            \
     KIB(16) /* request bodies up to this size are copied to leave in one write with their head */
+
+/* Dialects: what one file of lua/dialects/ may hold. */
+#define MAX_DIALECTS 64           /* files; a person keeps a dozen apart */
+#define MAX_DIALECT_ROWS 1000     /* of one list: OpenAI's error patterns are 200 */
+#define MAX_DIALECT_RULES 64      /* of a stream or an answer: a bit for each */
+#define MAX_DIALECT_STEPS 12      /* of one JSON path: a walk goes as deep */
+#define MAX_DIALECT_NUMBERS 64    /* numbers looked for in one event: a bit for each */
+#define MAX_DIALECT_TERMS 4       /* of one sum, phrases of one pattern */
+#define MAX_DIALECT_TEMPLATE 4096 /* bytes of one template */
 
 /* Connections to providers. */
 #define MAX_HOST_NAME 253      /* RFC 1035: 255 octets on the wire */
@@ -84,10 +97,11 @@
 #define LISTEN_LINGER                                                                              \
     500000 /* from the last SYN taken to the close: a handshake that is half done needs one more   \
               round trip */
-#define LISTEN_LINGER_LOCAL 20000 /* the same on a loopback address, where it is never half done   \
-                                   */
-#define CONN_CLOSE_TIME 30000000  /* write stall of a closing connection when none is configured */
-#define CONN_BODY_GRACE 10000000  /* a request body may be slow for so long */
+#define LISTEN_LINGER_LOCAL                                                                        \
+    20000                        /* the same on a loopback address, where it is never half done    \
+                                  */
+#define CONN_CLOSE_TIME 30000000 /* write stall of a closing connection when none is configured */
+#define CONN_BODY_GRACE 10000000 /* a request body may be slow for so long */
 #define CONN_BODY_RATE                                                                             \
     1024 /* then it must have come at this many bytes per second, the grace not counted */
 
@@ -141,7 +155,9 @@
 #define MAX_LOCATE_TOKENS 4000000 /* Lua tokens looked at to find the line of one value */
 #define MAX_PROVIDERS 256
 #define MAX_KEYS 4096
+#define MAX_API_KEYS 32 /* of one provider: a request has MAX_ATTEMPTS to try them */
 #define MAX_ROUTES 256
+#define MAX_ALIASES 512 /* of all routes together: each has settings of its own in every lane */
 #define MAX_WORKERS 64
 #define MAX_LISTENERS 16
 #define MAX_DIAGS 100          /* diagnostics kept of one load */
@@ -187,12 +203,42 @@
     10 /* in a row: by then every request pays for a mistake that only a new generation repairs */
 #define LUA_FREE_RUNS 256 /* finished coroutines that a lane keeps for the next requests */
 
+/* Translation between dialects. */
+#define BODY_LONG KIB(4) /* strings at least as long as written never enter Lua */
+#define BODY_LARGE                                                                                 \
+    MIB(1) /* in bodies above it BODY_LONG_IN_LARGE counts: a conversation of a                    \
+              thousand pages is many strings below 4 KiB */
+#define BODY_LONG_IN_LARGE 512
+#define BODY_NODES 100000         /* values of one body: each takes Lua about 100 bytes */
+#define BODY_ROPE_DEPTH 16        /* texts joined of joined ones; deeper ones are made flat */
+#define BODY_ROPE_PARTS 100000    /* pieces of one text */
+#define BODY_NAME_MAX KIB(4)      /* a field's name */
+#define TRANSLATE_CPU 20000       /* CPU microseconds of one translation, whatever its size */
+#define TRANSLATE_CPU_PER_KIB 100 /* and for each KiB that is read: five times what it takes */
+#define TRANSLATE_CPU_MAX                                                                          \
+    500000 /* of the largest body: for so long the worker's other requests wait */
+#define TRANSLATE_EVENT_CPU                                                                        \
+    20000 /* of one event of a stream, which may pay for the collector's turn; the stream so far   \
+             counts as read */
+#define MAX_TRANSLATED_ANSWER                                                                      \
+    MIB(16) /* a whole answer that is to be translated: images in base64 */
+#define MAX_TRANSLATED_STREAM                                                                      \
+    MIB(4) /* what a translated stream may say: some dialects repeat all of it at the end */
+#define MAX_TRANSLATED_EVENT                                                                       \
+    MIB(25) /* what one event may become: the end of a response says all of MAX_TRANSLATED_STREAM  \
+               three times at once, and escaping makes it twice as long */
+#define MAX_DROPPED KIB(1) /* names of what a translation left out */
+#define TRANSLATE_LOG_PERIOD                                                                       \
+    (10 *                                                                                          \
+     USEC_PER_SEC) /* failures of one dialect's file are logged so often, and counted between */
+
 /* Log and metrics. */
 #define MAX_LOG_WAITING MIB(4) /* lines not yet written; more are dropped and counted */
 #define LOG_TROUBLE_PERIOD                                                                         \
     (10 * USEC_PER_SEC) /* a disk at its brink fails and works many times a second */
 #define MAX_SERIES 4096 /* series of one family and worker; more are counted as dropped */
 #define MAX_LABELS 512  /* label text of one series */
+#define MODEL_NAMES 64  /* models that clients chose and metrics name, of a provider */
 
 /* Waits that nothing else bounds. */
 #define PLAN_TOTAL                                                                                 \
@@ -238,6 +284,8 @@
 #define MAX_ADMIN_BODY KIB(256)
 #define MAX_ADMIN_CONNECTIONS 256 /* at once: some dashboards, scrapers and people */
 #define MAX_METRICS_TEXT MIB(8)
+#define SERIES_TEXT                                                                                \
+    (MAX_METRICS_TEXT / 8 * 5) /* of it for counted series; the rest is for gauges */
 #define MAX_ADMIN_ANSWER                                                                           \
     MIB(8) /* JSON: MAX_TARGETS with their facts, or MAX_ROUTES with schemas of 16 KiB */
 

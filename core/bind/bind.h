@@ -42,7 +42,7 @@ struct bind_host {
     size_t n_functions;
 };
 
-extern const struct policy_module bind_modules[]; /* "moongate", "moongate.host" */
+extern const struct policy_module bind_modules[]; /* "moongate", "moongate.host", "moongate.body" */
 extern const struct gateway_bindings bind_bindings;
 
 #endif

@@ -26,7 +26,9 @@ enum {
     F_SENT,
     F_REUSED,
     F_TIME,
-    F_PASSTHROUGH
+    F_PASSTHROUGH,
+    F_DROPPED,
+    F_API_KEY
 };
 
 static const struct bind_field FIELDS[] = {{"target", F_TARGET},
@@ -42,6 +44,8 @@ static const struct bind_field FIELDS[] = {{"target", F_TARGET},
                                            {"reused", F_REUSED},
                                            {"time", F_TIME},
                                            {"passthrough", F_PASSTHROUGH},
+                                           {"dropped", F_DROPPED},
+                                           {"api_key", F_API_KEY},
                                            {NULL, 0}};
 
 struct attempt *bind_to_attempt(lua_State *L, int arg) {
@@ -127,6 +131,16 @@ static void push_text(lua_State *L, const char *text) {
     bind_push_str(L, str_of(text && *text ? text : NULL));
 }
 
+static int push_dropped(lua_State *L, const struct attempt *a) {
+    struct str rest = str_of(a->dropped), name;
+    lua_newtable(L);
+    for (lua_Integer i = 1; str_split(&rest, ',', &name); i++) {
+        lua_pushlstring(L, name.p, name.n);
+        lua_rawseti(L, -2, i);
+    }
+    return 1;
+}
+
 static int get_field(lua_State *L, int id) {
     static const char *const SENT[] = {
         [SENT_NOTHING] = "nothing", [SENT_PARTIAL] = "partial", [SENT_ALL] = "all"};
@@ -174,8 +188,13 @@ static int get_field(lua_State *L, int id) {
         break;
     case F_TIME:
         return push_time(L, a);
+    case F_DROPPED:
+        return push_dropped(L, a);
     case F_PASSTHROUGH:
         lua_pushboolean(L, a->provider->auth == AUTH_PASSTHROUGH);
+        break;
+    case F_API_KEY:
+        push_text(L, a->api_key ? a->api_key->name : NULL);
         break;
     }
     return 1;

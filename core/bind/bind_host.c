@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "bind/bind_lua.h"
+#include "policy/body.h"
 
 #define MAX_HOST_ARGS 16
 
@@ -99,5 +100,7 @@ int bind_open_host(lua_State *L) {
     return 1;
 }
 
-const struct policy_module bind_modules[] = {
-    {"moongate", bind_open_moongate}, {"moongate.host", bind_open_host}, {NULL, NULL}};
+const struct policy_module bind_modules[] = {{"moongate", bind_open_moongate},
+                                             {"moongate.host", bind_open_host},
+                                             {"moongate.body", body_open},
+                                             {NULL, NULL}};

@@ -4,6 +4,7 @@
 
 #include "base/hash.h"
 #include "bind/bind_lua.h"
+#include "upstream/keys.h"
 
 #define MAX_CUSTOM_LABELS 16 /* of one moongate.metric: more than fit in MAX_LABELS */
 
@@ -158,13 +159,15 @@ static int m_merge(lua_State *L) {
     return 1;
 }
 
-/* The provider of a target, checked; raises when there is none of that name. */
+/* The provider of a target or key, checked; raises when there is none of that name. */
 static const struct config_provider *check_provider(lua_State *L, int arg, struct str *target) {
     *target = bind_check_str(L, arg, MAX_TARGET_NAME);
-    const struct config_provider *p =
-        config_provider(policy_config(L), target_split(*target).provider);
+    struct target_name name = target_split(*target);
+    const struct config_provider *p = config_provider(policy_config(L), name.provider);
     if (!p) {
         luaL_error(L, "target \"%s\": there is no such provider", target->p);
+    } else if (name.key.p && !config_api_key(p, name.key)) {
+        luaL_error(L, "\"%s\": the provider has no such key", target->p);
     }
     return p;
 }
@@ -198,7 +201,7 @@ static int m_health(lua_State *L) {
     struct str target;
     const struct config_provider *p = check_provider(L, 1, &target);
     struct target_facts f;
-    targets_facts(gateway(L)->state.targets, target, str_of(p->quota_group), &f);
+    keys_facts(p, gateway(L)->state.targets, target, &f);
     bind_push_facts(L, &f);
     return 1;
 }
@@ -211,7 +214,7 @@ static int m_usable_in(lua_State *L) {
     struct targets *targets = gateway(L)->state.targets;
     usec up_since;
     if (targets_is_up(targets, str_of(p->name), &up_since)) {
-        usec left = targets_suspended_for(targets, target, str_of(p->quota_group));
+        usec left = keys_target_suspended_for(p, targets, target);
         lua_pushnumber(L, usec_to_seconds(left));
     } else {
         lua_pushnumber(L, HUGE_VAL);
@@ -233,8 +236,9 @@ static int m_suspend(lua_State *L) {
         lua_getfield(L, -1, "group");
         whole_group = lua_isnil(L, -1) || lua_toboolean(L, -1);
     }
-    usec left = targets_suspend(gateway(L)->state.targets, target, str_of(p->quota_group),
-                                whole_group && p->quota_group, duration, reason);
+    struct str group = keys_group(p, target);
+    usec left = targets_suspend(gateway(L)->state.targets, target, group, whole_group && group.n,
+                                duration, reason);
     lua_pushnumber(L, usec_to_seconds(left));
     return 1;
 }
@@ -243,16 +247,30 @@ static int m_resume(lua_State *L) {
     struct str target;
     policy_request(L);
     const struct config_provider *p = check_provider(L, 1, &target);
-    targets_resume(gateway(L)->state.targets, target, str_of(p->quota_group));
+    targets_resume(gateway(L)->state.targets, target, keys_group(p, target));
     return 0;
 }
 
-/* moongate.provider(target) -> provider name, model or nil */
+/* The names of the pool's keys, in order, or nil. */
+static void push_keys(lua_State *L, const struct config_provider *p) {
+    if (!p || !p->n_api_keys) {
+        lua_pushnil(L);
+        return;
+    }
+    lua_createtable(L, (int)p->n_api_keys, 0);
+    for (size_t i = 0; i < p->n_api_keys; i++) {
+        lua_pushstring(L, p->api_keys[i].name);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+}
+
+/* moongate.provider(target) -> provider name, model or nil, names of its keys or nil */
 static int m_provider(lua_State *L) {
     struct target_name target = target_split(bind_check_str(L, 1, MAX_TARGET_NAME));
     bind_push_str(L, target.provider);
     bind_push_str(L, target.model);
-    return 2;
+    push_keys(L, config_provider(policy_config(L), target.provider));
+    return 3;
 }
 
 int bind_open_moongate(lua_State *L) {

@@ -3,8 +3,9 @@
 #include "bind/bind_lua.h"
 
 const char *const bind_send_options[] = {
-    "model", "key",       "connect",     "first_byte", "first_token", "idle",  "total", "force",
-    "fresh", "max_bytes", "max_seconds", "headers",    "set",         "unset", NULL};
+    "model",   "key",   "api_key", "connect", "first_byte", "first_token",
+    "idle",    "total", "force",   "fresh",   "max_bytes",  "max_seconds",
+    "headers", "set",   "unset",   "strict",  NULL};
 
 /* Keeps the value at the top in the table at `anchor`, so that it lives as long as the options.
  * Most options are numbers: the table is made when there is something to keep. Pops it. */
@@ -113,6 +114,9 @@ static void read_option(lua_State *L, const char *name, int anchor, struct send_
     if (strcmp(name, "model") == 0 || strcmp(name, "key") == 0) {
         lua_pushvalue(L, -1);
         *(name[0] == 'm' ? &o->model : &o->key) = keep_string(L, anchor, name, KIB(4));
+    } else if (strcmp(name, "api_key") == 0) {
+        lua_pushvalue(L, -1);
+        o->api_key = keep_string(L, anchor, name, KIB(4));
     } else if (strcmp(name, "headers") == 0) {
         read_headers(L, anchor, o);
     } else if (strcmp(name, "set") == 0) {
@@ -123,6 +127,8 @@ static void read_option(lua_State *L, const char *name, int anchor, struct send_
         o->max_bytes = read_bytes(L);
     } else if (strcmp(name, "force") == 0) {
         o->force = lua_toboolean(L, -1);
+    } else if (strcmp(name, "strict") == 0) {
+        o->strict = lua_toboolean(L, -1);
     } else if (strcmp(name, "fresh") == 0) {
         o->fresh = lua_toboolean(L, -1);
     } else {

@@ -213,7 +213,7 @@ static int req_name(lua_State *L) {
     struct exchange *x = bind_check_req(L, 1);
     struct target_name target = target_split(bind_check_str(L, 2, MAX_TARGET_NAME));
     lua_settop(L, 2);
-    if (!target.model.p && x->model) {
+    if (!target.model.p && !target.key.p && x->model) {
         lua_pushliteral(L, "/");
         lua_pushstring(L, x->model);
         lua_concat(L, 3);

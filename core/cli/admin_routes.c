@@ -24,18 +24,27 @@ static const struct admin_command COMMAND = {
     .max_words = 1,
 };
 
-/* "a, b", or what stands for none. */
-static void add_names(struct table *t, const struct json *names, const char *none) {
+static int add_name(struct buf *text, struct str name) {
+    return (text->len > 0 ? buf_adds(text, ", ") : 0) | buf_add_str(text, name);
+}
+
+/* The names of aliases and the models, "a, b", or "any". */
+static void add_models(struct table *t, const struct json *route) {
+    const struct json *aliases = json_get(route, "aliases");
+    const char *alias = NULL;
     struct buf text;
     buf_init(&text, MAX_FETCH_BODY);
     int bad = 0;
-    for (const struct json *n = json_at(names, 0); n; n = json_next(n)) {
+    for (const struct json *a = json_each(aliases, NULL, &alias); a;
+         a = json_each(aliases, a, &alias)) {
+        bad |= add_name(&text, str_of(alias));
+    }
+    for (const struct json *n = json_at(json_get(route, "models"), 0); n; n = json_next(n)) {
         struct str name = STR("");
         json_str(n, &name);
-        bad |= text.len > 0 ? buf_adds(&text, ", ") : 0;
-        bad |= buf_add_str(&text, name);
+        bad |= add_name(&text, name);
     }
-    table_add(t, TERM_PLAIN, text.len > 0 ? buf_str(&text) : str_of(none));
+    table_add(t, TERM_PLAIN, text.len > 0 ? buf_str(&text) : STR("any"));
     t->bad = t->bad || bad;
     buf_release(&text);
 }
@@ -95,7 +104,7 @@ static int print_routes(struct admin_client *c) {
     for (const struct json *r = json_at(routes, 0); r; r = json_next(r)) {
         table_add(&t, TERM_PLAIN, json_get_str(r, "name"));
         table_add(&t, TERM_PLAIN, json_get_str(r, "path"));
-        add_names(&t, json_get(r, "models"), "any");
+        add_models(&t, r);
         add_policy(&t, r);
         add_failover(&t, r);
         add_set_here(&t, json_get(r, "settings"));

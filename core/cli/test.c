@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* moongate test: policies against scripted providers in virtual time; TAP on stdout. */
+/* moongate test: policies against scripted providers in virtual time, dialects against the
+ * conformance kit; TAP on stdout. */
 #include <getopt.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -14,12 +15,13 @@ static const char HELP[] =
     "Usage: moongate test [-c FILE] [--filter TEXT] [--watch] [PATH…]\n\n"
     "Runs the simulator tests of policies: *_test.lua files, which use moongate.sim. What they "
     "can\n"
-    "say stands in policies/README.md, with examples. PATH is such a file, or a folder that is\n"
-    "searched for them; without one it is policies/ beside the configuration. Nothing is sent\n"
-    "anywhere and no time passes.\n\n"
+    "say stands in policies/README.md, with examples; what tests a dialect's file, in\n"
+    "lua/dialects/README.md. PATH is such a file, or a folder that is searched for them; without\n"
+    "one it is policies/ and lua/dialects/ beside the configuration. Nothing is sent anywhere and\n"
+    "no time passes.\n\n"
     "  -c, --config FILE  the configuration beside which policies/ and lua/ lie (default:\n"
-    "                     gateway.lua beside the policies/ of the first PATH, or here; it need\n"
-    "                     not be there)\n"
+    "                     gateway.lua beside those of the first PATH, or here; it need not be\n"
+    "                     there)\n"
     "  -f, --filter TEXT  only tests whose \"FILE: NAME\" contains TEXT\n"
     "  -w, --watch        run again whenever a file has changed, until interrupted\n"
     "  -h, --help         this text\n\n"
@@ -34,12 +36,16 @@ static const char HELP[] =
 
 #define POLL_NS 300000000L /* between two looks at the files */
 
+/* Where tests stand beside a configuration. */
+static const char *const USUAL[] = {"policies", "lua/dialects"};
+#define N_USUAL (sizeof(USUAL) / sizeof(*USUAL))
+
 struct testing {
     struct cli_config config;
     bool given, watch;
     const char *filter;
-    char *const *paths; /* NULL-terminated; none: policies/ */
-    char usual[4096 + 16];
+    char *const *paths; /* NULL-terminated; none: the usual ones that are there */
+    char usual[N_USUAL][4096 + 16];
     char beside[4096 + 16]; /* the configuration that the first PATH belongs to */
 };
 
@@ -53,8 +59,25 @@ static bool cut_name(char *path) {
     return true;
 }
 
-/* Without -c the first PATH tells whose tests these are: it is a folder that has policies/, that
- * policies/, or a file in either. Anything else belongs to the current folder. */
+/* Cuts `last` off a path that ends so, and the slash before it. */
+static bool cut_if(char *path, const char *last) {
+    size_t n = strlen(path), m = strlen(last);
+    if (n < m || strcmp(path + n - m, last) != 0 || (n > m && path[n - m - 1] != '/')) {
+        return false;
+    }
+    path[n > m ? n - m - 1 : 0] = '\0';
+    return true;
+}
+
+static bool is_folder(const char *path, const char *name) {
+    char full[4096 + 16];
+    struct stat about;
+    snprintf(full, sizeof(full), "%s%s%s", path, name ? "/" : "", name ? name : "");
+    return stat(full, &about) == 0 && S_ISDIR(about.st_mode);
+}
+
+/* Without -c the first PATH tells whose tests these are: it is a folder that has policies/ or
+ * lua/dialects/, one of those, or a file in either. Anything else belongs to the current folder. */
 static void use_folder_of(struct testing *t, const char *path) {
     struct stat about;
     size_t n = (size_t)snprintf(t->beside, sizeof(t->beside), "%s", path);
@@ -67,13 +90,15 @@ static void use_folder_of(struct testing *t, const char *path) {
     if (!S_ISDIR(about.st_mode) && !cut_name(t->beside)) {
         return;
     }
-    const char *slash = strrchr(t->beside, '/');
-    if (strcmp(slash ? slash + 1 : t->beside, "policies") == 0 && !cut_name(t->beside)) {
-        return;
+    bool inside = false, there = false;
+    for (size_t i = 0; i < N_USUAL && !inside; i++) {
+        inside = cut_if(t->beside, USUAL[i]);
     }
-    n = strlen(t->beside);
-    snprintf(t->beside + n, sizeof(t->beside) - n, "/policies");
-    if (stat(t->beside, &about) == 0 && S_ISDIR(about.st_mode)) {
+    for (size_t i = 0; i < N_USUAL && !there && *t->beside; i++) {
+        there = is_folder(t->beside, USUAL[i]);
+    }
+    if (there) {
+        n = strlen(t->beside);
         snprintf(t->beside + n, sizeof(t->beside) - n, "/gateway.lua");
         t->config.file = t->beside;
     }
@@ -115,13 +140,18 @@ static int read_options(struct testing *t, int argc, char **argv) {
     }
     const char *slash = strrchr(t->config.file, '/');
     int n = slash ? (int)(slash + 1 - t->config.file) : 0;
-    snprintf(t->usual, sizeof(t->usual), "%.*spolicies", n, t->config.file);
+    for (size_t i = 0; i < N_USUAL; i++) {
+        snprintf(t->usual[i], sizeof(t->usual[i]), "%.*s%s", n, t->config.file, USUAL[i]);
+    }
     return CLI_OK;
 }
 
 static int find_tests(const struct testing *t, struct cli_list *files) {
-    if (!*t->paths) {
-        return cli_add_tests(files, t->usual);
+    for (size_t i = 0; i < N_USUAL && !*t->paths; i++) {
+        bool asked = i == 0 && !is_folder(t->usual[1], NULL); /* the message names policies/ */
+        if ((asked || is_folder(t->usual[i], NULL)) && cli_add_tests(files, t->usual[i]) != 0) {
+            return -1;
+        }
     }
     for (char *const *path = t->paths; *path; path++) {
         if (cli_add_tests(files, *path) != 0) {

@@ -79,7 +79,7 @@ struct config *config_ref(struct config *c) {
     return c;
 }
 
-static void free_texts(char **list) {
+void free_texts(char **list) {
     for (size_t i = 0; list && list[i]; i++) {
         free(list[i]);
     }
@@ -96,13 +96,28 @@ static void free_secret(char *secret) {
 static void provider_release(struct config_provider *p) {
     free(p->name);
     free(p->dialect);
+    free_texts(p->speaks);
     free(p->base_url);
     free(p->auth_name);
     free_secret(p->api_key);
+    for (size_t i = 0; i < p->n_api_keys; i++) {
+        free(p->api_keys[i].name);
+        free(p->api_keys[i].label);
+        free_secret(p->api_keys[i].secret);
+    }
+    free(p->api_keys);
+    free_secret(p->aws.access_key);
+    free_secret(p->aws.secret_key);
+    free_secret(p->aws.session_token);
+    free(p->aws.region);
+    free(p->aws.service);
     free(p->quota_group);
     free_secret(p->proxy);
     tls_client_unref(p->tls);
     value_release(&p->headers);
+    value_release(&p->fixed_headers);
+    free_texts(p->prefixes);
+    free(p->pass);
     free(p->health.method);
     free(p->health.path);
     free(p->health.body);
@@ -119,6 +134,11 @@ static void route_release(struct config_route *r) {
     free(r->name);
     free(r->path);
     free_texts(r->models);
+    for (size_t i = 0; i < r->n_aliases; i++) {
+        free(r->aliases[i].name);
+        value_release(&r->aliases[i].targets);
+    }
+    free(r->aliases);
     free_texts(r->methods);
     free(r->policy);
     free(r->dialect);
@@ -179,4 +199,39 @@ const struct config_provider *config_provider(const struct config *c, struct str
         }
     }
     return NULL;
+}
+
+const struct config_api_key *config_api_key(const struct config_provider *p, struct str name) {
+    for (size_t i = 0; i < p->n_api_keys; i++) {
+        if (str_is(name, p->api_keys[i].name)) {
+            return &p->api_keys[i];
+        }
+    }
+    return NULL;
+}
+
+bool config_only_aliases(const struct config_route *r) {
+    return r->n_aliases > 0 && !r->models;
+}
+
+struct config_variant config_variant(const struct config *c, size_t variant) {
+    size_t route = 0;
+    if (variant < c->n_routes) {
+        return (struct config_variant){variant, NULL};
+    }
+    while (variant - c->routes[route].first_alias >= c->routes[route].n_aliases) {
+        route++; /* first_alias grows: below the first the difference wraps and is large */
+    }
+    const struct config_route *r = &c->routes[route];
+    return (struct config_variant){route, &r->aliases[variant - r->first_alias]};
+}
+
+size_t config_variant_of(const struct config *c, size_t route, const char *model) {
+    const struct config_route *r = &c->routes[route];
+    for (size_t i = 0; model && i < r->n_aliases; i++) {
+        if (strcmp(r->aliases[i].name, model) == 0) {
+            return r->first_alias + i;
+        }
+    }
+    return route;
 }

@@ -24,7 +24,7 @@ struct lua_State;
 struct tls_client;
 struct tls_server;
 
-enum config_auth { AUTH_NONE, AUTH_BEARER, AUTH_HEADER, AUTH_QUERY, AUTH_PASSTHROUGH };
+enum config_auth { AUTH_NONE, AUTH_BEARER, AUTH_HEADER, AUTH_QUERY, AUTH_PASSTHROUGH, AUTH_AWS };
 
 /* How a provider is reached: our own transport where it can, or always libcurl. */
 enum config_transport { TRANSPORT_AUTO, TRANSPORT_LIBCURL };
@@ -37,13 +37,44 @@ struct config_health {
     int up, down;               /* verdicts in a row: 1, 3 */
 };
 
+/* One of a provider's pool of keys. */
+struct config_api_key {
+    char *name;   /* [A-Za-z0-9._-]+ */
+    char *label;  /* "provider#name": what it is suspended as */
+    char *secret; /* SECRET */
+};
+
+/* What requests are signed with for AUTH_AWS; access_key NULL: nothing. */
+struct config_aws {
+    char *access_key, *secret_key, *session_token; /* SECRET; the last NULL or empty: none */
+    char *region;  /* where not given, the one that the host names */
+    char *service; /* "bedrock" */
+};
+
+/* What a dialect's file says for its providers; borrowed. */
+struct config_dialect {
+    const char *auth;            /* as in gateway.lua; NULL: "bearer" */
+    const struct value *headers; /* names to texts, or NULL */
+    const char *const *prefixes; /* the one that fits is cut off the client's path when bytes pass
+                                    untouched */
+    size_t n_prefixes;
+    const char *pass;          /* put in its place, may hold {model}; NULL: nothing */
+    const char *const *speaks; /* dialects of clients whose bytes pass untouched */
+    size_t n_speaks;
+};
+
 struct config_provider {
     char *name;     /* [A-Za-z0-9._-]+ */
-    char *dialect;  /* "openai" */
+    char *dialect;  /* "openai": name of a file in lua/dialects/, without .lua */
+    char **speaks;  /* NULL-terminated names of dialects, or NULL: as its dialect says */
     char *base_url; /* without a trailing slash */
     enum config_auth auth;
-    char *auth_name;         /* for AUTH_HEADER and AUTH_QUERY */
-    char *api_key;           /* NULL when none. SECRET */
+    bool auth_given;                 /* in the file: the dialect's default does not count */
+    char *auth_name;                 /* for AUTH_HEADER and AUTH_QUERY */
+    char *api_key;                   /* NULL when none, or a pool. SECRET */
+    struct config_api_key *api_keys; /* the pool, in the order of the file; NULL when none */
+    size_t n_api_keys;
+    struct config_aws aws;
     usec connect_timeout;    /* 5 s */
     usec first_byte_timeout; /* 0 = none, like the three below */
     usec first_packet_timeout;
@@ -58,6 +89,11 @@ struct config_provider {
     struct tls_client *tls; /* NULL: the system's authorities, no certificate of ours */
     char *proxy;            /* "http://[user:password@]host:port"; NULL: none. SECRET */
     int transport;          /* enum config_transport */
+
+    /* Of its dialect, see config_adopt_dialect. */
+    struct value fixed_headers; /* table of strings for fields that nobody else sets, or NIL */
+    char **prefixes;            /* of paths, NULL-terminated; NULL: "/v1" */
+    char *pass;                 /* NULL: nothing */
 };
 
 struct config_key {
@@ -70,14 +106,24 @@ struct config_key {
 
 enum config_on_error { ON_ERROR_DEFAULT_PLAN, ON_ERROR_DENY };
 
+/* A public name of a model, and the targets that serve it. */
+struct config_alias {
+    char *name;
+    struct value targets; /* a list, to stand in place of the settings' `targets` */
+    bool listed;          /* the file wrote a list; otherwise its one entry */
+};
+
 struct config_route {
     char *name;
     char *path; /* exact, or a prefix when prefix is set (the '*' is cut off) */
     bool prefix;
-    char **models;  /* NULL-terminated globs, or NULL */
-    char **methods; /* NULL-terminated, or NULL */
-    char *policy;   /* name of a file in policies/, without .lua */
-    char *dialect;  /* of the client: "openai" */
+    char **models; /* NULL-terminated globs, or NULL; with aliases these are served as well */
+    struct config_alias *aliases; /* by name; NULL when there are none */
+    size_t n_aliases;
+    size_t first_alias; /* the variant of the first; see config_variant */
+    char **methods;     /* NULL-terminated, or NULL */
+    char *policy;       /* name of a file in policies/, without .lua */
+    char *dialect;      /* of the client: "openai"; NULL: told by path and fields */
     enum config_on_error on_error;
     struct value settings; /* what counts: the file's, with the overlay's keys put over them; a
                               table, checked later by the policy's schema */
@@ -119,7 +165,8 @@ struct config {
     size_t n_keys;
     struct config_route *routes;
     size_t n_routes;
-    char **secrets; /* NULL-terminated: every key, secret and token, for masking. SECRET */
+    size_t n_variants; /* routes, and behind them the aliases of all */
+    char **secrets;    /* NULL-terminated: every key, secret and token, for masking. SECRET */
 };
 
 /*
@@ -158,8 +205,31 @@ struct config *config_load_all(struct snapshot *snapshot, const struct config_lu
 struct config *config_ref(struct config *c);
 void config_unref(struct config *c);
 
+/* Fills in what the provider's dialect says and the file does not. While the configuration is made
+ * ready only, before anybody else sees it. 0, or -1 (memory). */
+int config_adopt_dialect(struct config_provider *p, const struct config_dialect *d)
+    __attribute__((warn_unused_result));
+/* Do bytes of a client of that dialect pass to the provider untouched? */
+bool config_speaks(const struct config_provider *p, const char *dialect);
+
 const struct config_provider *config_provider(const struct config *c,
                                               struct str name); /* NULL: none */
+/* The key of that name in the provider's pool; NULL: none. */
+const struct config_api_key *config_api_key(const struct config_provider *p, struct str name);
+
+/*
+ * A variant is a route with the settings of one kind of request: those of the file, or with the
+ * targets of an alias. Variants below n_routes are the routes themselves.
+ */
+struct config_variant {
+    size_t route;                     /* in routes */
+    const struct config_alias *alias; /* NULL: the route itself */
+};
+struct config_variant config_variant(const struct config *c, size_t variant);
+/* The variant of a route that a request for the model (NULL: it names none) takes. */
+size_t config_variant_of(const struct config *c, size_t route, const char *model);
+/* Are all models that the route serves aliases? Then nobody asks for its own targets. */
+bool config_only_aliases(const struct config_route *r);
 
 #define CONFIG_MASK "***"
 /* Replaces every occurrence of a secret (of at least 6 bytes) in the buffer by CONFIG_MASK. The

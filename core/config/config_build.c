@@ -125,6 +125,7 @@ static int fill_field(const struct field *f, const struct value *given, void *re
     case FIELD_WORKERS:
     case FIELD_HEALTH:
     case FIELD_IDENTITIES:
+    case FIELD_MODELS:
         break;
     }
     return 0;
@@ -170,8 +171,11 @@ static int build_auth(struct config_provider *p) {
     struct str name;
     char *given = p->auth_name; /* fill put the text of `auth` there */
     p->auth_name = NULL;
+    p->auth_given = given != NULL || p->aws.access_key != NULL;
     if (!given) {
-        p->auth = p->api_key ? AUTH_BEARER : AUTH_NONE;
+        p->auth = p->aws.access_key             ? AUTH_AWS
+                  : p->api_key || p->n_api_keys ? AUTH_BEARER
+                                                : AUTH_NONE;
         return 0;
     }
     p->auth = auth_parse(str_of(given), &name);
@@ -181,19 +185,93 @@ static int build_auth(struct config_provider *p) {
     return failed ? -1 : 0;
 }
 
+static size_t items_of(const struct value *list) {
+    return list && list->type == VALUE_TABLE ? list->as.t.n_items : 0;
+}
+
+static int build_api_keys(struct config_provider *p, const struct value *list) {
+    size_t n = items_of(list);
+    n = n < MAX_API_KEYS ? n : MAX_API_KEYS;
+    p->api_keys = n ? calloc(n, sizeof(*p->api_keys)) : NULL;
+    for (size_t i = 0; p->api_keys && i < n; i++) {
+        struct config_api_key *key = &p->api_keys[i];
+        p->n_api_keys = i + 1;
+        if (fill(&api_key_schema, &list->as.t.items[i], key) ||
+            asprintf(&key->label, "%s#%s", p->name, key->name) < 0) {
+            key->label = NULL;
+            return -1;
+        }
+    }
+    return n && !p->api_keys ? -1 : 0;
+}
+
+static int set_text(char **to, const char *text) {
+    free(*to);
+    *to = text ? str_dup(str_of(text)) : NULL;
+    return text && !*to ? -1 : 0;
+}
+
+static int adopt_auth(struct config_provider *p, const char *auth) {
+    struct str name = {NULL, 0};
+    if (p->auth_given) {
+        return 0;
+    }
+    p->auth =
+        p->api_key || p->n_api_keys ? auth_parse(str_of(auth ? auth : "bearer"), &name) : AUTH_NONE;
+    free(p->auth_name);
+    p->auth_name = name.n ? str_dup(name) : NULL;
+    return name.n && !p->auth_name ? -1 : 0;
+}
+
+static char **copy_texts(const char *const *texts, size_t n) {
+    char **copy = calloc(n + 1, sizeof(*copy));
+    for (size_t i = 0; copy && i < n; i++) {
+        copy[i] = str_dup(str_of(texts[i]));
+        if (!copy[i]) {
+            free_texts(copy);
+            return NULL;
+        }
+    }
+    return copy;
+}
+
+static int adopt_speaks(struct config_provider *p, const struct config_dialect *d) {
+    p->speaks = p->speaks ? p->speaks : copy_texts(d->speaks, d->n_speaks);
+    return p->speaks ? 0 : -1;
+}
+
+static int adopt_paths(struct config_provider *p, const struct config_dialect *d) {
+    free_texts(p->prefixes);
+    p->prefixes = copy_texts(d->prefixes, d->n_prefixes);
+    return p->prefixes ? set_text(&p->pass, d->pass) : -1;
+}
+
+int config_adopt_dialect(struct config_provider *p, const struct config_dialect *d) {
+    value_release(&p->fixed_headers);
+    int bad = d->headers ? value_copy(&p->fixed_headers, d->headers) : 0;
+    bad |= adopt_paths(p, d) | adopt_auth(p, d->auth) | adopt_speaks(p, d);
+    return bad ? -1 : 0;
+}
+
+bool config_speaks(const struct config_provider *p, const char *dialect) {
+    for (char **s = p->speaks; s && *s; s++) {
+        if (strcmp(*s, dialect) == 0) {
+            return true;
+        }
+    }
+    return !p->speaks && strcmp(p->dialect, dialect) == 0;
+}
+
 static int build_provider(struct config_provider *p, const char *name, const struct value *v) {
     p->name = str_dup(str_of(name));
-    if (!p->name || fill(&provider_schema, v, p) || build_auth(p)) {
+    if (!p->name || fill(&provider_schema, v, p) || build_api_keys(p, value_field(v, "api_keys")) ||
+        build_auth(p) || config_aws_build(p)) {
         return -1;
     }
     for (size_t n = strlen(p->base_url); n && p->base_url[n - 1] == '/'; n--) {
         p->base_url[n - 1] = '\0';
     }
     return build_health(&p->health, value_field(v, "health"));
-}
-
-static size_t items_of(const struct value *list) {
-    return list && list->type == VALUE_TABLE ? list->as.t.n_items : 0;
 }
 
 static int build_providers(struct config *c, const struct value *v) {
@@ -250,16 +328,51 @@ static bool has_unknown(const struct value *v) {
 static void judge_route(struct load *l, struct config_route *r, const struct value *v) {
     char name[MAX_MODULE_NAME];
     const struct value *settings = value_field(v, "settings");
+    const struct value *models = value_field(v, "models");
     snprintf(name, sizeof(name), "policies/%s.lua", r->policy);
     bool wrong = settings && (settings->type != VALUE_TABLE || has_unknown(settings));
+    wrong = wrong || (models && has_unknown(models));
     if (wrong || !snapshot_find(l->snapshot, name)) {
         free(r->policy);
         r->policy = NULL;
     }
 }
 
+/* A list of targets from what stands for one: a list, one target, or one entry or group. */
+static int build_targets(struct config_alias *alias, const struct value *v) {
+    struct value one;
+    alias->listed = v->type == VALUE_TABLE && v->as.t.n_fields == 0;
+    if (alias->listed) {
+        return value_copy(&alias->targets, v);
+    }
+    alias->targets = value_table();
+    if (value_copy(&one, v)) {
+        return -1;
+    }
+    return value_add_item(&alias->targets, one);
+}
+
+static int build_models(struct config_route *r, const struct value *v) {
+    if (!v || v->type != VALUE_TABLE) {
+        return 0;
+    }
+    size_t n = v->as.t.n_fields;
+    r->aliases = n ? calloc(n, sizeof(*r->aliases)) : NULL;
+    if ((n && !r->aliases) || (items_of(v) && store_texts(&r->models, v))) {
+        return -1;
+    }
+    for (size_t i = 0; i < n; i++) {
+        r->n_aliases = i + 1;
+        r->aliases[i].name = str_dup(str_of(v->as.t.fields[i].name));
+        if (!r->aliases[i].name || build_targets(&r->aliases[i], &v->as.t.fields[i].value)) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 static int build_route(struct load *l, struct config_route *r, const struct value *v) {
-    if (fill(&route_schema, v, r)) {
+    if (fill(&route_schema, v, r) || build_models(r, value_field(v, "models"))) {
         return -1;
     }
     judge_route(l, r, v);
@@ -285,6 +398,11 @@ static int build_routes(struct load *l, struct config *c, const struct value *v)
         if (build_route(l, &c->routes[i], &v->as.t.items[i])) {
             return -1;
         }
+    }
+    c->n_variants = n;
+    for (size_t i = 0; c->routes && i < n; i++) {
+        c->routes[i].first_alias = c->n_variants;
+        c->n_variants += c->routes[i].n_aliases;
     }
     return c->routes ? 0 : -1;
 }

@@ -196,6 +196,37 @@ static void check_texts(struct load *l, const struct field *f, const struct valu
     }
 }
 
+/* Patterns stand in the list, names with their targets beside it. The targets' entries are judged
+ * by the policy's schema, like those of its settings. */
+static void check_models(struct load *l, const struct field *f, const struct value *v,
+                         struct path *at) {
+    struct err err;
+    if (v->type != VALUE_TABLE) {
+        expected(l, f, v, at, "a list of models, or names with their targets");
+        return;
+    }
+    if (v->as.t.n_items == 0 && v->as.t.n_fields == 0) {
+        load_error(l, at, "expected at least one model, found none; leave it out to mean all");
+    }
+    for (size_t i = 0; i < v->as.t.n_items; i++) {
+        size_t before = path_item(at, i + 1);
+        if (!is_unknown(&v->as.t.items[i])) {
+            check_text(l, f, &v->as.t.items[i], at);
+        }
+        path_cut(at, before);
+    }
+    for (size_t i = 0; i < v->as.t.n_fields; i++) {
+        const struct value_field *alias = &v->as.t.fields[i];
+        size_t before = path_field(at, alias->name);
+        if (f->name_rule(str_of(alias->name), &err)) {
+            load_error(l, at, "%s", err.text);
+        } else if (alias->value.type != VALUE_STR && alias->value.type != VALUE_TABLE) {
+            expected(l, f, &alias->value, at, "a target or a list of targets");
+        }
+        path_cut(at, before);
+    }
+}
+
 static void check_list(struct load *l, const struct field *f, const struct value *v,
                        struct path *at) {
     if (!is_list(l, f, v, at)) {
@@ -347,6 +378,9 @@ static void check_field(struct load *l, const struct field *f, const struct valu
         return;
     case FIELD_WORKERS:
         check_workers(l, f, v, at);
+        return;
+    case FIELD_MODELS:
+        check_models(l, f, v, at);
         return;
     case FIELD_IDENTITIES:
         check_identities(l, f, v, at);

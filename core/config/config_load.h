@@ -47,9 +47,15 @@ struct config *config_build(struct load *l, const struct value *root);
  * wrong with them. */
 void config_tls(struct load *l, const struct value *root, struct config *c);
 
+/* Of config_rules: one provider's `aws`, at its path. */
+void config_aws_check(struct load *l, const struct value *provider, struct path *at);
+/* Of config_build: the region that base_url names, where none is given. -1: memory. */
+int config_aws_build(struct config_provider *p) __attribute__((warn_unused_result));
+
 /* Of config_build: gathers into c->secrets what config_mask masks. -1: memory. */
 int config_secrets(struct config *c, const struct value *root);
 
 void config_free(struct config *c); /* whatever of it is built; NULL is a no-op */
+void free_texts(char **list);       /* terminated by NULL, and its texts; NULL is a no-op */
 
 #endif

@@ -27,10 +27,10 @@ static void item_path(struct path *at, const char *list, size_t i, const char *n
     }
 }
 
-/* Tells list[i].name when an earlier one is the same; `show` false for secrets. */
-static void tell_same(struct load *l, const struct value *root, const char *list_name,
-                      const char *name, bool show) {
-    const struct value *list = value_field(root, list_name);
+/* Tells PATH.list[i].name when an earlier one is the same; `show` false for secrets. */
+static void tell_same(struct load *l, const struct path *above, const struct value *table,
+                      const char *list_name, const char *name, bool show) {
+    const struct value *list = value_field(table, list_name);
     for (size_t i = 1; i < items_of(list); i++) {
         const struct value *field = value_field(&list->as.t.items[i], name);
         struct str text = value_str(field);
@@ -38,8 +38,10 @@ static void tell_same(struct load *l, const struct value *root, const char *list
             if (!str_eq(text, text_at(&list->as.t.items[j], name))) {
                 continue;
             }
-            struct path at;
-            item_path(&at, list_name, i, name);
+            struct path at = *above;
+            path_field(&at, list_name);
+            path_item(&at, i + 1);
+            path_field(&at, name);
             load_error(l, &at, "%s%.*s%s is also the %s of %s[%zu]; expected each to be different",
                        show ? "\"" : "it", show ? (int)(text.n > 100 ? 100 : text.n) : 0, text.p,
                        show ? "\"" : "", name, list_name, j + 1);
@@ -52,18 +54,35 @@ static void check_auth(struct load *l, const struct value *provider, struct path
     struct err ignored;
     struct str name;
     struct str auth = text_at(provider, "auth");
-    bool key = value_field(provider, "api_key") != NULL;
+    bool key = value_field(provider, "api_key") || value_field(provider, "api_keys");
     if (auth.n == 0 || text_auth(auth, &ignored)) {
         return;
     }
     enum config_auth kind = auth_parse(auth, &name);
     size_t before = path_field(at, "auth");
-    if (key && (kind == AUTH_NONE || kind == AUTH_PASSTHROUGH)) {
+    if (key && (kind == AUTH_NONE || kind == AUTH_PASSTHROUGH || kind == AUTH_AWS)) {
         load_warn(l, at, "the provider's api_key is never sent with auth = \"%.*s\"", (int)auth.n,
                   auth.p);
-    } else if (!key && kind != AUTH_NONE && kind != AUTH_PASSTHROUGH) {
+    } else if (!key && kind != AUTH_NONE && kind != AUTH_PASSTHROUGH && kind != AUTH_AWS) {
         load_warn(l, at,
                   "there is no api_key: only attempts whose policy names a key will carry one");
+    }
+    path_cut(at, before);
+}
+
+/* The keys of a provider: one or a pool, each of the pool by a name and a secret of its own. */
+static void check_api_keys(struct load *l, const struct value *provider, struct path *at) {
+    const struct value *keys = value_field(provider, "api_keys");
+    if (!keys) {
+        return;
+    }
+    tell_same(l, at, provider, "api_keys", "name", true);
+    tell_same(l, at, provider, "api_keys", "secret", false);
+    size_t before = path_field(at, "api_keys");
+    if (value_field(provider, "api_key")) {
+        load_error(l, at, "there is an api_key beside it; expected one of the two");
+    } else if (keys->type == VALUE_TABLE && !items_of(keys) && !keys->as.t.n_fields) {
+        load_error(l, at, "expected at least one key, found an empty list");
     }
     path_cut(at, before);
 }
@@ -78,6 +97,8 @@ static void check_providers(struct load *l, const struct value *providers) {
     for (size_t i = 0; i < providers->as.t.n_fields; i++) {
         size_t before = path_field(&at, providers->as.t.fields[i].name);
         check_auth(l, &providers->as.t.fields[i].value, &at);
+        check_api_keys(l, &providers->as.t.fields[i].value, &at);
+        config_aws_check(l, &providers->as.t.fields[i].value, &at);
         path_cut(&at, before);
     }
 }
@@ -268,20 +289,30 @@ static bool path_covers(struct str a, struct str b) {
     return b.n >= n && memcmp(a.p, b.p, n) == 0;
 }
 
+/* How many words a list has; the names of aliases are words, too. */
+static size_t words_of(const struct value *list) {
+    return list && list->type == VALUE_TABLE ? list->as.t.n_items + list->as.t.n_fields : 0;
+}
+
+static struct str word_at(const struct value *list, size_t i) {
+    size_t n = list->as.t.n_items;
+    return i < n ? value_str(&list->as.t.items[i]) : str_of(list->as.t.fields[i - n].name);
+}
+
 /* Does every word of b match one of a? Without a list all do. Globs in b are taken by their text:
  * "gpt-*" covers "gpt-4*". */
 static bool words_cover(const struct value *a, const struct value *b) {
-    if (!a || items_of(a) == 0) {
+    if (words_of(a) == 0) {
         return true;
     }
-    if (items_of(b) == 0) {
+    if (words_of(b) == 0) {
         return false;
     }
-    for (size_t i = 0; i < items_of(b); i++) {
-        struct str word = value_str(&b->as.t.items[i]);
+    for (size_t i = 0; i < words_of(b); i++) {
+        struct str word = word_at(b, i);
         bool matched = false;
-        for (size_t j = 0; j < items_of(a) && !matched; j++) {
-            struct str pattern = value_str(&a->as.t.items[j]);
+        for (size_t j = 0; j < words_of(a) && !matched; j++) {
+            struct str pattern = word_at(a, j);
             bool question = word.n && memchr(word.p, '?', word.n);
             matched =
                 str_eq(pattern, word) || (pattern.n && !question && str_glob(pattern.p, word));
@@ -315,6 +346,21 @@ static void check_reach(struct load *l, const struct value *routes) {
     }
 }
 
+static void check_aliases(struct load *l, const struct value *routes) {
+    size_t n = 0;
+    for (size_t i = 0; i < items_of(routes); i++) {
+        const struct value *models = value_field(&routes->as.t.items[i], "models");
+        n += models && models->type == VALUE_TABLE ? models->as.t.n_fields : 0;
+    }
+    if (n > MAX_ALIASES) {
+        struct path at;
+        path_init(&at);
+        path_field(&at, "routes");
+        load_error(l, &at, "expected at most %d models with targets of their own, found %zu",
+                   MAX_ALIASES, n);
+    }
+}
+
 static double number_or(const struct value *limits, const char *name, size_t otherwise) {
     double n = (double)otherwise;
     (void)value_number(value_field(limits, name), &n);
@@ -342,14 +388,17 @@ static void check_memory(struct load *l, const struct value *limits) {
 void config_rules(struct load *l, const struct value *root) {
     const struct value *routes = value_field(root, "routes");
     check_providers(l, value_field(root, "providers"));
-    tell_same(l, root, "keys", "name", true);
-    tell_same(l, root, "keys", "secret", false);
-    tell_same(l, root, "routes", "name", true);
+    struct path top;
+    path_init(&top);
+    tell_same(l, &top, root, "keys", "name", true);
+    tell_same(l, &top, root, "keys", "secret", false);
+    tell_same(l, &top, root, "routes", "name", true);
     check_keys(l, value_field(root, "keys"));
     check_listen_rules(l, root);
     check_admin(l, value_field(root, "admin"));
     check_memory(l, value_field(root, "limits"));
     check_policies(l, routes);
+    check_aliases(l, routes);
     check_reach(l, routes);
     if (!routes) {
         struct path at;

@@ -16,7 +16,6 @@
     }
 
 static const char *const levels[] = {"debug", "info", "warn", "error", NULL}; /* enum log_level */
-static const char *const dialects[] = {"openai", NULL};
 static const char *const on_error[] = {"default_plan", "deny", NULL}; /* enum config_on_error */
 
 static const char *const transports[] = {"auto", "libcurl", NULL}; /* enum config_transport */
@@ -166,13 +165,62 @@ static const struct field health_fields[] = {
 };
 const struct schema health_schema = {health_fields};
 
+static const struct field api_key_fields[] = {
+    {.name = "name",
+     .type = FIELD_TEXT,
+     .flags = FIELD_REQUIRED,
+     .text = "",
+     .rule = text_name,
+     .offset = offsetof(struct config_api_key, name)},
+    {.name = "secret",
+     .type = FIELD_TEXT,
+     .flags = FIELD_REQUIRED | FIELD_SECRET,
+     .text = "",
+     .rule = text_secret,
+     .offset = offsetof(struct config_api_key, secret)},
+    {.name = NULL}, /* end */
+};
+const struct schema api_key_schema = {api_key_fields};
+
+static const struct field aws_fields[] = {
+    {.name = "access_key",
+     .type = FIELD_TEXT,
+     .flags = FIELD_REQUIRED | FIELD_SECRET,
+     .rule = text_secret,
+     .offset = offsetof(struct config_provider, aws.access_key)},
+    {.name = "secret_key",
+     .type = FIELD_TEXT,
+     .flags = FIELD_REQUIRED | FIELD_SECRET,
+     .rule = text_secret,
+     .offset = offsetof(struct config_provider, aws.secret_key)},
+    {.name = "session_token",
+     .type = FIELD_TEXT,
+     .flags = FIELD_SECRET,
+     .rule = text_secret_or_none,
+     .offset = offsetof(struct config_provider, aws.session_token)},
+    {.name = "region",
+     .type = FIELD_TEXT,
+     .rule = text_name,
+     .offset = offsetof(struct config_provider, aws.region)},
+    {.name = "service",
+     .type = FIELD_TEXT,
+     .text = "bedrock",
+     .rule = text_name,
+     .offset = offsetof(struct config_provider, aws.service)},
+    {.name = NULL}, /* end */
+};
+static const struct schema aws_schema = {aws_fields};
+
 static const struct field provider_fields[] = {
     {.name = "dialect",
      .type = FIELD_TEXT,
      .text = "openai",
-     .words = dialects,
-     .note = "the only dialect of this version",
+     .rule = text_dialect,
      .offset = offsetof(struct config_provider, dialect)},
+    {.name = "speaks",
+     .type = FIELD_TEXTS,
+     .rule = text_dialect,
+     .offset = offsetof(struct config_provider, speaks)},
     {.name = "base_url",
      .type = FIELD_TEXT,
      .flags = FIELD_REQUIRED | FIELD_SECRET,
@@ -184,10 +232,16 @@ static const struct field provider_fields[] = {
      .flags = FIELD_SECRET,
      .rule = text_secret,
      .offset = offsetof(struct config_provider, api_key)},
+    {.name = "api_keys",
+     .type = FIELD_LIST,
+     .flags = FIELD_SECRET | FIELD_BY_HAND,
+     .max = MAX_API_KEYS,
+     .of = &api_key_schema},
     {.name = "auth",
      .type = FIELD_TEXT,
      .rule = text_auth,
      .offset = offsetof(struct config_provider, auth_name)},
+    {.name = "aws", .type = FIELD_RECORD, .of = &aws_schema},
     SECONDS(struct config_provider, connect_timeout, 0.001, 5),
     SECONDS(struct config_provider, first_byte_timeout, 0, 0),
     SECONDS(struct config_provider, first_packet_timeout, 0, 0),
@@ -271,9 +325,10 @@ static const struct field route_fields[] = {
      .rule = text_route_path,
      .offset = offsetof(struct config_route, path)},
     {.name = "models",
-     .type = FIELD_TEXTS,
+     .type = FIELD_MODELS,
+     .max = MAX_ALIASES,
      .rule = text_not_empty,
-     .offset = offsetof(struct config_route, models)},
+     .name_rule = text_alias},
     {.name = "methods",
      .type = FIELD_TEXTS,
      .rule = text_method,
@@ -286,9 +341,7 @@ static const struct field route_fields[] = {
      .offset = offsetof(struct config_route, policy)},
     {.name = "dialect",
      .type = FIELD_TEXT,
-     .text = "openai",
-     .words = dialects,
-     .note = "the only dialect of this version",
+     .rule = text_dialect,
      .offset = offsetof(struct config_route, dialect)},
     {.name = "on_error",
      .type = FIELD_CHOICE,

@@ -26,6 +26,7 @@ enum field_type {
     FIELD_MAP,      /* names to records; built by hand */
     FIELD_LISTEN,   /* the three that take more than one shape; built by hand */
     FIELD_WORKERS,
+    FIELD_MODELS,     /* texts, names with targets, or both; built by hand */
     FIELD_IDENTITIES, /* a record, or a list of them; built by hand */
     FIELD_HEALTH
 };
@@ -57,6 +58,6 @@ struct schema {
 };
 
 extern const struct schema config_schema, provider_schema, health_schema, key_schema, route_schema,
-    listen_schema, identity_schema;
+    listen_schema, identity_schema, api_key_schema;
 
 #endif

@@ -105,11 +105,28 @@ static int add_proxy_secret(struct secrets *s, const char *proxy) {
     return add_secret(s, password) || add_decoded(s, password) ? -1 : 0;
 }
 
+static int add_aws_secrets(struct secrets *s, const struct config_aws *aws) {
+    return add_secret(s, str_of(aws->access_key)) || add_secret(s, str_of(aws->secret_key)) ||
+                   add_secret(s, str_of(aws->session_token))
+               ? -1
+               : 0;
+}
+
+static int add_provider_secrets(struct secrets *s, const struct config_provider *p) {
+    for (size_t i = 0; i < p->n_api_keys; i++) {
+        if (add_secret(s, str_of(p->api_keys[i].secret))) {
+            return -1;
+        }
+    }
+    return add_secret(s, str_of(p->api_key)) || add_header_secrets(s, &p->headers) ||
+                   add_proxy_secret(s, p->proxy) || add_aws_secrets(s, &p->aws)
+               ? -1
+               : 0;
+}
+
 static int gather_secrets(struct secrets *s, const struct config *c, const struct value *keys) {
     for (size_t i = 0; i < c->n_providers; i++) {
-        if (add_secret(s, str_of(c->providers[i].api_key)) ||
-            add_header_secrets(s, &c->providers[i].headers) ||
-            add_proxy_secret(s, c->providers[i].proxy)) {
+        if (add_provider_secrets(s, &c->providers[i])) {
             return -1;
         }
     }

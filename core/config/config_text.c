@@ -4,6 +4,8 @@
  */
 #include "config/config_text.h"
 
+#include "base/limits.h"
+
 #include <stddef.h>
 
 enum { NAME_MAX_BYTES = 128, PATH_MAX_BYTES = 1024, SHOWN = 60, LONGEST_AUTH = 16 };
@@ -65,6 +67,20 @@ int text_policy(struct str s, struct err *err) {
     return 0;
 }
 
+static bool is_dialect_char(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+}
+
+int text_dialect(struct str s, struct err *err) {
+    if (!all(s, is_dialect_char) || s.n == 0 || s.n > NAME_MAX_BYTES) {
+        return err_set(err,
+                       "expected the name of a file in lua/dialects/, without \".lua\" (letters "
+                       "a to z, digits, '_' and '-'), found \"%.*s\"",
+                       SHOW(s));
+    }
+    return 0;
+}
+
 int text_not_empty(struct str s, struct err *err) {
     if (s.n == 0) {
         return err_set(err, "expected some text, found an empty string");
@@ -73,6 +89,19 @@ int text_not_empty(struct str s, struct err *err) {
         return err_set(err, "expected text without control characters");
     }
     return 0;
+}
+
+int text_alias(struct str s, struct err *err) {
+    if (s.n == 0 || s.n > MAX_TARGET_NAME / 2) {
+        return err_set(err, "expected the name of a model, of at most %d bytes",
+                       MAX_TARGET_NAME / 2);
+    }
+    if (memchr(s.p, '*', s.n) || memchr(s.p, '?', s.n)) {
+        return err_set(err,
+                       "a pattern cannot have targets of its own; expected a name, or the pattern "
+                       "as an item of the list, for the targets of the settings");
+    }
+    return text_not_empty(s, err);
 }
 
 int text_secret(struct str s, struct err *err) {
@@ -84,6 +113,10 @@ int text_secret(struct str s, struct err *err) {
             err, "expected a secret of visible ASCII characters, found one with spaces or others");
     }
     return 0;
+}
+
+int text_secret_or_none(struct str s, struct err *err) {
+    return s.n == 0 ? 0 : text_secret(s, err);
 }
 
 static bool good_port(struct str port) {
@@ -137,12 +170,15 @@ int text_base_url(struct str s, struct err *err) {
     if (!all(s, is_visible) || memchr(s.p, '\\', s.n) || memchr(s.p, '"', s.n)) {
         return bad_url(err, "with characters that do not belong into a URL");
     }
-    if (memchr(s.p, '?', s.n) || memchr(s.p, '#', s.n)) {
-        return bad_url(err, "with a query or fragment");
+    if (memchr(s.p, '#', s.n)) {
+        return bad_url(err, "with a fragment");
     }
     struct str rest = str_make(s.p + scheme, s.n - scheme);
-    const char *slash = rest.n ? memchr(rest.p, '/', rest.n) : NULL;
-    struct str authority = slash ? str_make(rest.p, (size_t)(slash - rest.p)) : rest;
+    struct str tail = rest;
+    struct str authority;
+    (void)str_split(&tail, '?', &authority);
+    tail = authority;
+    (void)str_split(&tail, '/', &authority);
     if (authority.n && memchr(authority.p, '@', authority.n)) {
         return bad_url(err, "with user information; give the key as api_key");
     }
@@ -269,7 +305,7 @@ static bool is_query_char(char c) {
 int text_auth(struct str s, struct err *err) {
     struct str rest = s;
     struct str kind = s;
-    if (str_is(s, "bearer") || str_is(s, "passthrough") || str_is(s, "none")) {
+    if (str_is(s, "bearer") || str_is(s, "aws") || str_is(s, "passthrough") || str_is(s, "none")) {
         return 0;
     }
     str_split(&rest, ':', &kind);
@@ -280,12 +316,12 @@ int text_auth(struct str s, struct err *err) {
         return 0;
     }
     /* A long one may well be a key that was meant for api_key. */
-    return err_set(
-        err,
-        "expected \"bearer\", \"header:NAME\", \"query:NAME\", \"passthrough\" or \"none\", "
-        "found %s%.*s%s",
-        s.n > LONGEST_AUTH ? "another text" : "\"", s.n > LONGEST_AUTH ? 0 : (int)s.n,
-        s.n ? s.p : "", s.n > LONGEST_AUTH ? "" : "\"");
+    return err_set(err,
+                   "expected \"bearer\", \"header:NAME\", \"query:NAME\", \"aws\", \"passthrough\" "
+                   "or \"none\", "
+                   "found %s%.*s%s",
+                   s.n > LONGEST_AUTH ? "another text" : "\"", s.n > LONGEST_AUTH ? 0 : (int)s.n,
+                   s.n ? s.p : "", s.n > LONGEST_AUTH ? "" : "\"");
 }
 
 enum config_auth auth_parse(struct str auth, struct str *name) {
@@ -297,6 +333,9 @@ enum config_auth auth_parse(struct str auth, struct str *name) {
     }
     if (str_is(auth, "passthrough")) {
         return AUTH_PASSTHROUGH;
+    }
+    if (str_is(auth, "aws")) {
+        return AUTH_AWS;
     }
     if (str_split(&rest, ':', &kind) && rest.n) {
         *name = rest;

@@ -14,10 +14,13 @@
 
 typedef int text_rule(struct str s, struct err *err);
 
-text_rule text_name;      /* of a provider, key, route …: letters, digits, . _ - */
-text_rule text_policy;    /* a name, folders allowed */
-text_rule text_not_empty; /* and without control characters */
-text_rule text_secret;    /* goes into a header: visible characters */
+text_rule text_name;           /* of a provider, key, route …: letters, digits, . _ - */
+text_rule text_policy;         /* a name, folders allowed */
+text_rule text_dialect;        /* of a dialect: small letters, digits, _ - */
+text_rule text_not_empty;      /* and without control characters */
+text_rule text_secret;         /* goes into a header: visible characters */
+text_rule text_secret_or_none; /* the same, or nothing at all: what env(name, "") gives */
+text_rule text_alias;          /* a public name of a model: no pattern */
 text_rule text_base_url;
 text_rule text_proxy; /* "http://[user:password@]host:port"; never repeated */
 text_rule text_file;  /* a path, and not what stands in the file; never repeated */

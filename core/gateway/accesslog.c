@@ -49,11 +49,22 @@ static struct str no_answer_reason(const struct attempt *a) {
     case OUTCOME_STALE_CONNECTION:
     case OUTCOME_INVALID_RESPONSE:
     case OUTCOME_EMPTY_RESPONSE:
+    case OUTCOME_UNSUPPORTED:
         return str_of(a->status == 0 && a->verdict.outcome == a->gate_outcome ? a->verdict.message
                                                                               : "");
     default:
         return str_of("");
     }
+}
+
+/* What a translation left out. Names only: nothing of a prompt. */
+static int dropped(struct buf *line, const struct attempt *a) {
+    struct str rest = str_of(attempt_dropped(a)), name;
+    int bad = buf_adds(line, ",\"dropped\":[");
+    for (size_t i = 0; str_split(&rest, ',', &name); i++) {
+        bad |= (i ? buf_addc(line, ',') : 0) | json_write_string(line, name);
+    }
+    return bad | buf_addc(line, ']');
 }
 
 static int attempts(struct buf *line, const struct exchange *x) {
@@ -69,12 +80,14 @@ static int attempts(struct buf *line, const struct exchange *x) {
         enum outcome o = attempt_outcome(a);
         bad |= buf_addc(&one, '{');
         bad |= field(&one, "target", str_of(a->name));
+        bad |= a->api_key ? field(&one, "api_key", str_of(a->api_key->name)) : 0;
         bad |= field(&one, "outcome", str_of(outcome_name(o)));
         bad |= field(&one, "class", str_of(outcome_class(o) ? class_name(outcome_class(o)) : NULL));
         bad |= number(&one, "status", a->status);
         bad |= number(&one, "ms", ms(a->sent_at, a->ended_at));
         struct str reason = no_answer_reason(a);
         bad |= reason.n ? field(&one, "detail", reason) : 0;
+        bad |= attempt_dropped(a)[0] ? dropped(&one, a) : 0;
         bad |= buf_addc(&one, '}');
         bad |= first ? 0 : buf_addc(line, ',');
         bad |= buf_add_str(line, buf_str(&one));

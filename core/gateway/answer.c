@@ -2,12 +2,11 @@
 #include "gateway/answer.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <math.h>
 
-#include "base/map.h"
 #include "gateway/exchange_internal.h"
-#include "gateway/route.h"
 #include "upstream/outbound.h"
 
 int answer_trail(const struct exchange *x, struct buf *out) {
@@ -44,6 +43,9 @@ int answer_headers(struct exchange *x, const struct attempt *served, int status,
     int bad = headers_set(out, STR("x-moongate-request-id"), str_of(x->id));
     if (served) {
         bad |= headers_set(out, STR("x-moongate-target"), str_of(served->name));
+    }
+    if (served && attempt_dropped(served)[0] && x->config->log.trail) {
+        bad |= headers_set(out, STR("x-moongate-dropped"), str_of(attempt_dropped(served)));
     }
     if (made && x->config->log.trail) {
         struct buf trail;
@@ -109,63 +111,6 @@ void answer_response(struct exchange *x) {
     send_whole(x, NULL, END_COMPLETE);
 }
 
-static int add_model(struct buf *out, const char *id, const char *owner, size_t n) {
-    int bad = buf_adds(out, n ? ",{\"id\":" : "{\"id\":");
-    bad |= json_write_string(out, str_of(id));
-    bad |= buf_adds(out, ",\"object\":\"model\",\"created\":0,\"owned_by\":");
-    bad |= json_write_string(out, str_of(owner));
-    return bad | buf_addc(out, '}');
-}
-
-/* A model of one route: listed once, when a request for it would come to some route and the key may
- * ask for it. */
-static int add_once(struct exchange *x, struct map *seen, size_t route, struct str name,
-                    const char *owner) {
-    const struct config_route *r = &x->config->routes[route];
-    struct route_miss miss;
-    char model[MAX_TARGET_NAME + 1];
-    str_copy(model, sizeof(model), name);
-    bool pattern = strchr(model, '*') || strchr(model, '?');
-    const char *path = r->prefix ? "/v1/chat/completions" : r->path;
-    if (pattern || map_get(seen, name) || !route_key_allows(x->key, model) ||
-        route_find(x->config, STR("POST"), str_of(path), model, &miss) < 0) {
-        return 0;
-    }
-    size_t n = map_count(seen);
-    return map_set(seen, name, x) | add_model(&x->decision.body, model, owner, n);
-}
-
-/* The models that routes name: those they are limited to, and those of their targets. */
-static int list_models(struct exchange *x, struct map *seen) {
-    int bad = buf_adds(&x->decision.body, "{\"object\":\"list\",\"data\":[");
-    for (size_t r = 0; r < x->config->n_routes; r++) {
-        for (char **m = x->config->routes[r].models; m && *m; m++) {
-            bad |= add_once(x, seen, r, str_of(*m), "moongate");
-        }
-        for (const char *const *t = lane_targets(x->lane, r); *t; t++) {
-            struct target_name target = target_split(str_of(*t));
-            char owner[128];
-            str_copy(owner, sizeof(owner), target.provider);
-            bad |= target.model.p ? add_once(x, seen, r, target.model, owner) : 0;
-        }
-    }
-    return bad | buf_adds(&x->decision.body, "]}");
-}
-
-void answer_models(struct exchange *x) {
-    struct map *seen = map_new(KIB(4));
-    int bad = seen ? list_models(x, seen) : -1;
-    map_free(seen);
-    bad |= headers_set(&x->decision.headers, STR("content-type"), STR("application/json"));
-    if (bad) {
-        answer_error(x, 500, "gateway_error", "out_of_memory", "The list of models is too long.",
-                     END_COMPLETE);
-        return;
-    }
-    x->decision.status = 200;
-    answer_response(x);
-}
-
 /* 401, 402 and 403 inside a 200 are about our key, not the client's: they stay a bad gateway. */
 static int failure_status(const struct attempt *a) {
     int status = a->verdict.status;
@@ -177,42 +122,45 @@ static int failure_status(const struct attempt *a) {
 }
 
 /* Seconds for Retry-After: what the provider said, what a suspension still lasts, or a second. */
-static double failure_hint(struct exchange *x, const struct attempt *a) {
+static double failure_hint(const struct attempt *a) {
     double hint = attempt_retry_after(a);
     if (hint < 0 && a->verdict.outcome == OUTCOME_SUSPENDED) {
-        struct targets *targets = x->worker->gateway->state.targets;
-        hint = usec_to_seconds(
-            targets_suspended_for(targets, str_of(a->name), str_of(a->provider->quota_group)));
+        hint = usec_to_seconds(attempt_suspended_for(a));
     }
     return hint < 1 ? 1 : hint;
 }
 
-/* Chat completions have it on top, responses inside "response". */
-static bool find_error(struct str text, struct jvalue *error) {
-    return text.n &&
-           ((jscan_find(text, "error", error) == 1 && error->type == JTYPE_OBJECT) ||
-            (jscan_find(text, "response.error", error) == 1 && error->type == JTYPE_OBJECT));
+/* What the gateway says of an attempt that brought nothing to pass on. */
+static int say_failure(struct exchange *x, struct attempt *a, int status) {
+    const char *outcome = outcome_name(a->verdict.outcome);
+    char message[160];
+    bool event = a->verdict.outcome == OUTCOME_ERROR_EVENT;
+    if (event && a->foreign) {
+        struct dialect_error e;
+        attempt_error(a, &e);
+        e.status = status;
+        return exchange_decide_said(x, &e);
+    }
+    if (a->verdict.outcome == OUTCOME_UNSUPPORTED) {
+        return exchange_decide_error(x, status, "invalid_request_error", outcome,
+                                     a->verdict.message);
+    }
+    snprintf(message, sizeof(message), "The provider gave no usable answer (%s).", outcome);
+    return exchange_decide_error(x, status, "upstream_error", outcome,
+                                 event && a->verdict.message[0] ? a->verdict.message : message);
 }
 
-/* The provider's own error object, when an error event brought one. */
+/* The provider's own error, when an error event brought one in the client's dialect. */
 static int own_error(struct exchange *x, struct attempt *a, int status) {
     struct decision *d = &x->decision;
-    struct jvalue error;
-    bool has = find_error(buf_str(&a->held), &error);
-    if (a->verdict.outcome != OUTCOME_ERROR_EVENT || !has) {
-        char message[160];
-        snprintf(message, sizeof(message), "The provider gave no usable answer (%s).",
-                 outcome_name(a->verdict.outcome));
-        bool words = a->verdict.outcome == OUTCOME_ERROR_EVENT && a->verdict.message[0];
-        return exchange_decide_error(x, status, "upstream_error", outcome_name(a->verdict.outcome),
-                                     words ? a->verdict.message : message);
+    bool event = a->verdict.outcome == OUTCOME_ERROR_EVENT && !a->foreign;
+    buf_clear(&d->body);
+    int found = event ? dialect_pass_error(a->dialect, buf_str(&a->held), &d->body) : 0;
+    if (found <= 0) {
+        return found < 0 ? -1 : say_failure(x, a, status);
     }
     d->status = status;
-    buf_clear(&d->body);
-    int bad = buf_adds(&d->body, "{\"error\":") |
-              buf_add_str(&d->body, jvalue_raw(buf_str(&a->held), &error)) |
-              buf_addc(&d->body, '}');
-    return bad | headers_set(&d->headers, STR("content-type"), STR("application/json"));
+    return headers_set(&d->headers, STR("content-type"), STR("application/json"));
 }
 
 void answer_failure(struct exchange *x, struct attempt *a) {
@@ -220,8 +168,27 @@ void answer_failure(struct exchange *x, struct attempt *a) {
     int bad = own_error(x, a, status);
     if (status == 503 || status == 429) {
         char hint[32];
-        snprintf(hint, sizeof(hint), "%.0f", ceil(failure_hint(x, a)));
+        snprintf(hint, sizeof(hint), "%.0f", ceil(failure_hint(a)));
         bad |= headers_set(&x->decision.headers, STR("retry-after"), str_of(hint));
+    }
+    if (bad) {
+        answer_error(x, 502, "upstream_error", outcome_name(a->verdict.outcome),
+                     "The provider gave no usable answer.", END_COMPLETE);
+        return;
+    }
+    send_whole(x, a, END_COMPLETE);
+}
+
+void answer_foreign_error(struct exchange *x, struct attempt *a) {
+    struct dialect_error e;
+    double hint = attempt_retry_after(a);
+    attempt_error(a, &e);
+    e.status = a->status;
+    int bad = exchange_decide_said(x, &e);
+    if (hint >= 0) {
+        char text[32];
+        snprintf(text, sizeof(text), "%.0f", ceil(hint));
+        bad |= headers_set(&x->decision.headers, STR("retry-after"), str_of(text));
     }
     if (bad) {
         answer_error(x, 502, "upstream_error", outcome_name(a->verdict.outcome),
@@ -255,10 +222,11 @@ static const char *refusal_code(int status) {
 }
 
 void answer_refusal(int status, const char *message, struct headers *headers, struct buf *body) {
-    const struct dialect *openai = dialect_find(STR("openai"));
-    if (dialect_write_error(openai, body, status,
-                            status < 500 ? "invalid_request_error" : "gateway_error",
-                            refusal_code(status), message) != 0 ||
+    struct dialect_error e = {.status = status,
+                              .type = status < 500 ? "invalid_request_error" : "gateway_error",
+                              .code = refusal_code(status),
+                              .message = message};
+    if (dialect_write_error(dialect_builtin(), body, &e) != 0 ||
         headers_set(headers, STR("content-type"), STR("application/json")) != 0 ||
         (status == 503 && headers_set(headers, STR("retry-after"), STR("1")) != 0)) {
         buf_clear(body);

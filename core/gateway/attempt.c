@@ -5,10 +5,14 @@
 
 #include "gateway/attempt_build.h"
 #include "gateway/attempt_clock.h"
+#include "gateway/attempt_frames.h"
 #include "gateway/attempt_mask.h"
 #include "gateway/exchange.h"
 #include "gateway/gate.h"
 #include "gateway/relay.h"
+#include "gateway/translation.h"
+#include "upstream/keys.h"
+#include "upstream/outbound.h"
 
 static void release_slot(struct attempt *a) {
     if (a->holds_slot) {
@@ -28,6 +32,9 @@ static void cancel_transfer(struct attempt *a) {
 }
 
 static void leave_queue(struct attempt *a) {
+    if (a->state == ATTEMPT_TRANSLATING) {
+        mailbox_withdraw(&a->worker->mailbox, &a->turn);
+    }
     if (a->state != ATTEMPT_QUEUED || !a->slots) {
         return;
     }
@@ -61,6 +68,7 @@ static void report(struct attempt *a) {
         leave_queue(a);
         cancel_transfer(a);
         a->state = ATTEMPT_OVER;
+        translation_settle(a);
     }
     if (a->verdict.outcome != OUTCOME_OK) {
         attempt_mask(a);
@@ -78,6 +86,7 @@ static void report_as(struct attempt *a, enum outcome outcome, const char *messa
 }
 
 static void after_gate(struct attempt *a, enum gate_result result) {
+    result = translation_judge(a, result);
     if (result == GATE_GOOD && a->event_stream) {
         a->content_at = clock_now();
     }
@@ -104,6 +113,10 @@ static void on_head(void *ctx, int status, const struct headers *headers) {
             return;
         }
     }
+    if (attempt_frames_begin(a) != 0) {
+        report_as(a, OUTCOME_QUEUE_FULL, "the gateway has no memory to hold the answer");
+        return;
+    }
     a->state = ATTEMPT_HOLDING;
     after_gate(a, gate_head(a));
     if (!a->known) {
@@ -119,10 +132,10 @@ static void leftover_data(struct attempt *a, size_t n) {
 }
 
 /* What was promised to wait for its relay did not: the client will see a broken stream. */
-static void break_held(struct attempt *a) {
+static void break_held(struct attempt *a, enum outcome why) {
     cancel_transfer(a);
     a->done = true;
-    a->done_outcome = OUTCOME_LIMIT_EXCEEDED;
+    a->done_outcome = why;
 }
 
 /* Bytes that nobody relays yet. */
@@ -130,7 +143,7 @@ static void hold(struct attempt *a, struct str data) {
     if (!a->known) {
         after_gate(a, gate_data(a, data));
     } else if (buf_add_str(&a->held, data) != BUF_OK) {
-        break_held(a);
+        break_held(a, OUTCOME_LIMIT_EXCEEDED);
     }
 }
 
@@ -141,7 +154,49 @@ static void hold_last(struct attempt *a, struct str data) {
     if (!a->known) {
         report_as(a, OUTCOME_LIMIT_EXCEEDED, "the answer is longer than max_bytes");
     } else if (a->transfer) {
-        break_held(a);
+        break_held(a, OUTCOME_LIMIT_EXCEEDED);
+    }
+}
+
+/* Bytes of the answer as gate and relay know them. False: there is no exchange any more, and no
+ * attempt. */
+static bool take(struct attempt *a, struct str data) {
+    size_t room = a->max_bytes > a->answer_bytes ? a->max_bytes - a->answer_bytes : 0;
+    bool too_much = a->max_bytes && data.n > room;
+    a->answer_bytes += data.n;
+    if (a->state != ATTEMPT_RELAYING && too_much) {
+        hold_last(a, str_make(data.p, room));
+    } else if (a->state != ATTEMPT_RELAYING) {
+        hold(a, data);
+    } else if (too_much) {
+        relay_cut(a->x, a, OUTCOME_LIMIT_EXCEEDED);
+        return false;
+    } else {
+        return relay_data(a->x, a, data);
+    }
+    return true;
+}
+
+/* Its frames cannot be read any further. */
+static void break_frames(struct attempt *a, enum outcome outcome, const char *why) {
+    if (a->state == ATTEMPT_RELAYING) {
+        relay_cut(a->x, a, OUTCOME_STREAM_BROKEN);
+    } else if (!a->known) {
+        report_as(a, outcome, why);
+    } else if (a->transfer) {
+        break_held(a, OUTCOME_STREAM_BROKEN);
+    }
+}
+
+static void take_frames(struct attempt *a, struct str data) {
+    struct buf text;
+    enum eventstream_result result = attempt_frames_read(a, data, &text);
+    bool lives = text.len == 0 || take(a, buf_str(&text));
+    buf_release(&text);
+    if (lives && result == EVENTSTREAM_BAD) {
+        break_frames(a, OUTCOME_INVALID_RESPONSE, a->frames->fault);
+    } else if (lives && result == EVENTSTREAM_NOMEM) {
+        break_frames(a, OUTCOME_QUEUE_FULL, "the gateway has no memory to hold the answer");
     }
 }
 
@@ -149,27 +204,25 @@ static void on_data(void *ctx, const char *data, size_t n) {
     struct attempt *a = ctx;
     if (!a->x) {
         leftover_data(a, n);
-        return;
-    }
-    size_t room = a->max_bytes > a->answer_bytes ? a->max_bytes - a->answer_bytes : 0;
-    bool too_much = a->max_bytes && n > room;
-    a->answer_bytes += n;
-    if (a->state != ATTEMPT_RELAYING && too_much) {
-        hold_last(a, str_make(data, room));
-    } else if (a->state != ATTEMPT_RELAYING) {
-        hold(a, str_make(data, n));
-    } else if (too_much) {
-        relay_cut(a->x, a, OUTCOME_LIMIT_EXCEEDED);
+    } else if (a->frames) {
+        take_frames(a, str_make(data, n));
     } else {
-        relay_data(a->x, a, str_make(data, n));
+        (void)take(a, str_make(data, n));
     }
 }
 
-static void on_done(void *ctx, const struct transfer_result *result) {
+static void on_done(void *ctx, const struct transfer_result *ended) {
     struct attempt *a = ctx;
+    struct transfer_result in_frame = *ended;
+    const struct transfer_result *result = ended;
     a->transfer = NULL;
-    a->sent = result->sent;
+    a->sent = ended->sent;
     release_slot(a);
+    if (a->frames && ended->outcome == OUTCOME_OK && !eventstream_at_boundary(a->frames)) {
+        in_frame.outcome = a->known ? OUTCOME_STREAM_BROKEN : OUTCOME_INVALID_RESPONSE;
+        in_frame.detail = "the stream ends within a frame";
+        result = &in_frame;
+    }
     if (!a->x) {
         attempt_free(a);
     } else if (a->state == ATTEMPT_RELAYING) {
@@ -187,7 +240,7 @@ static const struct transfer_events EVENTS = {on_connected, on_head, on_data, on
 
 static void start_transfer(struct attempt *a) {
     struct transfer_request request = {
-        .method = a->x->request->method,
+        .method = a->foreign ? STR("POST") : a->x->request->method,
         .url = a->url.data,
         .headers = &a->out,
         .body = a->body.piece,
@@ -201,7 +254,10 @@ static void start_transfer(struct attempt *a) {
     a->holds_slot = true;
     a->state = ATTEMPT_SENDING;
     a->admitted_at = clock_now();
-    a->transfer = transfer_start(a->worker->transport, &request, &EVENTS, a);
+    struct sigv4_request to_sign = {request.method, a->url.data, request.body, request.n_body};
+    if (outbound_sign(a->provider, &to_sign, &a->out) == 0) {
+        a->transfer = transfer_start(a->worker->transport, &request, &EVENTS, a);
+    }
     if (!a->transfer) {
         report_as(a, OUTCOME_CONNECT_ERROR, "the transfer could not be started");
         return;
@@ -241,6 +297,25 @@ static void admit(struct attempt *a) {
     }
 }
 
+static void on_turn(struct mail *mail) {
+    struct attempt *a = (struct attempt *)((char *)mail - offsetof(struct attempt, turn));
+    struct err err;
+    a->state = ATTEMPT_QUEUED;
+    if (translation_request(a, &err) != 0) {
+        report_as(a, OUTCOME_UNSUPPORTED, err.text);
+    } else {
+        admit(a);
+    }
+}
+
+/* The policy's run that sends it stands in the same Lua state: the translation has its own turn. */
+static void translate_first(struct attempt *a) {
+    a->state = ATTEMPT_TRANSLATING;
+    a->turn.deliver = on_turn;
+    mailbox_post(&a->worker->mailbox, &a->turn);
+    attempt_arm(a);
+}
+
 struct attempt *attempt_new(struct exchange *x, const struct send_options *options,
                             struct err *err) {
     struct attempt *a = attempt_build(x, options, err);
@@ -249,17 +324,22 @@ struct attempt *attempt_new(struct exchange *x, const struct send_options *optio
     }
     a->n = x->n_attempts + 1;
     x->attempts[x->n_attempts++] = a;
-    struct state *state = &x->worker->gateway->state;
-    if (!options->force &&
-        targets_suspended_for(state->targets, str_of(a->name), attempt_group(a)) > 0) {
+    if (!options->force && attempt_suspended_for(a) > 0) {
         report_as(a, OUTCOME_SUSPENDED, "the target is suspended");
     } else if (exchange_remaining(x) <= 0) {
         report_as(a, OUTCOME_TIMEOUT_TOTAL, "the request's deadline has passed");
     } else {
         target_begin(a->facts);
         a->begun = true;
-        exchange_notef(x, "attempt %zu on %s", a->n, a->name);
-        admit(a);
+        exchange_notef(x, "attempt %zu on %s%s%s", a->n, a->name, a->api_key ? ", key " : "",
+                       a->api_key ? a->api_key->name : "");
+        if (a->verdict.outcome == OUTCOME_UNSUPPORTED) {
+            report(a);
+        } else if (a->translation) {
+            translate_first(a);
+        } else {
+            admit(a);
+        }
     }
     return a;
 }
@@ -343,6 +423,9 @@ void attempt_expire(struct attempt *a, enum outcome why) {
 }
 
 bool attempt_has_answer(const struct attempt *a) {
+    if (a->foreign && a->gate_outcome == OUTCOME_CONTENT_FILTERED && a->status < 400) {
+        return a->event_stream ? a->x->stream : translation_done(a);
+    }
     switch (a->gate_outcome) {
     case OUTCOME_OK:
     case OUTCOME_CONTENT_FILTERED:
@@ -367,8 +450,10 @@ bool attempt_may_leave(const struct attempt *a) {
 }
 
 void attempt_leave(struct attempt *a) {
+    translation_free(a);
     a->x = NULL;
-    a->provider = NULL; /* of the exchange's configuration */
+    a->provider = NULL; /* of the exchange's configuration, like its key */
+    a->api_key = NULL;
     a->answer_bytes = 0;
     a->ended_at = clock_now();
     a->next_leftover = a->worker->leftovers;
@@ -378,8 +463,20 @@ void attempt_leave(struct attempt *a) {
     attempt_arm(a);
 }
 
+const char *attempt_dropped(const struct attempt *a) {
+    return a->dropped ? a->dropped : "";
+}
+
+usec attempt_suspended_for(const struct attempt *a) {
+    struct targets *targets = a->worker->gateway->state.targets;
+    struct str name = str_of(a->name);
+    return a->key_named ? targets_suspended_for(targets, name, attempt_group(a))
+                        : keys_target_suspended_for(a->provider, targets, name);
+}
+
 double attempt_retry_after(const struct attempt *a) {
-    return a->status ? retry_after_seconds(&a->headers, clock_wall()) : -1;
+    double hint = a->status ? retry_after_seconds(&a->headers, clock_wall()) : -1;
+    return hint < 0 && a->verdict.retry_after > 0 ? a->verdict.retry_after : hint;
 }
 
 enum outcome attempt_outcome(const struct attempt *a) {

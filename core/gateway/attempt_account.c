@@ -28,14 +28,21 @@ static struct str operation(struct str path) {
 void attempt_labels(const struct attempt *a, struct buf *labels) {
     metrics_label(labels, "gen_ai_operation_name", operation(a->x->request->path));
     metrics_label(labels, "gen_ai_provider_name", str_of(a->provider->name));
-    metrics_label(labels, "gen_ai_request_model", str_of(a->served_model));
+    metrics_label(labels, "gen_ai_request_model",
+                  a->unnamed ? STR(OTHER_MODELS) : str_of(a->served_model));
+}
+
+static void label_target(const struct attempt *a, struct buf *labels) {
+    char name[MAX_LABELS];
+    snprintf(name, sizeof(name), "%s/" OTHER_MODELS, a->provider->name);
+    metrics_label(labels, "target", str_of(a->unnamed ? name : a->name));
 }
 
 static void count(struct attempt *a, usec now) {
     struct metrics *m = a->worker->metrics;
     enum outcome o = a->verdict.outcome;
     struct buf *labels = metrics_labels(m);
-    metrics_label(labels, "target", str_of(a->name));
+    label_target(a, labels);
     metrics_label(labels, "outcome", str_of(outcome_name(o)));
     metrics_label(labels, "class", str_of(class_name(outcome_class(o))));
     metrics_add(m, METRIC_ATTEMPTS, labels->data, 1);

@@ -5,7 +5,10 @@
 #include <stdlib.h>
 
 #include "gateway/attempt_clock.h"
+#include "gateway/attempt_frames.h"
 #include "gateway/exchange.h"
+#include "gateway/translation.h"
+#include "upstream/keys.h"
 #include "upstream/outbound.h"
 
 #define HELD_HEADROOM KIB(256) /* what one more read may bring after a pause was asked for */
@@ -37,7 +40,13 @@ static int resolve(struct attempt *a, const struct send_options *o, struct err *
         return err_set(err, "target \"%.*s\": there is no provider \"%.*s\"", (int)o->target.n,
                        o->target.p, (int)target.provider.n, target.provider.p);
     }
-    a->dialect = dialect_find(str_of(a->provider->dialect));
+    if (target.key.p) {
+        return err_set(err, "target \"%.*s\" is a key; name it as api_key beside the target",
+                       (int)o->target.n, o->target.p);
+    }
+    a->dialect = generation_dialect(x->held, str_of(a->provider->dialect));
+    a->dialect = a->dialect ? a->dialect : dialect_builtin();
+    a->foreign = !config_speaks(a->provider, dialect_name(x->dialect));
     struct str model = o->model.n ? o->model : target.model.p ? target.model : str_of(x->model);
     struct buf name;
     buf_init(&name, MAX_TARGET_NAME);
@@ -46,6 +55,9 @@ static int resolve(struct attempt *a, const struct send_options *o, struct err *
         a->served_model = str_dup(model);
         bad |= buf_addc(&name, '/') | buf_add_str(&name, model) | (a->served_model ? 0 : -1);
     }
+    a->unnamed = !bad && model.n && model.p == x->model &&
+                 !model_names_has(x->worker->gateway->state.names, str_of(a->provider->name),
+                                  buf_str(&name));
     a->name = bad ? NULL : buf_take(&name);
     buf_release(&name);
     return a->name ? 0
@@ -53,8 +65,52 @@ static int resolve(struct attempt *a, const struct send_options *o, struct err *
                              o->target.p);
 }
 
+/* Which key of the provider's pool is sent, if one is. */
+static int choose_key(struct attempt *a, const struct send_options *o, struct err *err) {
+    const struct config_provider *p = a->provider;
+    const struct config_api_key *named = config_api_key(p, o->api_key);
+    if (o->api_key.n && o->key.n) {
+        return err_set(err, "send: key and api_key: expected one of the two");
+    }
+    if (o->api_key.n && !named) {
+        return err_set(err, "send: api_key: provider \"%s\" has no key \"%.*s\"", p->name,
+                       (int)(o->api_key.n < 100 ? o->api_key.n : 100), o->api_key.p);
+    }
+    const struct config_api_key *first = keys_first(p, a->worker->gateway->state.targets);
+    if (first && !o->key.n) { /* there is a pool, and its keys are sent */
+        a->api_key = named ? named : first;
+        a->key_named = named != NULL;
+    }
+    return 0;
+}
+
+/* What replaces the provider's api_key; empty when nothing does. */
+static struct str secret_of(const struct attempt *a) {
+    return str_of(a->api_key ? a->api_key->secret : a->key);
+}
+
+/* What only providers of the client's own dialect understand stays behind. */
+static int foreign_headers(struct attempt *a) {
+    const struct headers *client = &a->x->request->headers;
+    struct headers kept;
+    int bad = 0;
+    headers_init(&kept, MAX_HEADERS, MAX_HEADER_BYTES);
+    for (size_t i = 0; i < client->n && !bad; i++) {
+        struct header h = headers_at(client, i);
+        if (!dialect_drops_header(a->x->dialect, h.name)) {
+            bad = headers_add(&kept, h.name, h.value);
+        }
+    }
+    bad = bad ? bad : outbound_headers(a->provider, &kept, secret_of(a), &a->out);
+    bad = bad ? bad : headers_set(&a->out, STR("content-type"), STR("application/json"));
+    headers_release(&kept);
+    return bad;
+}
+
 static int build_headers(struct attempt *a, const struct send_options *o) {
-    int bad = outbound_headers(a->provider, &a->x->request->headers, o->key, &a->out);
+    int bad = a->foreign
+                  ? foreign_headers(a)
+                  : outbound_headers(a->provider, &a->x->request->headers, secret_of(a), &a->out);
     size_t before = 0;
     for (size_t i = 0; i < a->x->n_attempts; i++) {
         before += a->x->attempts[i]->verdict.outcome != OUTCOME_SUSPENDED;
@@ -79,7 +135,7 @@ static int splice(struct attempt *a, const struct send_options *o, struct str mo
     if (!x->json || (!model.n && !o->n_edits)) {
         return jsplice(original, NULL, 0, &a->body);
     }
-    if (!o->n_edits && x->model) {
+    if (!o->n_edits && x->model_at.type) {
         return jsplice_value(original, &x->model_at, model, &a->body); /* no second scan */
     }
     if (model.n) {
@@ -96,12 +152,26 @@ static int build_body(struct attempt *a, const struct send_options *o) {
     bool other = a->served_model && !(asked && strcmp(a->served_model, asked) == 0);
     struct buf model;
     buf_init(&model, MAX_TARGET_NAME * 6);
+    other = other && !dialect_model_in_path(a->x->dialect);
     int bad = other ? json_write_string(&model, str_of(a->served_model)) : 0;
-    if (!bad && a->x->request->body.len) {
+    if (!bad && a->x->request->body.len && !a->translation && !a->foreign) {
         bad = splice(a, o, buf_str(&model));
     }
     buf_release(&model);
     return bad;
+}
+
+/* Where it goes. One that cannot be translated goes nowhere. */
+static int build_url(struct attempt *a) {
+    const struct http_request *r = a->x->request;
+    if (a->foreign) {
+        return a->translation
+                   ? outbound_own_url(a->provider, translation_path(a), secret_of(a), &a->url)
+                   : 0;
+    }
+    struct outbound to = {r->path, r->query, secret_of(a), str_of(a->served_model),
+                          a->x->asked.model};
+    return outbound_url(a->provider, &to, &a->url);
 }
 
 struct attempt *attempt_build(struct exchange *x, const struct send_options *o, struct err *err) {
@@ -127,17 +197,25 @@ struct attempt *attempt_build(struct exchange *x, const struct send_options *o, 
     headers_init(&a->headers, MAX_HEADERS, MAX_ANSWER_HEAD);
     jpieces_init(&a->body);
     sse_init(&a->sse);
-    if (resolve(a, o, err) != 0) {
+    if (resolve(a, o, err) != 0 || choose_key(a, o, err) != 0) {
         attempt_release(a);
         return NULL;
+    }
+    if (translation_plan(a, o, err) != 0) {
+        attempt_release(a);
+        return NULL;
+    }
+    if (a->foreign) { /* nothing of it leaves before it is whole */
+        a->held.max = MAX_TRANSLATED_ANSWER + HELD_HEADROOM;
     }
     set_limits(a, o);
     a->key = o->key.n ? str_dup(o->key) : NULL;
     a->facts = target_get(x->worker->gateway->state.targets, str_of(a->name), attempt_group(a));
-    struct http_request *r = x->request;
+    if (a->facts && a->unnamed) {
+        target_set_unnamed(a->facts);
+    }
     if (!a->facts || (o->key.n && !a->key) || attempt_clock_init(a) != 0 ||
-        build_headers(a, o) != 0 || build_body(a, o) != 0 ||
-        outbound_url(a->provider, &(struct outbound){r->path, r->query, o->key}, &a->url) != 0) {
+        build_headers(a, o) != 0 || build_body(a, o) != 0 || build_url(a) != 0) {
         err_set(err, "target \"%s\": out of memory, or what is to be sent is too large", a->name);
         attempt_release(a);
         return NULL;
@@ -151,14 +229,27 @@ void attempt_release(struct attempt *a) {
     free(a->name);
     free(a->served_model);
     free(a->key);
+    free(a->dropped);
+    translation_free(a);
     buf_release(&a->url);
     buf_release(&a->held);
     headers_release(&a->out);
     headers_release(&a->headers);
     jpieces_release(&a->body);
     sse_release(&a->sse);
+    attempt_frames_release(a);
     count_add(a->worker->n_attempts, -1);
     free(a);
+}
+
+void attempt_error(const struct attempt *a, struct dialect_error *out) {
+    const struct verdict *v = &a->verdict;
+    *out = (struct dialect_error){.status = v->status,
+                                  .outcome = v->means,
+                                  .type = "upstream_error",
+                                  .code = v->code[0] ? v->code : NULL,
+                                  .message = v->message[0] ? v->message
+                                                           : "The provider failed without a word."};
 }
 
 struct str attempt_group(const struct attempt *a) {

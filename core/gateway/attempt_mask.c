@@ -39,14 +39,18 @@ static int mask_headers(const struct attempt *a, struct headers *masked) {
     return bad;
 }
 
+void attempt_mask_verdict(struct attempt *a) {
+    mask_array(a, a->verdict.message, sizeof(a->verdict.message));
+    mask_array(a, a->verdict.code, sizeof(a->verdict.code));
+}
+
 void attempt_mask(struct attempt *a) {
     struct headers masked;
     attempt_mask_text(a, &a->held);
     if (a->body_cut) {
         config_mask_cut(a->x->config, &a->held);
     }
-    mask_array(a, a->verdict.message, sizeof(a->verdict.message));
-    mask_array(a, a->verdict.code, sizeof(a->verdict.code));
+    attempt_mask_verdict(a);
     headers_init(&masked, MAX_HEADERS, MAX_ANSWER_HEAD);
     if (mask_headers(a, &masked) != 0) {
         headers_clear(&masked); /* no memory: no headers rather than a secret in one */

@@ -10,6 +10,8 @@
 
 /* The held body, the message, the code and the header values of a failed attempt. */
 void attempt_mask(struct attempt *a);
+/* Message and code of its verdict. */
+void attempt_mask_verdict(struct attempt *a);
 /* Any text of the attempt's provider. */
 void attempt_mask_text(const struct attempt *a, struct buf *text);
 

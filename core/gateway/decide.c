@@ -2,7 +2,6 @@
 /* The policy's turn: its steps, what it decided, what happens when it fails, and streams that it
  * writes itself. */
 #include "gateway/answer.h"
-#include "gateway/attempt_build.h"
 #include "gateway/exchange_internal.h"
 #include "gateway/relay.h"
 
@@ -37,6 +36,8 @@ static void hand_over(struct exchange *x, struct attempt *a) {
     x->relayed = a;
     if (!own_key && all_refused_our_key(x)) {
         answer_refused_credentials(x, a);
+    } else if (attempt_has_answer(a) && a->foreign && a->status >= 400) {
+        answer_foreign_error(x, a);
     } else if (attempt_has_answer(a)) {
         relay_begin(x, a);
     } else {
@@ -64,21 +65,16 @@ static struct send_options plan_options(const struct exchange *x, const char *ta
     };
 }
 
-static usec suspended_for(struct exchange *x, const struct attempt *a) {
-    struct targets *targets = x->worker->gateway->state.targets;
-    return targets_suspended_for(targets, str_of(a->name), attempt_group(a));
-}
-
 /* Of two attempts in vain (either may be NULL) the one to show: the later real failure, else the
  * suspension that ends soonest. */
-static struct attempt *plan_better(struct exchange *x, struct attempt *a, struct attempt *b) {
+static struct attempt *plan_better(struct attempt *a, struct attempt *b) {
     if (!a || !b) {
         return a ? a : b;
     }
     if (counts(a) || counts(b)) {
         return counts(b) ? b : a;
     }
-    return suspended_for(x, a) <= suspended_for(x, b) ? a : b;
+    return attempt_suspended_for(a) <= attempt_suspended_for(b) ? a : b;
 }
 
 /* The default plan: the route's targets in order, once each. */
@@ -87,7 +83,7 @@ static void plan_step(struct exchange *x) {
     struct attempt *last = x->n_attempts ? x->attempts[x->n_attempts - 1] : NULL;
     while (!last || (last->known && last->verdict.outcome != OUTCOME_OK)) {
         const char *target = targets[x->plan_next];
-        x->plan_best = plan_better(x, x->plan_best, last);
+        x->plan_best = plan_better(x->plan_best, last);
         if (!target) {
             last = x->plan_best;
             break;
@@ -248,11 +244,16 @@ void exchange_decide(struct exchange *x) {
 
 int exchange_decide_error(struct exchange *x, int status, const char *type, const char *code,
                           const char *message) {
+    struct dialect_error e = {.status = status, .type = type, .code = code, .message = message};
+    return exchange_decide_said(x, &e);
+}
+
+int exchange_decide_said(struct exchange *x, const struct dialect_error *e) {
     struct decision *d = &x->decision;
     d->kind = DECIDED_RESPONSE;
-    d->status = status;
+    d->status = e->status;
     buf_clear(&d->body);
-    int bad = dialect_write_error(x->dialect, &d->body, status, type, code, message);
+    int bad = dialect_write_error(x->dialect, &d->body, e);
     return bad | headers_set(&d->headers, STR("content-type"), STR("application/json"));
 }
 

@@ -47,7 +47,7 @@ struct exchange *exchange_new(struct worker *w, struct conn *conn, struct http_r
     generation_enter(g);
     x->lane = generation_lane(g, w->index);
     x->deadline = request->started + MAX_REQUEST_TIME;
-    x->dialect = dialect_find(STR("openai"));
+    x->dialect = generation_client(g, request->path, &request->headers, &x->asked);
     headers_init(&x->decision.headers, MAX_EXTRA_HEADERS + 8, MAX_HEADER_BYTES);
     buf_init(&x->decision.body, LUA_BODY_MAX);
     x->number = rng_next(&w->rng);

@@ -62,15 +62,17 @@ struct exchange {
     struct generation *held;      /* entered: the exchange is counted on it until it is freed */
     struct lane *lane; /* of that generation; borrowed, held by the run once there is one */
     const struct config_route *route;
-    size_t route_index;
+    size_t route_index; /* its variant: the route itself, or an alias of its own (config.h) */
     const struct config_key *key;  /* NULL when no keys are configured */
-    const struct dialect *dialect; /* the client's */
+    const struct dialect *dialect; /* the client's; of `held` */
+    struct client_path asked;      /* what that dialect reads in the request's path */
     char id[24];
     uint64_t number;        /* the same: no other exchange has it */
     char *model;            /* decoded, NULL when the request names none; owned */
-    struct jvalue model_at; /* where it stands in the body */
+    struct jvalue model_at; /* where it stands in the body; JTYPE_NONE: in the path (asked.model) */
     bool json;              /* the body is a JSON object that was scanned */
     bool stream;            /* the client asked for a stream */
+    enum { SEAL_UNKNOWN, SEAL_NONE, SEAL_THERE } seal; /* in its body: see translation.h */
     enum exchange_state state;
     struct run *run;
     struct policy_usage used; /* by its runs before this one */
@@ -122,6 +124,8 @@ struct attempt *exchange_send(struct exchange *x, const struct send_options *opt
 /* Fills the decision with an error of the gateway's own in the client's dialect. -1: memory. */
 int exchange_decide_error(struct exchange *x, int status, const char *type, const char *code,
                           const char *message);
+/* The same for any error, a provider's that is told in the client's dialect, say. */
+int exchange_decide_said(struct exchange *x, const struct dialect_error *e);
 /* Does anybody hear the notes of this request's policy? */
 bool exchange_explaining(const struct exchange *x);
 /* Keeps the note (gateway->explain; those beyond MAX_NOTES are dropped), or logs it when the level

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "gateway/exchange.h"
+#include "gateway/translation.h"
 
 static bool is_success(const struct attempt *a) {
     return a->status >= 200 && a->status < 300;
@@ -31,8 +32,8 @@ static enum gate_result judge(struct attempt *a) {
     if (is_success(a) && no_body_expected(a)) {
         return good(a);
     }
-    dialect_judge(a->dialect, a->x->request->path, a->status, &a->headers, buf_str(&a->held),
-                  &a->verdict);
+    struct str path = a->path.p ? a->path : a->x->request->path;
+    dialect_judge(a->dialect, path, a->status, &a->headers, buf_str(&a->held), &a->verdict);
     if (a->verdict.outcome != OUTCOME_OK) {
         return GATE_FAILED;
     }
@@ -122,7 +123,10 @@ static enum gate_result no_memory(struct attempt *a) {
 
 enum gate_result gate_data(struct attempt *a, struct str data) {
     bool failing = !is_success(a);
-    size_t limit = failing ? MAX_ERROR_BODY : a->event_stream ? a->held.max : MAX_PLAIN_BODY;
+    bool whole = a->foreign && !a->event_stream; /* else it cannot be translated */
+    size_t limit = failing                    ? MAX_ERROR_BODY
+                   : a->event_stream || whole ? a->held.max
+                                              : MAX_PLAIN_BODY;
     if (failing && a->held.len + data.n > limit) {
         data.n = limit - a->held.len;
         if (buf_add_str(&a->held, data) != BUF_OK) {
@@ -133,7 +137,9 @@ enum gate_result gate_data(struct attempt *a, struct str data) {
     }
     int added = buf_add_str(&a->held, data);
     if (added == BUF_FULL) {
-        return fail(a, OUTCOME_LIMIT_EXCEEDED, "the answer came faster than it can be held");
+        return fail(a, OUTCOME_LIMIT_EXCEEDED,
+                    whole ? "the answer is too long to be translated"
+                          : "the answer came faster than it can be held");
     }
     if (added != BUF_OK) {
         return no_memory(a);

@@ -51,7 +51,7 @@ struct gateway {
     struct pool memory;      /* of bodies, answers held and output, of all workers: limits.memory */
     atomic_size_t n_clients; /* of all workers */
     atomic_ulong admin_refused; /* connections to the admin listener beyond its maximum */
-    atomic_bool beside; /* another gateway has state_dir: nothing may be written there */
+    atomic_bool beside;         /* another gateway has state_dir: nothing may be written there */
     atomic_bool draining;
     atomic_ulong reloads_applied, reloads_refused, reloads_unchanged;
     atomic_bool reload_refused; /* the last of them */

@@ -5,6 +5,7 @@
 
 #include "gateway/answer.h"
 #include "gateway/exchange_internal.h"
+#include "gateway/models.h"
 #include "gateway/route.h"
 #include "upstream/outbound.h"
 
@@ -35,11 +36,43 @@ static bool is_json(const struct http_request *r) {
     return str_case_eq(tail, STR("/json")) || str_case_eq(tail, STR("+json"));
 }
 
+/* A step of a path is no name: it would change where a URL that holds it leads. */
+static bool is_step(const struct buf *model) {
+    return str_is(buf_str(model), ".") || str_is(buf_str(model), "..");
+}
+
+/* The model that the path names, decoded. False: refused, the exchange is gone. */
+static bool take_path_model(struct exchange *x) {
+    struct buf model;
+    buf_init(&model, MAX_TARGET_NAME / 2);
+    bool ok = buf_add_decoded(&model, x->asked.model) == 0 && !is_step(&model);
+    x->model = ok && model.len ? buf_take(&model) : NULL;
+    buf_release(&model);
+    if (!ok) {
+        refuse(x, 400, "invalid_model", "the model in the path is not a name of at most 250 bytes");
+    }
+    return ok;
+}
+
+static bool has_parameter(struct str query, const char *wanted) {
+    struct str parameter;
+    while (wanted && query.n > 0 && str_split(&query, '&', &parameter)) {
+        if (str_is(parameter, wanted)) {
+            return true;
+        }
+    }
+    return !wanted;
+}
+
 /* Finds model and stream. False: refused, the exchange is gone. */
 static bool scan_body(struct exchange *x) {
     struct jfield fields[] = {{.name = "model"}, {.name = "stream"}};
     struct str body = buf_str(&x->request->body);
     struct err err;
+    if (x->asked.model.n && !take_path_model(x)) {
+        return false;
+    }
+    x->stream = x->asked.stream && has_parameter(x->request->query, x->asked.stream_query);
     if (!is_json(x->request)) {
         return true;
     }
@@ -48,14 +81,16 @@ static bool scan_body(struct exchange *x) {
         return false;
     }
     x->json = true;
-    x->stream = fields[1].value.type == JTYPE_TRUE;
-    if (fields[0].value.type != JTYPE_STRING) {
+    if (!x->asked.says_stream) {
+        x->stream = fields[1].value.type == JTYPE_TRUE;
+    }
+    if (fields[0].value.type != JTYPE_STRING || x->model || dialect_model_in_path(x->dialect)) {
         return true;
     }
     struct buf model;
     buf_init(&model, MAX_TARGET_NAME / 2);
-    bool ok =
-        jscan_string(body, &fields[0].value, &model) == 0 && !memchr(model.data, '\0', model.len);
+    bool ok = jscan_string(body, &fields[0].value, &model) == 0 &&
+              !memchr(model.data, '\0', model.len) && !is_step(&model);
     if (ok && model.len) {
         x->model = buf_take(&model);
         x->model_at = fields[0].value;
@@ -85,13 +120,23 @@ static bool authorise(struct exchange *x) {
     return false;
 }
 
+/* A route's own dialect goes before what the request looks like. */
+static void set_dialect(struct exchange *x) {
+    const char *name = x->route->dialect;
+    const struct dialect *d = name ? generation_dialect(x->held, str_of(name)) : NULL;
+    if (d && d != x->dialect) {
+        x->dialect = d;
+        (void)dialect_has_path(d, x->request->path, &x->asked);
+    }
+}
+
 static bool find_route(struct exchange *x) {
     struct route_miss miss;
     int i = route_find(x->config, x->request->method, x->request->path, x->model, &miss);
     if (i >= 0) {
-        x->route_index = (size_t)i;
+        x->route_index = config_variant_of(x->config, (size_t)i, x->model);
         x->route = &x->config->routes[i];
-        x->dialect = dialect_find(str_of(x->route->dialect));
+        set_dialect(x);
         return true;
     }
     if (miss.path && !miss.method) {
@@ -128,8 +173,9 @@ void exchange_begin(struct worker *w, struct conn *conn, struct http_request *re
     if (!authorise(x)) {
         return;
     }
-    if (str_is(r->path, "/v1/models") && str_is(r->method, "GET")) {
-        answer_models(x);
+    struct str id;
+    if (models_asked(x, &id)) {
+        models_answer(x, id);
         return;
     }
     if (!scan_body(x) || !find_route(x)) {

@@ -32,6 +32,8 @@ static const struct family FAMILIES[METRIC_COUNT] = {
                              "Lua instructions and library steps that policies took.", NULL},
     [METRIC_DEFAULT_PLANS] = {"moongate_default_plans_total",
                               "Requests that the default plan answered.", NULL},
+    [METRIC_TRANSLATIONS] = {"moongate_translations_total",
+                             "Requests, answers and streams translated between dialects.", NULL},
     [METRIC_TLS_FAILED] = {"moongate_tls_handshakes_failed_total",
                            "TLS handshakes of clients that failed, by reason.", NULL},
     [METRIC_REFUSED] = {"moongate_refused_total", "Requests refused before a route was found.",
@@ -235,7 +237,21 @@ static int write_histogram(struct buf *out, const struct family *f, struct str l
     return bad ? -1 : 0;
 }
 
-static int write_family(struct buf *out, const struct family *f, const struct map *total) {
+/* A page under way. Series that find no room are left out and counted: a page with most of them is
+ * worth more than none. What is added behind the series has its room kept free. */
+struct page {
+    struct buf *out;
+    unsigned long left_out;
+};
+
+static bool has_room(struct page *p) {
+    bool room = p->out->len < SERIES_TEXT;
+    p->left_out += room ? 0 : 1;
+    return room;
+}
+
+static int write_family(struct page *page, const struct family *f, const struct map *total) {
+    struct buf *out = page->out;
     size_t pos = 0;
     struct str labels;
     void *value;
@@ -243,6 +259,9 @@ static int write_family(struct buf *out, const struct family *f, const struct ma
                        f->bounds ? "histogram" : "counter");
     while (!bad && map_next(total, &pos, &labels, &value)) {
         const struct series *s = value;
+        if (!has_room(page)) {
+            continue;
+        }
         if (f->bounds) {
             bad = write_histogram(out, f, labels, s);
         } else {
@@ -275,7 +294,7 @@ static int write_policy_series(struct buf *out, struct str key, const struct ser
 }
 
 /* One family per name: the series sorted, since a family's lines must stand together. */
-static int write_policy_families(struct buf *out, const struct map *total) {
+static int write_policy_families(struct page *page, const struct map *total) {
     size_t n = 0, pos = 0;
     struct str *keys = calloc(map_count(total) + 1, sizeof(*keys));
     struct str last = {NULL, 0};
@@ -288,13 +307,26 @@ static int write_policy_families(struct buf *out, const struct map *total) {
         qsort(keys, n, sizeof(*keys), by_key);
     }
     for (size_t i = 0; i < n && !bad; i++) {
-        bad = write_policy_series(out, keys[i], map_get(total, keys[i]), &last);
+        if (has_room(page)) {
+            bad = write_policy_series(page->out, keys[i], map_get(total, keys[i]), &last);
+        }
     }
     free(keys);
     return bad;
 }
 
+static int write_losses(struct buf *out, unsigned long dropped, unsigned long left_out) {
+    return buf_addf(
+        out,
+        "# HELP moongate_metrics_dropped_total Counts that found no room for their labels.\n"
+        "# TYPE moongate_metrics_dropped_total counter\nmoongate_metrics_dropped_total %lu\n"
+        "# HELP moongate_metrics_left_out Series that this page has no room for.\n"
+        "# TYPE moongate_metrics_left_out gauge\nmoongate_metrics_left_out %lu\n",
+        dropped, left_out);
+}
+
 int metrics_collect(struct metrics *const *workers, size_t n, struct buf *out) {
+    struct page page = {out, 0};
     unsigned long dropped = 0;
     int bad = 0;
     for (int metric = 0; metric < METRIC_COUNT && !bad; metric++) {
@@ -308,14 +340,10 @@ int metrics_collect(struct metrics *const *workers, size_t n, struct buf *out) {
         }
         dropped += bad ? 1 : 0;
         bad = !total                    ? -1
-              : metric == METRIC_POLICY ? write_policy_families(out, total)
-                                        : write_family(out, &FAMILIES[metric], total);
+              : metric == METRIC_POLICY ? write_policy_families(&page, total)
+                                        : write_family(&page, &FAMILIES[metric], total);
         free_series(total);
     }
-    bad |= buf_addf(
-        out,
-        "# HELP moongate_metrics_dropped_total Counts that found no room for their labels.\n"
-        "# TYPE moongate_metrics_dropped_total counter\nmoongate_metrics_dropped_total %lu\n",
-        dropped);
+    bad |= write_losses(out, dropped, page.left_out);
     return bad ? -1 : 0;
 }

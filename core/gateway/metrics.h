@@ -19,6 +19,7 @@ enum metric {
     METRIC_POLICY_CPU,      /* moongate_policy_cpu_seconds_total{policy} */
     METRIC_POLICY_STEPS,    /* moongate_policy_steps_total{policy} */
     METRIC_DEFAULT_PLANS,   /* moongate_default_plans_total{route} */
+    METRIC_TRANSLATIONS,    /* moongate_translations_total{from,to,what,result} */
     METRIC_REFUSED,         /* moongate_refused_total{status}: before a route was found */
     METRIC_CONNECTIONS,     /* moongate_connections_total{} */
     METRIC_EVICTED,         /* moongate_connections_evicted_total{} */

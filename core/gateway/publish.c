@@ -8,6 +8,7 @@
 
 #include "gateway/reload_parts.h"
 #include "gateway/worker.h"
+#include "upstream/keys.h"
 
 #define SETTLE_NAP_NS 1000000 /* between two looks of an attached worker's thread */
 
@@ -82,6 +83,7 @@ void publish_next(struct loader *l, struct generation *next) {
     l->pending = g->n_workers;
     l->retiring = atomic_load(&g->current);
     put_in_force(l, next);
+    keys_resume_renewed(generation_config(l->retiring), generation_config(next), g->state.targets);
     for (size_t i = 0; i < g->n_workers; i++) {
         struct worker *w = g->workers[i];
         w->swapped = on_swapped;

@@ -12,8 +12,8 @@
 /* Commits x to `a` (reported ok, or with an answer of its own): writes the head and what was held.
  * May finish (free) the exchange. */
 void relay_begin(struct exchange *x, struct attempt *a);
-/* More bytes of the attempt. May free the exchange. */
-void relay_data(struct exchange *x, struct attempt *a, struct str data);
+/* More bytes of the attempt. False: the exchange is over, and freed. */
+bool relay_data(struct exchange *x, struct attempt *a, struct str data);
 /* The transfer ended. Frees the exchange. */
 void relay_end(struct exchange *x, struct attempt *a, const struct transfer_result *result);
 /* A clock or a limit ended it. Frees the exchange. */

@@ -27,9 +27,10 @@ static const char *by(const struct load_cause *cause, char *out, size_t size) {
     return out;
 }
 
-/* The warnings, or the errors. */
+/* The warnings, or the errors. A load that a stop overtook is nobody's mistake. */
 static void log_diags(struct loader *l, const struct diags *diags, bool warnings) {
-    enum log_level level = warnings ? LOG_LEVEL_WARN : LOG_LEVEL_ERROR;
+    enum log_level error = l->closed ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR;
+    enum log_level level = warnings ? LOG_LEVEL_WARN : error;
     const char *what = warnings ? "reload" : "reload refused";
     for (size_t i = 0; i < diags->n; i++) {
         const struct diag *d = &diags->list[i];

@@ -23,6 +23,11 @@ static bool model_fits(char **globs, const char *model) {
     return !globs;
 }
 
+static bool serves(const struct config *c, size_t i, const char *model) {
+    return config_variant_of(c, i, model) != i ||
+           (!config_only_aliases(&c->routes[i]) && model_fits(c->routes[i].models, model));
+}
+
 int route_find(const struct config *c, struct str method, struct str path, const char *model,
                struct route_miss *miss) {
     *miss = (struct route_miss){false, false};
@@ -36,7 +41,7 @@ int route_find(const struct config *c, struct str method, struct str path, const
             continue;
         }
         miss->method = true;
-        if (model_fits(r->models, model)) {
+        if (serves(c, i, model)) {
             return (int)i;
         }
     }

@@ -53,7 +53,8 @@ struct worker {
     atomic_size_t n_clients;
     struct exchange *exchanges; /* list of requests under way */
     atomic_size_t n_exchanges;
-    atomic_size_t n_attempts; /* theirs, and leftovers */
+    atomic_size_t n_attempts;     /* theirs, and leftovers */
+    atomic_size_t n_translations; /* of these */
     struct exchange *ready,
         **ready_tail; /* whose policy can go on; run by `turn` in the same iteration of the loop */
     struct event *turn;

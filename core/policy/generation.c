@@ -17,7 +17,7 @@ static void generation_free(struct generation *g) {
         lane_free(g->lanes[i]);
     }
     free(g->lanes);
-    for (i = 0; g->routes && i < g->config->n_routes; i++) {
+    for (i = 0; g->routes && i < g->config->n_variants; i++) {
         size_t t;
 
         value_release(&g->routes[i].settings);
@@ -33,6 +33,7 @@ static void generation_free(struct generation *g) {
         value_release(&g->policies[i].version);
     }
     free(g->policies);
+    dialects_free(g);
     config_unref(g->config);
     snapshot_unref(g->snapshot);
     free(g);
@@ -50,8 +51,9 @@ static size_t find_policy(const struct generation *g, const char *name) {
 static int list_policies(struct generation *g, struct diags *diags) {
     size_t i;
 
-    for (i = 0; i < g->config->n_routes; i++) {
-        const struct config_route *route = &g->config->routes[i];
+    for (i = 0; i < g->config->n_variants; i++) {
+        size_t r = config_variant(g->config, i).route;
+        const struct config_route *route = &g->config->routes[r];
         size_t p;
         char label[256];
 
@@ -74,7 +76,7 @@ static int list_policies(struct generation *g, struct diags *diags) {
             return -1;
         }
         if (!g->policies[p].file) {
-            diags_error(diags, snapshot_config_path(g->snapshot), config_route_line(g->snapshot, i),
+            diags_error(diags, snapshot_config_path(g->snapshot), config_route_line(g->snapshot, r),
                         "route '%s': there is no file %s", route->name, label);
         }
     }
@@ -96,7 +98,7 @@ static struct generation *generation_new(const struct policy_env *env, unsigned 
     g->snapshot = snapshot_ref(snapshot);
     g->config = config_ref(config);
     snapshot_hash(snapshot, g->hash);
-    g->routes = calloc(config->n_routes + 1, sizeof *g->routes);
+    g->routes = calloc(config->n_variants + 1, sizeof *g->routes);
     g->policies = calloc(config->n_routes + 1, sizeof *g->policies);
     g->lanes = calloc(lanes + 1, sizeof *g->lanes);
     if (!g->routes || !g->policies || !g->lanes) {
@@ -128,7 +130,7 @@ static int stage_first(struct generation *g, struct diags *diags) {
         return -1;
     }
     lane = add_lane(g, diags);
-    if (!lane || lane_load(lane, diags, &err) < 0) {
+    if (!lane || dialects_load(g, diags) < 0 || lane_load(lane, diags, &err) < 0) {
         return -1;
     }
     settings_check(lane, diags);

@@ -22,8 +22,8 @@ static void refs_release(struct lane_refs *refs) {
 
 static int refs_init(struct lane_refs *refs, const struct generation *g) {
     refs->policy = calloc(g->n_policies + 1, sizeof *refs->policy);
-    refs->handler = calloc(g->config->n_routes + 1, sizeof *refs->handler);
-    refs->settings = calloc(g->config->n_routes + 1, sizeof *refs->settings);
+    refs->handler = calloc(g->config->n_variants + 1, sizeof *refs->handler);
+    refs->settings = calloc(g->config->n_variants + 1, sizeof *refs->settings);
     if (!refs->policy || !refs->handler || !refs->settings) {
         refs_release(refs);
         return -1;
@@ -33,6 +33,7 @@ static int refs_init(struct lane_refs *refs, const struct generation *g) {
 
 /* An empty box with room for its references. */
 static int open_box(struct lane *lane, struct err *err) {
+    lane->n_dialects = 0;
     if (refs_init(&lane->refs, lane->gen) < 0) {
         return err_set(err, "not enough memory");
     }
@@ -173,6 +174,21 @@ void lane_renew(struct lane *lane) {
 void lane_publish(struct lane *lane) {
     atomic_store_explicit(&lane->bytes, lane->box ? lane->box->alloc.used : 0,
                           memory_order_relaxed);
+}
+
+void lane_hold(struct lane *lane) {
+    atomic_fetch_add_explicit(&lane->runs, 1, memory_order_relaxed);
+}
+
+void lane_let_go(struct lane *lane) {
+    if (atomic_fetch_sub_explicit(&lane->runs, 1, memory_order_relaxed) > 1) {
+        return;
+    }
+    if (lane->retired) {
+        lane_retire(lane);
+    } else if (lane->worn) {
+        lane_renew(lane);
+    }
 }
 
 void lane_retire(struct lane *lane) {
@@ -322,7 +338,7 @@ static int bind_routes(lua_State *L) {
     struct generation *g = lane->gen;
     size_t i;
 
-    for (i = 0; i < g->config->n_routes; i++) {
+    for (i = 0; i < g->config->n_variants; i++) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, lane->refs.policy[g->routes[i].policy]);
         lua_getfield(L, -1, "handle");
         note_line(L, g, i);
@@ -369,8 +385,11 @@ static int prepare_route(struct lane *lane, size_t route, struct err *err) {
 int lane_bind(struct lane *lane, struct err *err) {
     int status = box_protect(lane->box, bind_routes, lane, 0, 0, err) == BOX_OK ? 0 : -1;
 
-    for (size_t i = 0; status == 0 && i < lane->gen->config->n_routes; i++) {
+    for (size_t i = 0; status == 0 && i < lane->gen->config->n_variants; i++) {
         status = prepare_route(lane, i, err);
+    }
+    if (status == 0) {
+        status = lane_load_dialects(lane, err);
     }
     lane_publish(lane);
     return status;

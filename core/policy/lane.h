@@ -36,7 +36,7 @@ struct policy_file {
     struct policy_record record;
 };
 
-/* What a route has beside its configuration. */
+/* What a variant of a route has beside its configuration. */
 struct policy_route {
     size_t policy;         /* index of its policy_file */
     int line;              /* where its handler begins in that file */
@@ -55,7 +55,8 @@ struct generation {
     unsigned char hash[HASH_SIZE];
     struct policy_file *policies;
     size_t n_policies;
-    struct policy_route *routes; /* as many as the configuration has */
+    struct policy_route *routes;  /* as many as the configuration has variants */
+    struct dialect_set *dialects; /* those of lua/dialects/; a reference */
     struct lane **lanes;
     size_t n_lanes;
     atomic_flag warned_memory; /* of its soft limit */
@@ -64,8 +65,8 @@ struct generation {
 /* Registry references, -1 or 0 where there is nothing. */
 struct lane_refs {
     int *policy;   /* per policy file: its table */
-    int *handler;  /* per route */
-    int *settings; /* per route, read-only */
+    int *handler;  /* per variant of a route */
+    int *settings; /* likewise, read-only */
 };
 
 /*
@@ -80,8 +81,13 @@ struct lane {
     struct run *current;    /* the run inside Lua at this moment */
     struct run *free_runs;  /* finished ones, most with a coroutine ready for use */
     size_t n_free;
+    unsigned long numbered; /* runs begun */
     bool retired;
     bool worn;
+    const char *dialects[MAX_DIALECTS]; /* whose functions are loaded; borrowed of the generation */
+    size_t n_dialects;
+    usec failure_logged;             /* when a translation's failure was told last, 0: never */
+    unsigned long failures_unlogged; /* of translations, since */
     _Atomic size_t runs, bytes;
     atomic_size_t threads;    /* coroutines anchored in the registry, those of free_runs included */
     atomic_size_t kept;       /* of these: in free_runs */
@@ -101,6 +107,10 @@ void lane_free(struct lane *lane);
 void lane_check_memory(struct lane *lane);
 /* Gives a worn lane that no run holds a new box. */
 void lane_renew(struct lane *lane);
+/* A run or a translation begins, ends: nobody closes the box between. The last one may close or
+ * renew it. */
+void lane_hold(struct lane *lane);
+void lane_let_go(struct lane *lane);
 void lane_publish(struct lane *lane); /* brings lane_stats up to date */
 
 /* Loads every policy file into the lane. With `diags`: checks contracts and reports all mistakes
@@ -109,6 +119,10 @@ int lane_load(struct lane *lane, struct diags *diags, struct err *err);
 /* Puts handlers and settings of all routes where policy_push_handler finds them, and lets policies
  * prepare for them. */
 int lane_bind(struct lane *lane, struct err *err);
+
+/* translate.c: loads the functions of the dialects that the configuration names, where it names
+ * several: of others they are loaded when a client of theirs comes. -1 with err. */
+int lane_load_dialects(struct lane *lane, struct err *err);
 
 /* After a step: above three quarters of the cap some garbage is collected here and now (Lua itself
  * would wait until memory in use has doubled), and once a whole collection did not help the
@@ -125,6 +139,12 @@ void health_failed(struct generation *g, size_t policy, enum kill_reason killed,
 void contract_check(struct lane *lane, struct policy_file *file, struct diags *diags);
 /* Reports an error of Lua, splitting "file.lua:12: text" into its parts. */
 void contract_report(struct diags *diags, const char *file, const char *message);
+
+/* dialects.c: loads all dialects of the snapshot, checks that those that the configuration names
+ * are there, and lets its providers adopt what theirs say. Mistakes go to diags. -1: nothing more
+ * can be looked at. */
+int dialects_load(struct generation *g, struct diags *diags);
+void dialects_free(struct generation *g);
 
 /* settings.c: completes and checks the settings of every route, and draws up the default plans.
  * Fills generation.routes. */

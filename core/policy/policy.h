@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "config/snapshot.h"
+#include "upstream/dialect.h"
 
 struct lua_State;
 struct generation;
@@ -35,11 +36,19 @@ struct policy_module {
                                          policy_host(L) gives the host pointer */
 };
 
+/* The dialects of the last good load, for the next one. Begins as {NULL}. One load at a time. */
+struct dialect_set;
+struct dialect_cache {
+    struct dialect_set *last; /* a reference */
+};
+void dialect_cache_release(struct dialect_cache *cache);
+
 /* What the runtime needs from above; borrowed for the life of every generation made with it. */
 struct policy_env {
     const struct policy_module *modules; /* ends with a NULL name */
     void *host;                          /* for the bindings */
     const struct log *log;
+    struct dialect_cache *dialects; /* NULL: every load compiles them */
     size_t state_bytes;           /* allocator cap of one lane; 0 = LUA_STATE_BYTES */
     usec resume_cpu, request_cpu; /* 0 = the defaults in limits.h */
     usec load_cpu;                /* the same; USEC_NEVER: no limit, a little faster */
@@ -68,6 +77,13 @@ struct generation *generation_stage(const struct policy_env *env, unsigned id,
  */
 int policy_run_script(const struct policy_env *env, struct snapshot *snapshot, const char *module,
                       const char *const *args, long long *result, struct err *err);
+
+/* The dialect of that name, NULL: none. Lives as long as the generation. */
+const struct dialect *generation_dialect(const struct generation *g, struct str name);
+/* The client's dialect as its path tells, else its fields, else openai; never NULL. *out is what
+ * that dialect reads in the path. */
+const struct dialect *generation_client(const struct generation *g, struct str path,
+                                        const struct headers *headers, struct client_path *out);
 
 unsigned generation_id(const struct generation *g);
 struct config *generation_config(const struct generation *g);     /* borrowed */
@@ -156,8 +172,8 @@ bool generation_switched_off(const struct generation *g);
 /* Is the policy of this route? One load. */
 bool lane_switched_off(const struct lane *lane, size_t route);
 
-/* The default plan of a route: its targets in order, as strings, groups flattened. NULL-terminated,
- * borrowed; empty when the settings name none. */
+/* The default plan of a variant of a route (config.h): its targets in order, as strings, groups
+ * flattened. NULL-terminated, borrowed; empty when the settings name none. */
 const char *const *lane_targets(const struct lane *lane, size_t route);
 /* A number of seconds in the route's completed settings; `otherwise` when there is none of that
  * name. */
@@ -182,10 +198,14 @@ struct run_entry {
     /* Looks at the n results on top of the stack. 0; 1 when it is taken but the request goes on
      * with another run, which is to tell whether the policy works; or -1 with err. May raise. */
     int (*take)(struct lua_State *L, int n, void *request, struct err *err);
+    /* What it runs for is no request: modules find none, its failures are its caller's to log. */
+    bool apart;
 };
 
 /* Makes a run (nothing executes yet) and holds the lane. NULL: memory. */
 struct run *run_new(struct lane *lane, const struct run_entry *entry, void *request);
+/* Before its only step: what that may use instead of a policy's budget. */
+void run_allow(struct run *run, usec cpu);
 /* Starts it or goes on with it. After anything but RUN_WAITING the run is over: only run_free may
  * follow. Counted and, for failures, logged here with file, line and generation. */
 enum run_status run_step(struct run *run, struct err *err) __attribute__((warn_unused_result));

@@ -20,6 +20,7 @@ struct run {
     void *request;                 /* borrowed */
     lua_State *co;                 /* NULL: to be made */
     usec born, used;               /* CPU time used so far */
+    usec allowed;                  /* for its one step; 0: as policies are */
     unsigned long long steps, bytes;
     unsigned long number; /* in its lane, from 1: none is used twice */
     enum kill_reason killed;
@@ -114,8 +115,9 @@ struct run *run_new(struct lane *lane, const struct run_entry *entry, void *requ
     run->started = false;
     run->over = false;
     run->goes_on = false;
+    run->allowed = 0;
     run->next = NULL;
-    atomic_fetch_add_explicit(&lane->runs, 1, memory_order_relaxed);
+    lane_hold(lane);
     return run;
 }
 
@@ -139,20 +141,19 @@ void run_free(struct run *run) {
         drop_thread(run);
         free(run);
     }
-    if (atomic_fetch_sub_explicit(&lane->runs, 1, memory_order_relaxed) > 1) {
-        return;
-    }
-    if (lane->retired) {
-        lane_retire(lane);
-    } else if (lane->worn) {
-        lane_renew(lane);
-    }
+    lane_let_go(lane);
+}
+
+void run_allow(struct run *run, usec cpu) {
+    usec patience = run->lane->box->env->resume_cpu;
+
+    run->allowed = patience ? cpu * (patience / LUA_RESUME_CPU + 1) : cpu;
 }
 
 void *policy_request_or_null(lua_State *L) {
     struct lane *lane = policy_lane(L);
 
-    return lane && lane->current ? lane->current->request : NULL;
+    return lane && lane->current && !lane->current->entry->apart ? lane->current->request : NULL;
 }
 
 unsigned long policy_run(lua_State *L) {
@@ -266,8 +267,8 @@ static enum run_status start(struct run *run, struct err *err) {
 
     run->started = true;
     run->born = clock_now();
-    count_add(run->lane->calls, 1);
-    run->number = count_get(run->lane->calls);
+    run->number = ++run->lane->numbered;
+    count_add(run->lane->calls, run->entry->apart ? 0 : 1);
     if (run->lane->worn) {
         err_set(err, "the policies' memory (%zu bytes) is full of what they keep between requests",
                 box->alloc.cap);
@@ -313,6 +314,9 @@ static usec per_request(const struct run *run) {
 static usec allowance(const struct run *run) {
     usec total = per_request(run), left = total - run->used;
 
+    if (run->allowed) {
+        return run->allowed;
+    }
     if (run->started) {
         left += (clock_now() - run->born) * total / (LUA_REFILL_SECONDS * USEC_PER_SEC);
     }
@@ -324,7 +328,10 @@ static usec allowance(const struct run *run) {
 static enum run_status killed(struct run *run, struct err *err) {
     struct box *box = run->lane->box;
 
-    if (box->budget.allowance < per_resume(run)) {
+    if (run->allowed) {
+        run->killed = KILL_STRETCH;
+        box_timeout_text(box, run->allowed, "for one translation", err);
+    } else if (box->budget.allowance < per_resume(run)) {
         run->killed = KILL_REQUEST;
         box_timeout_text(box, per_request(run), "for one request", err);
     } else {
@@ -377,7 +384,9 @@ static void account_failure(struct run *run, enum run_status status, const struc
     } else {
         count_add(lane->errors, 1);
     }
-    log_failure(run, status, err);
+    if (!run->entry->apart) {
+        log_failure(run, status, err);
+    }
     if (run->policy != NO_POLICY) {
         health_failed(lane->gen, run->policy, run->killed, err->text);
     }

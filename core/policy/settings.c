@@ -10,16 +10,20 @@
 #include <stdlib.h>
 
 #include "config/luavalue.h"
+#include "config/path.h"
 #include "policy/lane.h"
 #include "policy/sandbox.h"
 
 struct checking {
     struct lane *lane;
     struct diags *diags;
-    size_t route;
-    int schema_check; /* in the registry: moongate.schema's functions */
+    size_t variant;                   /* of a route */
+    size_t route;                     /* which one, in the configuration */
+    const struct config_alias *alias; /* whose targets stand in place of the route's; NULL: none */
+    int schema_check;                 /* in the registry: moongate.schema's functions */
     int schema_describe;
-    bool errors; /* of this route */
+    bool quiet;  /* the same was told of the route itself */
+    bool errors; /* of this variant */
 };
 
 /* The overlaid key that the path begins with; empty when the file's value counts. */
@@ -54,20 +58,61 @@ static void report_overlaid(struct checking *c, struct str key, const char *path
     }
 }
 
+/* What of a path lies within `targets`: "[2].retries" of "targets[2].retries"; NULL: it is another
+ * setting's. */
+static const char *within_targets(const char *path) {
+    static const char name[] = "targets";
+    const char *rest = strncmp(path, name, sizeof name - 1) == 0 ? path + sizeof name - 1 : NULL;
+
+    return rest && (*rest == '\0' || *rest == '.' || *rest == '[') ? rest : NULL;
+}
+
+/* The path of a setting in gateway.lua; the targets of an alias stand with its name. */
+static void full_path(const struct checking *c, const char *path, char *out, size_t size) {
+    const char *rest = c->alias ? within_targets(path) : NULL;
+    struct path at;
+
+    if (!rest) {
+        snprintf(out, size, "routes[%zu].settings%s%s", c->route + 1,
+                 path[0] && path[0] != '[' ? "." : "", path);
+        return;
+    }
+    if (!c->alias->listed && strncmp(rest, "[1]", 3) == 0) {
+        rest += 3;
+    }
+    path_init(&at);
+    path_field(&at, "routes");
+    path_item(&at, c->route + 1);
+    path_field(&at, "models");
+    path_field(&at, c->alias->name);
+    snprintf(out, size, "%s%s", at.text, rest);
+}
+
+/* Was this told of the route itself, whose other settings its aliases share? */
+static bool told_before(const struct checking *c, bool of_alias, bool warning) {
+    bool alias = c->variant >= c->lane->gen->config->n_routes;
+
+    return c->quiet || (alias && !of_alias && warning);
+}
+
 /* At the setting's line, or at the nearest parent that can be found. */
 static void report(struct checking *c, const char *path, bool warning, const char *message) {
     const struct generation *g = c->lane->gen;
     const char *file = snapshot_config_path(g->snapshot);
-    struct str overlaid = overlaid_key(&g->config->routes[c->route], path);
+    bool of_alias = c->alias && within_targets(path);
+    struct str overlaid = of_alias ? STR("") : overlaid_key(&g->config->routes[c->route], path);
     char full[512];
     int line;
 
+    if (told_before(c, of_alias, warning)) {
+        c->errors |= !warning;
+        return;
+    }
     if (overlaid.n) {
         report_overlaid(c, overlaid, path, warning, message);
         return;
     }
-    snprintf(full, sizeof full, "routes[%zu].settings%s%s", c->route + 1,
-             path[0] && path[0] != '[' ? "." : "", path);
+    full_path(c, path, full, sizeof full);
     line = config_line(g->snapshot, full);
     if (warning) {
         diags_warn(c->diags, file, line, "%s: %s", full, message);
@@ -128,7 +173,7 @@ static void push_environment(lua_State *L, const struct config *config) {
 static struct policy_file *policy_of(const struct checking *c) {
     struct generation *g = c->lane->gen;
 
-    return &g->policies[g->routes[c->route].policy];
+    return &g->policies[g->routes[c->variant].policy];
 }
 
 /* Keeps the version of the route's policy. */
@@ -137,7 +182,8 @@ static int keep_version(lua_State *L) {
     struct err err;
     int type;
 
-    lua_rawgeti(L, LUA_REGISTRYINDEX, c->lane->refs.policy[c->lane->gen->routes[c->route].policy]);
+    lua_rawgeti(L, LUA_REGISTRYINDEX,
+                c->lane->refs.policy[c->lane->gen->routes[c->variant].policy]);
     type = lua_getfield(L, -1, "version");
     if ((type == LUA_TNUMBER || type == LUA_TSTRING) &&
         value_from_lua(L, lua_gettop(L), &policy_of(c)->version, &err) < 0) {
@@ -151,7 +197,8 @@ static int push_describe(lua_State *L) {
     struct checking *c = box_arg(L);
 
     lua_rawgeti(L, LUA_REGISTRYINDEX, c->schema_describe);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, c->lane->refs.policy[c->lane->gen->routes[c->route].policy]);
+    lua_rawgeti(L, LUA_REGISTRYINDEX,
+                c->lane->refs.policy[c->lane->gen->routes[c->variant].policy]);
     if (lua_getfield(L, -1, "settings") == LUA_TNIL) {
         lua_pop(L, 1);
         lua_newtable(L);
@@ -223,7 +270,7 @@ static int push_check(lua_State *L) {
     const struct value *settings = &g->config->routes[c->route].settings;
 
     lua_rawgeti(L, LUA_REGISTRYINDEX, c->schema_check);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, c->lane->refs.policy[g->routes[c->route].policy]);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, c->lane->refs.policy[g->routes[c->variant].policy]);
     if (lua_getfield(L, -1, "settings") == LUA_TNIL) {
         lua_pop(L, 1);
         lua_newtable(L);
@@ -233,6 +280,10 @@ static int push_check(lua_State *L) {
         lua_newtable(L);
     } else {
         value_to_lua(L, settings);
+    }
+    if (c->alias) {
+        value_to_lua(L, &c->alias->targets);
+        lua_setfield(L, -2, "targets");
     }
     push_environment(L, g->config);
     return 4;
@@ -244,7 +295,7 @@ static void report_schema(struct checking *c, const char *path, const char *mess
     char text[ERR_TEXT_MAX];
 
     snprintf(text, sizeof text, "%s: %s", path, message);
-    contract_report(c->diags, g->policies[g->routes[c->route].policy].label, text);
+    contract_report(c->diags, g->policies[g->routes[c->variant].policy].label, text);
     c->errors = true;
 }
 
@@ -296,7 +347,8 @@ static int read_problems(lua_State *L) {
 static int push_own_check(lua_State *L) {
     struct checking *c = box_arg(L);
 
-    lua_rawgeti(L, LUA_REGISTRYINDEX, c->lane->refs.policy[c->lane->gen->routes[c->route].policy]);
+    lua_rawgeti(L, LUA_REGISTRYINDEX,
+                c->lane->refs.policy[c->lane->gen->routes[c->variant].policy]);
     lua_getfield(L, -1, "check");
     lua_remove(L, -2);
     lua_pushvalue(L, 1);
@@ -325,7 +377,7 @@ static enum box_status own_check(struct checking *c, struct err *err) {
 
 static enum box_status check_route(struct checking *c, struct err *err) {
     struct box *box = c->lane->box;
-    struct value *out = &c->lane->gen->routes[c->route].settings;
+    struct value *out = &c->lane->gen->routes[c->variant].settings;
     enum box_status status = box_protect(box, push_check, c, 0, 4, err);
 
     if (status == BOX_OK) {
@@ -383,8 +435,12 @@ static int plan_entry(struct checking *c, const struct value *v, const char *pat
             snprintf(text, sizeof text, "there is no provider '%.*s' (of target '%.*s')",
                      (int)provider_of(name).n, name.p, (int)name.n, name.p);
             report(c, path, false, text);
+        } else if (c->alias && !memchr(name.p, '/', name.n)) {
+            report(c, path, false,
+                   "a target of a public name needs a model, as in \"provider/model\": the client "
+                   "asks for a name that the provider does not know");
         }
-        return add_target(&g->routes[c->route], name);
+        return add_target(&g->routes[c->variant], name);
     }
     for (i = 0; list && list->type == VALUE_TABLE && i < list->as.t.n_items; i++) {
         if (plan_entry(c, &list->as.t.items[i], path) < 0) {
@@ -395,7 +451,7 @@ static int plan_entry(struct checking *c, const struct value *v, const char *pat
 }
 
 static int draw_plan(struct checking *c) {
-    const struct value *settings = &c->lane->gen->routes[c->route].settings;
+    const struct value *settings = &c->lane->gen->routes[c->variant].settings;
     const struct value *one = value_field(settings, "target"),
                        *list = value_field(settings, "targets");
     char path[64];
@@ -434,6 +490,19 @@ static bool check_one(struct checking *c) {
     return true;
 }
 
+/* Where all models of a route are aliases and its settings have no targets, those of the first
+ * alias stand there: nobody asks for them. */
+static void choose_targets(struct checking *c) {
+    const struct config *config = c->lane->gen->config;
+    struct config_variant v = config_variant(config, c->variant);
+    const struct config_route *r = &config->routes[v.route];
+    bool none = config_only_aliases(r) && !value_field(&r->settings, "targets");
+
+    c->route = v.route;
+    c->alias = !v.alias && none ? &r->aliases[0] : v.alias;
+    c->quiet = v.alias == r->aliases && v.alias && none;
+}
+
 void settings_check(struct lane *lane, struct diags *diags) {
     struct checking c = {.lane = lane, .diags = diags};
     struct generation *g = lane->gen;
@@ -441,8 +510,9 @@ void settings_check(struct lane *lane, struct diags *diags) {
     if (load_schema(&c) < 0) {
         return;
     }
-    for (c.route = 0; c.route < g->config->n_routes; c.route++) {
-        if (g->policies[g->routes[c.route].policy].ok && !check_one(&c)) {
+    for (c.variant = 0; c.variant < g->config->n_variants; c.variant++) {
+        choose_targets(&c);
+        if (g->policies[g->routes[c.variant].policy].ok && !check_one(&c)) {
             return;
         }
     }

@@ -10,6 +10,26 @@ static void set_text(lua_State *L, const char *name, const char *text) {
     lua_setfield(L, -2, name);
 }
 
+static void add_text(lua_State *L, const char *text) {
+    lua_pushstring(L, text);
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+}
+
+/* The names and patterns that the route is limited to; nothing when it serves all. */
+static void set_models(lua_State *L, const struct config_route *r) {
+    if (!r->models && !r->n_aliases) {
+        return;
+    }
+    lua_newtable(L);
+    for (size_t i = 0; i < r->n_aliases; i++) {
+        add_text(L, r->aliases[i].name);
+    }
+    for (char **m = r->models; m && *m; m++) {
+        add_text(L, *m);
+    }
+    lua_setfield(L, -2, "models");
+}
+
 /* world:routes() -> list of { name, path, prefix, policy, models } in the order of the file */
 int sim_routes(lua_State *L) {
     const struct config *c = world_config(sim_check_world(L)->world);
@@ -22,14 +42,7 @@ int sim_routes(lua_State *L) {
         set_text(L, "policy", r->policy);
         lua_pushboolean(L, r->prefix);
         lua_setfield(L, -2, "prefix");
-        if (r->models) {
-            lua_newtable(L);
-            for (lua_Integer n = 0; r->models[n]; n++) {
-                lua_pushstring(L, r->models[n]);
-                lua_rawseti(L, -2, n + 1);
-            }
-            lua_setfield(L, -2, "models");
-        }
+        set_models(L, r);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
     return 1;

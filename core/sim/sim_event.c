@@ -48,6 +48,7 @@ static void set_headers(lua_State *L, const struct headers *headers) {
 static void push_sent(lua_State *L, const struct world_event *e) {
     set_str(L, "provider", str_of(e->sent.provider));
     set_str(L, "target", str_of(e->sent.target));
+    set_str(L, "api_key", str_of(e->sent.api_key));
     set_str(L, "url", str_of(e->sent.url));
     set_str(L, "body", buf_str(&e->sent.body));
     set_headers(L, &e->sent.headers);
@@ -155,6 +156,7 @@ int sim_push_brief(lua_State *L, const struct world_event *e) {
         lua_pushinteger(L, (lua_Integer)e->request);
         lua_pushstring(L, e->sent.provider);
         lua_pushstring(L, e->sent.target);
+        lua_pushstring(L, e->sent.api_key); /* NULL is nil */
     } else if (e->kind == WORLD_ENDED) {
         const struct world_answer *a = &e->answer;
         lua_pushboolean(L, a->status == 200 && a->whole && a->complete);

@@ -170,7 +170,7 @@ static void read_options(lua_State *L, struct world_options *o) {
 /* core.world{…} -> world, warnings */
 static int core_world(lua_State *L) {
     struct sim *sim = sim_of(L);
-    struct world_options o = {.snapshot = sim->options->snapshot};
+    struct world_options o = {.snapshot = sim->options->snapshot, .dialects = &sim->dialects};
     lua_settop(L, 1);
     luaL_checkstack(L, 16, "world");
     read_options(L, &o);

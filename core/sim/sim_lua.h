@@ -15,6 +15,7 @@
 struct sim {
     const struct sim_run_options *options;
     size_t n_worlds; /* alive */
+    struct dialect_cache dialects; /* for all its worlds */
 };
 
 struct world_box {

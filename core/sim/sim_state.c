@@ -2,26 +2,30 @@
 /* The state of a world's gateway as tests see and set it: targets, store, metrics, log. */
 #include "bind/bind_lua.h"
 #include "sim/sim_lua.h"
+#include "upstream/keys.h"
 
 static struct state *state_of(struct world_box *box) {
     return &world_gateway(box->world)->state;
 }
 
-/* The quota group of the target at index 2. Raises when its provider is none of the world's. */
-static struct str check_target(lua_State *L, struct world_box *box, struct str *target) {
+/* The provider of the target or key at index 2. Raises when it is none of the world's. */
+static const struct config_provider *check_target(lua_State *L, struct world_box *box,
+                                                  struct str *target) {
     *target = bind_check_str(L, 2, MAX_TARGET_NAME);
     const struct config_provider *p =
         config_provider(world_config(box->world), target_split(*target).provider);
     if (!p) {
         luaL_error(L, "target \"%s\": there is no such provider", target->p);
     }
-    return str_of(p->quota_group);
+    return p;
 }
 
 /* world:suspend(target, seconds, reason) */
 int sim_suspend(lua_State *L) {
     struct world_box *box = sim_check_world(L);
-    struct str target, group = check_target(L, box, &target);
+    struct str target;
+    const struct config_provider *p = check_target(L, box, &target);
+    struct str group = keys_group(p, target);
     usec duration = bind_check_seconds(L, 3, "suspend");
     const char *reason = luaL_optstring(L, 4, "test");
     struct clock_virtual *before = world_enter(box->world);
@@ -32,7 +36,9 @@ int sim_suspend(lua_State *L) {
 
 int sim_resume(lua_State *L) {
     struct world_box *box = sim_check_world(L);
-    struct str target, group = check_target(L, box, &target);
+    struct str target;
+    const struct config_provider *p = check_target(L, box, &target);
+    struct str group = keys_group(p, target);
     struct clock_virtual *before = world_enter(box->world);
     targets_resume(state_of(box)->targets, target, group);
     clock_use(before);
@@ -42,9 +48,10 @@ int sim_resume(lua_State *L) {
 int sim_facts(lua_State *L) {
     struct world_box *box = sim_check_world(L);
     struct target_facts facts;
-    struct str target, group = check_target(L, box, &target);
+    struct str target;
+    const struct config_provider *p = check_target(L, box, &target);
     struct clock_virtual *before = world_enter(box->world);
-    targets_facts(state_of(box)->targets, target, group, &facts);
+    keys_facts(p, state_of(box)->targets, target, &facts);
     clock_use(before);
     bind_push_facts(L, &facts);
     return 1;

@@ -76,6 +76,7 @@ void world_event_free(struct world_event *e) {
     if (e->kind == WORLD_SENT) {
         free(e->sent.provider);
         free(e->sent.target);
+        free(e->sent.api_key);
         free(e->sent.url);
         headers_release(&e->sent.headers);
         buf_release(&e->sent.body);
@@ -315,7 +316,8 @@ static int fill_sent(struct world_event *e, const struct transfer_request *r,
     e->kind = WORLD_SENT;
     e->sent.provider = str_dup(str_of(a->provider->name));
     e->sent.target = str_dup(str_of(a->name));
-    int bad = !e->sent.provider || !e->sent.target;
+    e->sent.api_key = a->api_key ? str_dup(str_of(a->api_key->name)) : NULL;
+    int bad = !e->sent.provider || !e->sent.target || (a->api_key && !e->sent.api_key);
     return bad || (!brief && copy_request(e, r) != 0) ? -1 : 0;
 }
 
@@ -486,6 +488,7 @@ static void set_up(struct world *world, const struct world_options *o) {
     g->env = (struct policy_env){.modules = bind_modules,
                                  .host = &world->host,
                                  .log = &g->log,
+                                 .dialects = o->dialects,
                                  .resume_cpu = SIM_PATIENCE * LUA_RESUME_CPU,
                                  .request_cpu = SIM_PATIENCE * LUA_REQUEST_CPU};
 }

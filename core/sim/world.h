@@ -27,6 +27,7 @@ struct world_options {
     uint64_t seed;  /* of moongate.random and of request ids */
     usec wall;      /* wall clock at the beginning */
     bool explain;
+    struct dialect_cache *dialects; /* borrowed for the world's life, NULL: none */
     bool brief; /* events tell only what a simulation of many requests counts */
 };
 
@@ -72,9 +73,10 @@ struct world_event {
     unsigned long request, transfer; /* request 0: it is over already */
     struct {
         char *provider, *target, *url;
+        char *api_key; /* the name of the pool's key; NULL without a pool */
         struct headers headers;
         struct buf body;
-    } sent;                     /* WORLD_SENT; of a brief world only provider and target */
+    } sent;                     /* WORLD_SENT; of a brief world no url, headers, body */
     struct world_answer answer; /* WORLD_ENDED */
 };
 void world_event_free(struct world_event *event); /* NULL is a no-op */

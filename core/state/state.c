@@ -17,7 +17,8 @@ int state_init(struct state *s) {
     s->targets = targets_new(MAX_TARGETS);
     s->store = store_new();
     s->slots = slots_table_new();
-    if (!s->targets || !s->store || !s->slots) {
+    s->names = model_names_new();
+    if (!s->targets || !s->store || !s->slots || !s->names) {
         state_release(s);
         return -1;
     }
@@ -28,7 +29,8 @@ void state_release(struct state *s) {
     targets_free(s->targets);
     store_free(s->store);
     slots_table_free(s->slots);
-    *s = (struct state){NULL, NULL, NULL};
+    model_names_free(s->names);
+    *s = (struct state){NULL, NULL, NULL, NULL};
 }
 
 static const char NAME[] = "suspensions.json";

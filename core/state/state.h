@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What outlives generations and is seen by all workers at once, gathered: target facts, store,
- * admission slots; and the file in state_dir that carries suspensions over a restart.
+ * admission slots, the models that metrics name; and the file in state_dir that carries suspensions
+ * over a restart.
  */
 #ifndef STATE_STATE_H
 #define STATE_STATE_H
 
 #include "base/err.h"
+#include "state/model_names.h"
 #include "state/slots.h"
 #include "state/store.h"
 #include "state/targets.h"
@@ -15,6 +17,7 @@ struct state {
     struct targets *targets;
     struct store *store;
     struct slots_table *slots;
+    struct model_names *names;
 };
 
 int state_init(struct state *s) __attribute__((warn_unused_result)); /* 0, or -1: memory */

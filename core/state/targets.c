@@ -28,6 +28,7 @@ struct target {
     struct targets *owner;
     char *group; /* owned; the quota group it was last asked for with */
     unsigned refs;
+    bool unnamed;
     struct target *prev, *next; /* in the idle list while refs is 0 */
     int inflight;
     double ewma_first_token, ewma_total;
@@ -94,11 +95,15 @@ static struct str name_of(const struct target *e) {
 }
 
 struct target_name target_split(struct str name) {
-    struct target_name split = {name, {NULL, 0}};
-    const char *slash = name.n ? memchr(name.p, '/', name.n) : NULL;
-    if (slash) {
-        split.provider = str_make(name.p, (size_t)(slash - name.p));
-        split.model = str_make(slash + 1, name.n - split.provider.n - 1);
+    struct target_name split = {name, {NULL, 0}, {NULL, 0}};
+    size_t n = 0;
+    while (n < name.n && name.p[n] != '/' && name.p[n] != '#') {
+        n++;
+    }
+    if (n < name.n) {
+        struct str *rest = name.p[n] == '/' ? &split.model : &split.key;
+        split.provider.n = n;
+        *rest = str_make(name.p + n + 1, name.n - n - 1);
     }
     return split;
 }
@@ -193,6 +198,12 @@ void target_put(struct target *target) {
         idle_append(t, target);
     }
     pthread_mutex_unlock(&t->lock);
+}
+
+void target_set_unnamed(struct target *target) {
+    pthread_mutex_lock(&target->owner->lock);
+    target->unnamed = true;
+    pthread_mutex_unlock(&target->owner->lock);
 }
 
 void target_begin(struct target *target) {
@@ -293,6 +304,7 @@ usec targets_suspended_for(struct targets *t, struct str name, struct str group)
 
 static void fill_entry(const struct target *e, struct target_facts *out) {
     int64_t oldest = clock_now() / USEC_PER_SEC - WINDOW_SECONDS;
+    out->unnamed = e->unnamed;
     out->inflight = e->inflight;
     out->ewma_first_token = e->ewma_first_token;
     out->ewma_total = e->ewma_total;

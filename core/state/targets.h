@@ -19,6 +19,7 @@ struct target; /* a counted reference to one entry */
 
 struct target_facts {
     char name[512]; /* "provider/model" or "provider" */
+    bool unnamed;   /* one of the models that metrics do not name; see target_set_unnamed */
     char provider[128];
     usec suspended_for; /* 0 = not suspended; the longer of its own and its quota group's */
     char reason[128];   /* of that suspension */
@@ -34,9 +35,10 @@ struct target_facts {
 };
 
 /* A target's name, split at its first slash. model.p is NULL when there is none: the client's model
- * passes through. */
+ * passes through. "provider#key" names a key of the provider's pool, which is suspended like a
+ * target; key.p is NULL in all others. */
 struct target_name {
-    struct str provider, model;
+    struct str provider, model, key;
 };
 struct target_name target_split(struct str name);
 
@@ -46,6 +48,8 @@ void targets_free(struct targets *t);
 /* The entry of that name, made when absent. `group` (may be empty) is the quota group it belongs to
  * now. NULL: memory, or the table is full of busy ones. */
 struct target *target_get(struct targets *t, struct str name, struct str group);
+/* Metrics count it with the others of its provider; see model_names.h. */
+void target_set_unnamed(struct target *target);
 void target_put(struct target *target); /* gives the reference back; NULL is a no-op */
 
 void target_begin(struct target *target); /* an attempt starts: in flight + 1 */

@@ -72,6 +72,9 @@ static int join(const struct config_provider *p, const struct outbound *o, bool 
     struct str key = o->key.n ? o->key : str_of(p->api_key);
     bool first = true;
     str_split(&rest, '?', &base);
+    while (base.n > 0 && base.p[base.n - 1] == '/') { /* before a query */
+        base.n--;
+    }
     buf_clear(url);
     int rc = buf_add_str(url, base);
     rc = rc == 0 ? buf_add_str(url, o->path) : rc;
@@ -85,20 +88,64 @@ static int join(const struct config_provider *p, const struct outbound *o, bool 
     return rc == 0 ? 0 : -1;
 }
 
-int outbound_url(const struct config_provider *p, const struct outbound *o, struct buf *url) {
-    struct outbound below = *o;
-    if (str_is(o->path, "/v1") || str_starts(o->path, "/v1/")) {
-        below.path = str_make(o->path.p + 3, o->path.n - 3);
+int outbound_fill_model(const char *path, struct str model, struct buf *out) {
+    static const char place[] = "{model}";
+    int rc = 0;
+    for (const char *at; rc == 0 && (at = strstr(path, place)); path = at + sizeof place - 1) {
+        rc = buf_add(out, path, (size_t)(at - path));
+        rc = rc == 0 ? add_encoded(out, model) : rc;
     }
-    return join(p, &below, false, url);
+    return rc == 0 && buf_adds(out, path) == 0 ? 0 : -1;
 }
 
-int outbound_own_url(const struct config_provider *p, struct str path, struct buf *url) {
+/* The client's path below the prefix of the provider's that it has. */
+static struct str cut_prefix(const struct config_provider *p, struct str path) {
+    static const char *const v1[] = {"/v1", NULL};
+    const char *const *prefix = p->prefixes ? (const char *const *)p->prefixes : v1;
+    for (; *prefix; prefix++) {
+        size_t n = strlen(*prefix);
+        if (str_starts(path, *prefix) && (path.n == n || path.p[n] == '/')) {
+            return str_make(path.p + n, path.n - n);
+        }
+    }
+    return path;
+}
+
+/* The path with what the dialect puts before it, and the model in its place. */
+static int build_path(const struct config_provider *p, const struct outbound *o, struct str rest,
+                      struct buf *path) {
+    int rc = p->pass && o->model.n ? outbound_fill_model(p->pass, o->model, path) : 0;
+    if (rc == 0 && o->model.n && o->model_at.p && o->model_at.p >= rest.p) {
+        const char *after = o->model_at.p + o->model_at.n;
+        rc = buf_add(path, rest.p, (size_t)(o->model_at.p - rest.p));
+        rc = rc == 0 ? add_encoded(path, o->model) : rc;
+        rest = str_make(after, (size_t)(rest.p + rest.n - after));
+    }
+    return rc == 0 ? buf_add_str(path, rest) : rc;
+}
+
+int outbound_url(const struct config_provider *p, const struct outbound *o, struct buf *url) {
+    struct outbound below = *o;
+    struct buf path;
+    below.path = cut_prefix(p, o->path);
+    if (!p->pass && !o->model_at.p) {
+        return join(p, &below, false, url);
+    }
+    buf_init(&path, url->max);
+    int rc = build_path(p, o, below.path, &path);
+    below.path = buf_str(&path);
+    rc = rc == 0 ? join(p, &below, false, url) : -1;
+    buf_release(&path);
+    return rc;
+}
+
+int outbound_own_url(const struct config_provider *p, struct str path, struct str key,
+                     struct buf *url) {
     struct str rest = path, bare;
     if (!str_split(&rest, '?', &bare)) {
         bare = path;
     }
-    return join(p, &(struct outbound){.path = bare, .query = rest}, true, url);
+    return join(p, &(struct outbound){.path = bare, .query = rest, .key = key}, true, url);
 }
 
 /* ---- Fields ---- */
@@ -145,6 +192,9 @@ static bool for_provider(const struct config_provider *p, const struct headers *
         hop_by_hop(h, name)) {
         return false;
     }
+    if (p->auth == AUTH_AWS && starts(name, "x-amz-")) {
+        return false; /* our signature would say that it is ours */
+    }
     return p->auth == AUTH_PASSTHROUGH || !in(name, credentials);
 }
 
@@ -155,6 +205,22 @@ static int add_configured(const struct config_provider *p, struct headers *out) 
     for (size_t i = 0; i < p->headers.as.t.n_fields; i++) {
         const struct value_field *f = &p->headers.as.t.fields[i];
         if (headers_set(out, str_of(f->name), value_str(&f->value)) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* What the provider's dialect wants to be said, where the client did not say it. */
+static int add_fixed(const struct config_provider *p, struct headers *out) {
+    struct str unused;
+    if (p->fixed_headers.type != VALUE_TABLE) {
+        return 0;
+    }
+    for (size_t i = 0; i < p->fixed_headers.as.t.n_fields; i++) {
+        const struct value_field *f = &p->fixed_headers.as.t.fields[i];
+        if (!headers_get(out, f->name, &unused) &&
+            headers_add(out, str_of(f->name), value_str(&f->value)) != 0) {
             return -1;
         }
     }
@@ -198,7 +264,19 @@ int outbound_headers(const struct config_provider *p, const struct headers *clie
     if (p->auth == AUTH_HEADER && p->auth_name) {
         headers_remove(out, p->auth_name);
     }
-    return add_configured(p, out) == 0 ? add_credential(p, key, out) : -1;
+    int bad = add_fixed(p, out) | add_configured(p, out);
+    return bad ? -1 : add_credential(p, key, out);
+}
+
+int outbound_sign(const struct config_provider *p, const struct sigv4_request *request,
+                  struct headers *out) {
+    const struct config_aws *aws = &p->aws;
+    struct sigv4_key key = {.access_key = str_of(aws->access_key),
+                            .secret_key = str_of(aws->secret_key),
+                            .session_token = str_of(aws->session_token),
+                            .region = str_of(aws->region),
+                            .service = str_of(aws->service)};
+    return p->auth == AUTH_AWS ? sigv4_sign(&key, request, clock_wall(), out) : 0;
 }
 
 int inbound_headers(const struct headers *answer, struct headers *out) {

@@ -37,6 +37,7 @@ static const struct {
     [OUTCOME_CONTENT_FILTERED] = {"content_filtered", CLASS_INTERCEPTED},
     [OUTCOME_CREDENTIAL_ERROR] = {"credential_error", CLASS_CREDENTIAL},
     [OUTCOME_MODEL_UNAVAILABLE] = {"model_unavailable", CLASS_MODEL},
+    [OUTCOME_UNSUPPORTED] = {"unsupported", CLASS_MODEL},
     [OUTCOME_CONTEXT_TOO_LONG] = {"context_too_long", CLASS_CONTEXT},
     [OUTCOME_TOO_LARGE] = {"too_large", CLASS_CONTEXT},
     [OUTCOME_CLIENT_ERROR] = {"client_error", CLASS_CLIENT},
@@ -89,6 +90,8 @@ int outcome_gateway_status(enum outcome o) {
     case OUTCOME_QUEUE_FULL:
     case OUTCOME_SUSPENDED:
         return 503;
+    case OUTCOME_UNSUPPORTED:
+        return 400;
     default:
         return 502;
     }
@@ -100,8 +103,9 @@ bool outcome_blames_target(enum outcome o) {
         return o != OUTCOME_QUEUE_FULL && o != OUTCOME_SUSPENDED;
     case CLASS_RATE_LIMIT:
     case CLASS_CREDENTIAL:
-    case CLASS_MODEL:
         return true;
+    case CLASS_MODEL:
+        return o != OUTCOME_UNSUPPORTED;
     default:
         return false;
     }

@@ -37,6 +37,7 @@ enum outcome {
     OUTCOME_CONTENT_FILTERED,
     OUTCOME_CREDENTIAL_ERROR,
     OUTCOME_MODEL_UNAVAILABLE,
+    OUTCOME_UNSUPPORTED, /* the target cannot be asked this: no translation, nothing was sent */
     OUTCOME_CONTEXT_TOO_LONG,
     OUTCOME_TOO_LARGE,
     OUTCOME_CLIENT_ERROR,
@@ -61,11 +62,11 @@ enum outcome_class outcome_class(enum outcome o);
 const char *class_name(enum outcome_class c); /* "rate_limit"; CLASS_NONE is "" */
 
 /* The status of the gateway's own answer when an attempt without a usable answer is returned
- * (DESIGN section 5): 502, 503 or 504. */
+ * (DESIGN section 5): 502, 503, 504, or 400. */
 int outcome_gateway_status(enum outcome o);
 
 /* Does it count against the target's facts? backend (but queue_full and suspended), rate_limit,
- * credential, model. */
+ * credential, model (but unsupported). */
 bool outcome_blames_target(enum outcome o);
 
 #endif

@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "base/limits.h"
 #include "net/tls.h"
+#include "upstream/keys.h"
 #include "upstream/outbound.h"
 
 #define PARKED (365 * 86400) /* seconds */
@@ -153,10 +154,16 @@ static void on_done(void *ctx, const struct transfer_result *result) {
 static const struct transfer_events probe_events = {
     .head = on_head, .data = on_data, .done = on_done};
 
-static int add_fields(const struct probe *p, struct headers *out) {
+/* That of the pool's first key that is not suspended; empty without a pool. */
+static struct str pool_secret(const struct probe *p) {
+    const struct config_api_key *key = keys_first(p->provider, p->all->targets);
+    return str_of(key ? key->secret : NULL);
+}
+
+static int add_fields(const struct probe *p, struct str key, struct headers *out) {
     struct headers none;
     headers_init(&none, 1, 1);
-    int rc = outbound_headers(p->provider, &none, str_make(NULL, 0), out);
+    int rc = outbound_headers(p->provider, &none, key, out);
     headers_release(&none);
     struct str unused;
     if (rc == 0 && p->body && !headers_get(out, "Content-Type", &unused)) {
@@ -168,13 +175,17 @@ static int add_fields(const struct probe *p, struct headers *out) {
 static int ask(struct probe *p, bool fresh) {
     struct buf url;
     struct headers fields;
-    struct str body = str_of(p->body);
+    struct str body = str_of(p->body), key = pool_secret(p);
     p->status = 0;
     p->bytes = 0;
     buf_init(&url, MAX_REQUEST_LINE);
     headers_init(&fields, MAX_HEADERS, MAX_HEADER_BYTES);
-    if (add_fields(p, &fields) == 0 &&
-        outbound_own_url(p->provider, str_of(p->provider->health.path), &url) == 0) {
+    if (add_fields(p, key, &fields) == 0 &&
+        outbound_own_url(p->provider, str_of(p->provider->health.path), key, &url) == 0 &&
+        outbound_sign(p->provider,
+                      &(struct sigv4_request){str_of(p->provider->health.method), url.data, &body,
+                                              p->body ? 1 : 0},
+                      &fields) == 0) {
         struct transfer_request request = {.method = str_of(p->provider->health.method),
                                            .url = url.data,
                                            .headers = &fields,
@@ -276,17 +287,33 @@ static bool same_headers(const struct value *a, const struct value *b) {
     return true;
 }
 
+static bool same_aws(const struct config_aws *a, const struct config_aws *b) {
+    return same_text(a->access_key, b->access_key) && same_text(a->secret_key, b->secret_key) &&
+           same_text(a->session_token, b->session_token) && same_text(a->region, b->region) &&
+           same_text(a->service, b->service);
+}
+
 static bool same_tls(const struct tls_client *a, const struct tls_client *b) {
     return a && b ? tls_client_id(a) == tls_client_id(b) : a == b;
+}
+
+static bool same_pool(const struct config_provider *a, const struct config_provider *b) {
+    bool same = a->n_api_keys == b->n_api_keys;
+    for (size_t i = 0; same && i < a->n_api_keys; i++) {
+        same = same_text(a->api_keys[i].name, b->api_keys[i].name) &&
+               same_text(a->api_keys[i].secret, b->api_keys[i].secret);
+    }
+    return same;
 }
 
 static bool same(const struct config_provider *a, const struct config_provider *b) {
     const struct config_health *h = &a->health, *i = &b->health;
     return same_text(a->name, b->name) && same_text(a->base_url, b->base_url) &&
            a->auth == b->auth && same_text(a->auth_name, b->auth_name) &&
-           same_text(a->api_key, b->api_key) && same_text(a->proxy, b->proxy) &&
-           a->transport == b->transport && same_tls(a->tls, b->tls) &&
-           same_headers(&a->headers, &b->headers) && same_text(h->method, i->method) &&
+           same_text(a->api_key, b->api_key) && same_pool(a, b) && same_aws(&a->aws, &b->aws) &&
+           same_text(a->proxy, b->proxy) && a->transport == b->transport &&
+           same_tls(a->tls, b->tls) && same_headers(&a->headers, &b->headers) &&
+           same_headers(&a->fixed_headers, &b->fixed_headers) && same_text(h->method, i->method) &&
            same_text(h->path, i->path) && same_text(h->body, i->body) &&
            same_text(h->status, i->status) && h->interval == i->interval &&
            h->timeout == i->timeout && h->up == i->up && h->down == i->down;

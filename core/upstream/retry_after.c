@@ -33,6 +33,12 @@ static double capped(double seconds) {
     return seconds < ten_years ? seconds : ten_years;
 }
 
+double retry_after_said(struct str text) {
+    bool unit = text.n > 0 && text.p[text.n - 1] == 's';
+    double seconds = number(str_make(text.p, unit ? text.n - 1 : text.n));
+    return seconds > 0 ? capped(seconds) : 0;
+}
+
 double retry_after_seconds(const struct headers *headers, long long wall_now) {
     static const char *const milliseconds[] = {"retry-after-ms", "x-ms-retry-after-ms"};
     struct str value;

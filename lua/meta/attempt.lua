@@ -12,7 +12,7 @@
 ---| "overloaded" | "server_error" | "error_event" | "empty_response" | "invalid_response"
 ---| "stream_broken" | "limit_exceeded" | "queue_full" | "suspended"
 ---| "rate_limited" | "quota_exhausted" | "content_filtered" | "credential_error"
----| "model_unavailable" | "context_too_long" | "too_large" | "client_error"
+---| "model_unavailable" | "unsupported" | "context_too_long" | "too_large" | "client_error"
 
 ---@class moongate.Times seconds; 0 = not reached
 ---@field queue number waiting for a free slot of the provider
@@ -28,12 +28,14 @@
 ---@field outcome moongate.Outcome nil while it is under way
 ---@field class moongate.Class|nil nil when it is nobody's failure
 ---@field status integer HTTP status, 0 = there was none
----@field retry_after number|nil seconds, from any of the usual headers
+---@field retry_after number|nil seconds, from any of the usual headers, else as the error itself says (Gemini's `retryDelay`)
 ---@field code string|nil the provider's error code
 ---@field message string|nil the provider's error message
 ---@field sent "nothing"|"partial"|"all" how much of the request went out
 ---@field reused boolean over a connection that was already open
+---@field dropped string[] what of the request the target's dialect could not express and was left out; empty when nothing was
 ---@field passthrough boolean the client's own key was used
+---@field api_key string|nil the name of the key that was sent, of a provider that has several
 ---@field time moongate.Times
 local attempt = {}
 

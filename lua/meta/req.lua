@@ -6,6 +6,7 @@
 ---@class moongate.SendOptions seconds are above 0; what is left out is not limited here
 ---@field model? string instead of the target's
 ---@field key? string instead of the provider's
+---@field api_key? string the name of one of the provider's api_keys, sent even when it is suspended; none = the first that is not
 ---@field connect? number seconds
 ---@field first_byte? number seconds to the end of the answer's head
 ---@field first_token? number seconds to the first content; streams only
@@ -16,6 +17,7 @@
 ---@field headers? table<string, string>
 ---@field set? table<string, any> top-level JSON fields to set
 ---@field unset? string[] top-level JSON fields to drop
+---@field strict? boolean refuse (outcome `unsupported`) what the target's dialect cannot express, instead of leaving it out
 ---@field force? boolean even when the target is suspended
 ---@field fresh? boolean over a new connection
 

@@ -25,7 +25,7 @@ local OUTCOMES = {
   client_error = { status = 422 },
   model_unavailable = { status = 404, error = { code = "model_not_found", message = "The model does not exist" } },
 }
-for _, name in ipairs { "connect_error", "dns_error", "tls_error", "timeout_connect" } do
+for _, name in ipairs { "connect_error", "dns_error", "tls_error", "timeout_connect", "unsupported" } do
   OUTCOMES[name] = { fail = name, sent = "nothing" }
 end
 for _, name in ipairs { "timeout_first_byte", "timeout_first_token", "timeout_idle", "timeout_total",

@@ -7,6 +7,7 @@
 local moongate = require "moongate"
 local availability = require "moongate.availability"
 local definition = require "moongate.failover_settings"
+local keys = require "moongate.keys"
 local notes = require "moongate.notes"
 local order = require "moongate.order"
 local plans = require "moongate.plan"
@@ -22,10 +23,14 @@ failover.check = definition.check
 
 local UNKNOWN_RECOVERY = 5 -- seconds to tell a client when nobody knows
 local ALONE = { group = false }
+local MAX_ATTEMPTS = 32   -- of a request, keys that were tried in vain included; as in core/base/limits.h
 
 -- Failures of the target. The others are of the request (or of a policy): they may move it on, but say
 -- nothing about the next request.
 local BLAME = { backend = true, rate_limit = true, credential = true, model = true }
+
+-- Of these classes, what nothing was sent for.
+local BLAMELESS = { queue_full = true, suspended = true, unsupported = true }
 
 local ACTIONS = { ["return"] = true, retry = true, next = true }
 
@@ -36,8 +41,7 @@ end
 
 local function blames(attempt)
   local outcome = attempt.outcome
-  return BLAME[attempt.class] and outcome ~= "queue_full" and outcome ~= "suspended"
-    and not own_key(attempt)
+  return BLAME[attempt.class] and not BLAMELESS[outcome] and not own_key(attempt)
 end
 
 -- Tells the breaker how a request fared on a target; nil = it says nothing about it.
@@ -48,12 +52,31 @@ local function record(run, name, good, mode)
   if run.explaining then notes.breaker(run, name, change) end
 end
 
--- Tells breaker and suspensions how a request's tries on one target ended.
-local function settle(run, name, attempt, mode)
+-- The pool that the key of an attempt is of; nil when its provider has none.
+local function pool_of(run, attempt)
+  return attempt.api_key and run.plan.keys:pool(attempt.target)
+end
+
+-- Was it the key's failure, not the target's? Not when all keys of the pool failed.
+local function spared(run, attempt, failed)
+  local pool = pool_of(run, attempt)
+  return pool and pool:spares(attempt, failed)
+end
+
+-- Suspends the key that was refused, by itself.
+local function refuse_key(run, pool, attempt)
+  local left = pool:refused(attempt)
+  if left and run.explaining then
+    notes.suspended_key(run, pool.provider .. "#" .. attempt.api_key, left, attempt)
+  end
+end
+
+-- Tells breaker and suspensions how a request's tries on one target ended. `failed`: by keys of its pool.
+local function settle(run, name, attempt, mode, failed)
   local plan, good = run.plan, nil
   if attempt.ok then
     good = true
-  elseif blames(attempt) and trigger.matches(plan.trigger, attempt) then
+  elseif blames(attempt) and trigger.matches(plan.trigger, attempt) and not spared(run, attempt, failed) then
     good = false
   end
   record(run, name, good, mode)
@@ -66,9 +89,12 @@ local function settle(run, name, attempt, mode)
 end
 
 -- Keeps what may be handed over when nothing works. A credential failure only when there is nothing
--- else: a client would take it for a fault of its own key.
+-- else: a client would take it for a fault of its own key. Nor a target that could not be asked: what the
+-- others said is more to the point.
 local function note(run, attempt)
-  if attempt.class == "credential" and not attempt.passthrough then
+  if attempt.outcome == "unsupported" then
+    run.unsupported = run.unsupported or attempt
+  elseif attempt.class == "credential" and not attempt.passthrough then
     run.refused = run.refused or attempt
   else
     run.first = run.first or attempt
@@ -97,6 +123,25 @@ local function retry_wait(run, entry, attempt, tries)
   if run.explaining then notes.no_retry(run, entry, attempt, tries, matched, wait) end
 end
 
+-- A failure that is its key's: true when the next key of the pool is to be tried, at once and beyond all
+-- counts but that of a request's attempts. When no key is left, tries.best is what there is to tell.
+local function next_key(run, attempt, tries)
+  local pool = pool_of(run, attempt)
+  if not pool or not pool:covers(attempt) then return false end
+  tries.failed = tries.failed or {}
+  tries.failed[attempt.api_key] = attempt
+  refuse_key(run, pool, attempt)
+  local room = run.sends < MAX_ATTEMPTS and run.req.remaining > 0
+  tries.key = room and pool:next(attempt, tries.failed, run.force) or nil
+  if run.explaining then notes.key(run, pool, attempt, tries.key) end
+  if tries.key then
+    run.left = math.min(run.left + 1, MAX_ATTEMPTS - run.sends)
+    return true
+  end
+  tries.best = keys.best(tries.failed)
+  return false
+end
+
 -- What the settings want done about an attempt: "return", "retry" (after seconds), "next", "context".
 local function decide(run, entry, attempt, tries)
   local plan = run.plan
@@ -114,6 +159,8 @@ local function decide(run, entry, attempt, tries)
     if run.explaining then notes.no_replay(run, attempt) end
     return "return"
   end
+  if next_key(run, attempt, tries) then return "retry", 0 end
+  attempt = tries.best or attempt
   local wait = retry_wait(run, entry, attempt, tries)
   if wait then
     tries.retries = tries.retries + 1
@@ -148,14 +195,23 @@ local function ask(run, entry, attempt, tries, action, wait)
   return wanted, wait
 end
 
-local function send(run, entry, fresh)
-  local options = entry.options
+-- The options of an entry for a key, or for the key that it begins with.
+local function options_for(run, entry, key)
+  if not key and run.plan.rotates then
+    local pool = run.plan.keys:pool(entry.target)
+    key = pool and pool:first()
+  end
+  return key and plans.keyed(run.plan, entry, key) or entry.options
+end
+
+local function send(run, entry, fresh, key)
+  local options = options_for(run, entry, key)
   if run.force then
     options = fresh and options.forced_fresh or options.forced
   else
     options = fresh and options.fresh or options.usual
   end
-  run.left = run.left - 1
+  run.left, run.sends = run.left - 1, run.sends + 1
   local req = run.req
   return req:send(entry.target, req.stream and options.stream or options.plain)
 end
@@ -171,6 +227,8 @@ local function settle_others(run, made, from, winner, name, mode, beside)
       if other.class then
         run.tried = true
         note(run, other)
+        local pool = pool_of(run, other)
+        if pool then refuse_key(run, pool, other) end
       end
       settle(run, is_first and name or beside.name, other, is_first and mode or "closed")
     end
@@ -183,10 +241,11 @@ local function send_both(run, entry, name, mode, beside)
   local kind = req.stream and "stream" or "plain"
   local before = #req.attempts
   if run.explaining then notes.hedge(run, beside.name) end
-  local attempt = req:race({ { entry.target, entry.options.usual[kind] },
-    { beside.entry.target, beside.entry.options.usual[kind] } }, run.hedge)
+  local attempt = req:race({ { entry.target, options_for(run, entry).usual[kind] },
+    { beside.entry.target, options_for(run, beside.entry).usual[kind] } }, run.hedge)
   local made = req.attempts
-  run.left = run.left - math.max(1, #made - before)
+  local n = math.max(1, #made - before)
+  run.left, run.sends = run.left - n, run.sends + n
   settle_others(run, made, before + 1, attempt, name, mode, beside)
   beside.won = attempt.target == beside.name
   return attempt
@@ -227,7 +286,7 @@ local function try(run, entry, name, mode, beside, made)
       if beside.won then entry, name, mode = beside.entry, beside.name, "closed" end
       beside = nil
     else
-      attempt = send(run, entry, tries and tries.fresh)
+      attempt = send(run, entry, tries and tries.fresh, tries and tries.key)
     end
     if attempt.ok and not run.on_result then
       record(run, name, true, mode)
@@ -235,23 +294,25 @@ local function try(run, entry, name, mode, beside, made)
     end
     tries = tries or { retries = 0, freshened = false, fresh = false, took = 0 }
     if attempt.outcome == "suspended" then
-      run.left = run.left + 1
+      run.left, run.sends = run.left + 1, run.sends - 1
       return overtaken(run, name, mode, failed)
     end
     if began then tries.took = moongate.now() - began end
-    tries.fresh, run.tried = false, true
+    tries.fresh, tries.key, tries.best, run.tried = false, nil, nil, true
     local action, detail = decide(run, entry, attempt, tries)
     if run.on_result then
       local usual = action
       action, detail = ask(run, entry, attempt, tries, action, detail)
       if run.explaining then notes.on_result(run, action, usual) end
     end
-    if not attempt.ok or action ~= "return" then note(run, attempt) end
+    local other_key = tries.key
+    attempt = tries.best or attempt
+    if (not attempt.ok or action ~= "return") and not other_key then note(run, attempt) end
     if action ~= "retry" then
-      settle(run, name, attempt, mode)
+      settle(run, name, attempt, mode, tries.failed)
       return action, attempt, detail
     end
-    failed = attempt
+    failed, tries.key = attempt, other_key or attempt.api_key
     pause(run, name, mode, detail or 0)
   end
 end
@@ -398,8 +459,8 @@ local function exhausted(run)
   if how == "unavailable" then
     return run.req:fail(502, "all_targets_failed", "every target of this route failed")
   end
-  if how == "first_error" then return run.first or run.refused end
-  return run.last or run.refused
+  if how == "first_error" then return run.first or run.unsupported or run.refused end
+  return run.last or run.unsupported or run.refused
 end
 
 -- Failover is switched off: the first target whatever its state, once. A connection that turned out to
@@ -410,7 +471,7 @@ local function first_once(run)
   if entry.ring then entry = order.list(entry.ring, run.req)[1] end
   run.force = true
   local attempt = send(run, entry, false)
-  if is_stale(run.plan, attempt) then attempt = send(run, entry, true) end
+  if is_stale(run.plan, attempt) then attempt = send(run, entry, true, attempt.api_key) end
   return attempt
 end
 
@@ -451,7 +512,8 @@ function failover.run(req, settings, hooks)
     if made and made.ok then return made end
   end
   local run = {
-    req = req, plan = plan, left = plan.max_attempts - (made and 1 or 0), tried = false, force = false,
+    req = req, plan = plan, left = plan.max_attempts - (made and 1 or 0), sends = made and 1 or 0,
+    tried = false, force = false,
     soonest = math.huge, explaining = explaining,
   }
   if hooks then

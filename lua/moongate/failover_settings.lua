@@ -2,6 +2,7 @@
 -- The schema of the stock failover policy: every setting, its default and what it means. Data, and one
 -- check of what a schema cannot say. policies/README.md explains the settings at length.
 
+local pool_keys = require "moongate.keys"
 local schema = require "moongate.schema"
 local warnings = require "moongate.failover_warnings"
 
@@ -38,6 +39,14 @@ local fields = {
   } },
   suspend = { type = "number", default = 0, min = 0, unit = "s",
     help = "a target is left alone after its tries in a request failed; 0 = nothing is remembered" },
+  keys = { type = "table", default = {}, help = "providers with several api_keys", fields = {
+    order = { type = "enum", values = { "listed", "round_robin" }, default = pool_keys.defaults.order,
+      help = "which key a request begins with; suspended ones are passed over" },
+    suspend = { type = "number", default = pool_keys.defaults.suspend, min = 0, unit = "s",
+      help = "a key is left alone after a rate limit without a hint; refused or out of quota 20 times as long" },
+    rotate_on = { type = "trigger", default = pool_keys.defaults.rotate_on,
+      help = "failures that go on at once with the next key" },
+  } },
   breaker = { type = "table", switch = true, default = false, help = "opens after many failures",
     fields = {
       failures = { type = "integer", min = 1, help = "requests in a row; 3 when no ratio is given" },
@@ -55,6 +64,8 @@ local fields = {
     help = "a failure that took longer is returned; 0 = off" },
   replay = { type = "boolean", default = true,
     help = "may a request be sent again that was sent whole and not answered?" },
+  strict = { type = "boolean", default = false,
+    help = "targets of another dialect: refuse what they cannot express, instead of leaving it out" },
   context_targets = { type = "targets", help = "used instead when the prompt is too long" },
   retry_budget = { type = "table", switch = true, default = false,
     help = "further attempts as a share of recent requests", fields = {

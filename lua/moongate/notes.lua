@@ -174,6 +174,18 @@ function notes.suspended(run, name, wanted, left, attempt)
   write(run, "%s is suspended for %s (%s)", name, seconds(left), why)
 end
 
+---A key that is left alone.
+function notes.suspended_key(run, label, left, attempt)
+  local hint = attempt.outcome == "rate_limited" and retry.hint(run.plan.settings.retry_after, attempt)
+  write(run, "key %s is suspended for %s (%s)", label, seconds(left), hint and "the provider's hint" or attempt.outcome)
+end
+
+---What follows a failure that is its key's.
+function notes.key(run, pool, attempt, key)
+  write(run, "%s with key %s of %s: %s", failure(attempt), attempt.api_key, pool.provider,
+    key and "on to key " .. key or "no other key is left")
+end
+
 ---What a result did to the breaker, as breaker:record says.
 function notes.breaker(run, name, change)
   if change then write(run, "the breaker of %s %s", name, change) end

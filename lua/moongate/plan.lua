@@ -6,6 +6,7 @@
 local moongate = require "moongate"
 local breaker = require "moongate.breaker"
 local definition = require "moongate.failover_settings"
+local keys = require "moongate.keys"
 local order = require "moongate.order"
 local retry = require "moongate.retry"
 local schema = require "moongate.schema"
@@ -33,8 +34,9 @@ local function shortest(a, b)
   return a and b and math.min(a, b) or a or b
 end
 
--- Options of req:send for one entry: for streams and for others, each also with force and fresh.
-local function options_of(raw, settings)
+-- Options of req:send for one entry (and one key of its provider's pool): for streams and for others, each
+-- also with force and fresh.
+local function options_of(raw, settings, key)
   local function variant(stream, force, fresh)
     return {
       total = shortest(settings.request_timeout, raw.request_timeout),
@@ -42,7 +44,7 @@ local function options_of(raw, settings)
       idle = positive(settings.idle_timeout),
       set = raw.set and deep_copy(raw.set), unset = raw.unset and deep_copy(raw.unset),
       headers = raw.headers and deep_copy(raw.headers),
-      force = force or nil, fresh = fresh or nil,
+      force = force or nil, fresh = fresh or nil, api_key = key, strict = settings.strict or nil,
     }
   end
   local function both(force, fresh)
@@ -71,7 +73,7 @@ local function entry_of(raw, settings, shared)
     name = fields.target:find("/", 1, true) and fields.target or nil,
     weight = fields.weight, cost = fields.cost,
     retries = fields.retries or settings.retries,
-    options = options_of(fields, settings),
+    fields = fields, options = options_of(fields, settings),
   }
 end
 
@@ -95,6 +97,7 @@ end
 local function always_first(self, order_of)
   local entry = self.entries[1]
   local asks = self.breaker or self.budget or self.opt_out_header or self.slow_failure
+    or (self.rotates and self.keys:pool(entry.target or ""))
   return self.enabled and order_of == "listed" and not asks and entry and entry.name and entry or nil
 end
 
@@ -111,6 +114,7 @@ local function build(settings)
     replay = settings.replay, opt_out_header = settings.opt_out_header,
     when_suspended = settings.when_suspended, when_exhausted = settings.when_exhausted,
     try_time = try_time(settings),
+    keys = keys.new(settings), rotates = settings.keys.order == "round_robin",
     budget = settings.retry_budget and retry.budget(settings.retry_budget, key) or nil,
     ring = order.ring(settings.order, entries,
       { key = key, breaker = shared.breaker, sticky = settings.sticky }),
@@ -196,6 +200,21 @@ function plan.base(settings)
     for name in pairs(definition.fields) do entry.base[name] = settings[name] end
   end
   return entry.base
+end
+
+---The options of an entry for one key of its provider's pool.
+---@param self moongate.Plan
+---@param entry moongate.Entry
+---@param key string
+---@return table
+function plan.keyed(self, entry, key)
+  entry.keyed = entry.keyed or {}
+  local found = entry.keyed[key]
+  if not found then
+    found = options_of(entry.fields, self.settings, key)
+    entry.keyed[key] = found
+  end
+  return found
 end
 
 ---Entries for targets that a policy names itself: those of the plan where they are the same values.

@@ -6,7 +6,9 @@ local moongate = require "moongate"
 
 local retry = {}
 
-local HINT_MAX = 86400  -- seconds a hint may lengthen a suspension to: a daily quota, not a typing error
+---Seconds a hint may lengthen a suspension to: a daily quota, not a typing error.
+retry.longest_hint = 86400
+
 local BUDGET_WINDOW = 10 -- seconds that "recent" means for a budget
 
 ---Exponential back-off.
@@ -59,7 +61,7 @@ end
 ---@return number seconds
 function retry.suspension(settings, attempt)
   local hint = retry.hint(settings.retry_after, attempt) or 0
-  return math.max(settings.suspend, math.min(hint, HINT_MAX))
+  return math.max(settings.suspend, math.min(hint, retry.longest_hint))
 end
 
 local budget = {}

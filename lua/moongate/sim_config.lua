@@ -64,6 +64,7 @@ local function provider_of(name, script)
   local out = { dialect = "openai", base_url = ("http://%s.sim/v1"):format(name), api_key = "sk-sim-" .. name }
   if type(script) ~= "table" then return out end
   local alone = reply.alone(script) or {}
+  if script.api_keys then out.api_key = nil end
   for key, value in pairs(script) do
     if key == "passthrough" then
       if value then out.auth, out.api_key = "passthrough", nil end

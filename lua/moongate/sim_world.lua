@@ -27,6 +27,7 @@ World.__index = World
 ---@field provider string its name
 ---@field model string|nil that was asked for
 ---@field target string "provider/model"
+---@field api_key string|nil the name of the key it came with, of a provider that has several
 ---@field url string where it was sent
 ---@field headers table<string, string> as sent, lower-case names
 ---@field body string as sent
@@ -123,7 +124,7 @@ function events.sent(self, event)
   local n = (self.calls[event.provider] or 0) + 1
   self.calls[event.provider] = n
   local call = setmetatable({
-    at = event.at, provider = event.provider, target = event.target, url = event.url, headers = event.headers, body = event.body,
+    at = event.at, provider = event.provider, target = event.target, api_key = event.api_key, url = event.url, headers = event.headers, body = event.body,
     n = n, stream = handle.stream, handle = handle, model = event.target:match("/(.*)$"),
   }, Call)
   self.playing[event.id] = call

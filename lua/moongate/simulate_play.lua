@@ -17,6 +17,7 @@ local BEGIN = 1000 -- where the clock of a world begins
 ---@class moongate.SimulatedCall
 ---@field at number
 ---@field provider string
+---@field api_key string|nil
 ---@field stream boolean
 ---@field model string|nil
 ---@field prompt_cost? number
@@ -58,9 +59,9 @@ return function(plan, candidate, progress)
   local requests, calls, model_at = {}, {}, models() -- the first two under way, by sim_core's numbers
   local start, next_event, answer = world.start, world.next, world.play
 
-  local function sent(at, id, of, provider, target)
+  local function sent(at, id, of, provider, target, api_key)
     local request = requests[of]
-    local call = { at = at, provider = provider, stream = request.stream, model = model_at[target], id = id }
+    local call = { at = at, provider = provider, api_key = api_key, stream = request.stream, model = model_at[target], id = id }
     calls[id] = call
     request[#request + 1] = call
     answer(world, id, scripts[provider](call))
@@ -77,7 +78,7 @@ return function(plan, candidate, progress)
     local kind, at, id, a, b, c, d = next_event(world, limit)
     while kind do
       if kind == "sent" then
-        sent(at, id, a, b, c)
+        sent(at, id, a, b, c, d)
       elseif kind == "ended" then
         ended(at, id, a, b, c, d)
       elseif calls[id] then

@@ -44,7 +44,7 @@ local KEPT_REQUESTS = 10000   -- different requests whose bytes are kept
 ---@field error_status? integer 500
 ---@field price? { prompt: number, completion: number } per million tokens
 ---@field outages? { from: number, to: number, status?: integer, refuse?: boolean, stall?: boolean, slow?: number, retry_after?: number }[]
----@field rate_limit? { requests: number, per: number, retry_after?: number }
+---@field rate_limit? { requests: number, per: number, retry_after?: number } of each of its keys
 ---@field config? table further fields of the provider in the configuration
 
 local plan = {}
@@ -203,15 +203,17 @@ local function outage_at(outages, t)
   end
 end
 
--- A token bucket: so many requests at once, refilled evenly.
+-- A token bucket for each key: so many requests at once, refilled evenly.
 local function limiter(spec)
   if not spec then return function() return nil end end
-  local level, before = spec.requests, 0
-  return function(t)
-    level = math.min(spec.requests, level + (t - before) * spec.requests / spec.per)
-    before = t
-    if level >= 1 then
-      level = level - 1
+  local buckets = {}
+  return function(t, key)
+    local bucket = buckets[key or ""] or { level = spec.requests, before = 0 }
+    buckets[key or ""] = bucket
+    bucket.level = math.min(spec.requests, bucket.level + (t - bucket.before) * spec.requests / spec.per)
+    bucket.before = t
+    if bucket.level >= 1 then
+      bucket.level = bucket.level - 1
       return nil
     end
     return { status = 429, retry_after = spec.retry_after }
@@ -259,7 +261,7 @@ local function script_of(self, name, provider, clock)
     after = math.max(after, connected)
     local slow = outage and outage.slow
     if slow then after, first, tokens_per_second = after * slow, first * slow, tokens_per_second / slow end
-    local refused = (slow or not outage) and limited(t) or nil
+    local refused = (slow or not outage) and limited(t, call.api_key) or nil
     local spec = failure(provider, outage, refused, unlucky)
     if not spec then return answer(call, price, after, connected, first, prompt, completion, tokens_per_second) end
     spec.after, spec.connect = after, connected

@@ -21,7 +21,7 @@ trigger.outcomes = {
   limit_exceeded = "backend", queue_full = "backend", suspended = "backend",
   rate_limited = "rate_limit", quota_exhausted = "rate_limit",
   content_filtered = "intercepted", credential_error = "credential",
-  model_unavailable = "model", context_too_long = "context", too_large = "context",
+  model_unavailable = "model", unsupported = "model", context_too_long = "context", too_large = "context",
   client_error = "client",
 }
 

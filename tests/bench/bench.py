@@ -191,6 +191,25 @@ def tls_rows(tools, options):
                         there, "events", "stream", options.streams, options.seconds + 5, int(RATE * options.seconds)), "")]
 
 
+def translation_rows(tools, options):
+    """What a provider of another dialect costs, against the same path untranslated: OpenAI's client, Anthropic's provider."""
+    with tempfile.TemporaryDirectory() as name, proxies.provider(tools, RATE) as upstream:
+        folder = pathlib.Path(name)
+        with proxies.running([proxies.moongate(options.binary, upstream, folder, name="untouched"),
+                              proxies.moongate(options.binary, upstream, folder, name="translated", env={"DIALECT": "anthropic"})]) as there:
+            bench = Bench(tools, upstream, options)
+            rows = []
+            for title, unit, *load in (("small JSON request", "answers", "plain", 16, options.seconds, 400),
+                                       ("streamed event", "events", "stream", options.streams, options.seconds + 5, int(RATE * options.seconds)),
+                                       ("200 KB prompt", "answers", "plain", 4, options.seconds, 200_000)):
+                figures = bench.rounds(there, unit, *load)
+                ratios = sorted(t / u for t, u in zip(figures["translated"], figures["untouched"]))
+                rows.append({**row_of(f"CPU per translated {title}", "µs", {"moongate": statistics.median(figures["translated"])}),
+                             "untouched": statistics.median(figures["untouched"]), "factor": statistics.median(ratios),
+                             "spread": [ratios[0], ratios[-1]]})
+            return rows
+
+
 def instruction_rows(tools, binary, upstream, seconds):
     """Instructions in user space of Moongate and HAProxy, under callgrind; none without valgrind."""
     if not shutil.which("valgrind"):
@@ -222,6 +241,8 @@ def show(rows):
             key = "" if n == "haproxy" else "nginx_"
             spread = "{:.2f} … {:.2f}".format(*r[f"{key}spread"]) if f"{key}spread" in r and f"{key}ratio" in r else ""
             ratios += f"  {format(r[f'{key}ratio'], '6.2f') + ' x  ' + spread if f'{key}ratio' in r else '':<24}"
+        if "factor" in r:
+            ratios = "{:6.2f} x  {:.2f} … {:.2f}  untranslated: {:.1f} {}".format(r["factor"], *r["spread"], r["untouched"], r["unit"])
         before = f"{r['before']:>8.2f}{'  SLOWER' if r.get('slower') else ''}" if "before" in r else ""
         print((f"{r['name']:<48}{cells}{ratios}{r['bar']:<15}{before}").rstrip())
 
@@ -245,7 +266,7 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.add_argument("--quick", action="store_true", help="one short round of each: does it run at all?")
-    parser.add_argument("--only", choices=("proxies", "reloads", "instructions", "tls"), help="one part alone; not added to the history")
+    parser.add_argument("--only", choices=("proxies", "reloads", "instructions", "tls", "translation"), help="one part alone; not added to the history")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each round")
     parser.add_argument("--streams", type=int, default=300)
@@ -264,6 +285,8 @@ def main():
             rows += instruction_rows(tools, options.binary, upstream, 4)
     if options.only == "tls":
         rows += tls_rows(tools, options)
+    if options.only in (None, "translation"):
+        rows += translation_rows(tools, options)
     if options.only in (None, "reloads"):
         with tempfile.TemporaryDirectory() as name:
             rows += reloads.measure(tools, options.binary, pathlib.Path(name), options.quick)

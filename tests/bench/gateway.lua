@@ -6,7 +6,7 @@ return {
   workers = 1,
   log = { level = "info", access = "off" },
   providers = {
-    main  = { dialect = "openai", base_url = env("UPSTREAM"), api_key = "sk-bench" },
+    main  = { dialect = env("DIALECT", "openai"), base_url = env("UPSTREAM"), api_key = "sk-bench" },
     spare = { dialect = "openai", base_url = env("UPSTREAM"), api_key = "sk-bench" },
   },
   routes = {

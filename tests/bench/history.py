@@ -2,7 +2,7 @@
 """
 What earlier runs of `make bench` found on this machine, and whether this one is slower.
 
-A figure (the ratio to HAProxy where there is one, otherwise, and for instructions, Moongate's own value) is slower when it is above the median of the last five runs by more than
+A figure (the ratio to HAProxy, or of translated to untouched, where there is one, otherwise, and for instructions, Moongate's own value) is slower when it is above the median of the last five runs by more than
 the greatest of: the range of those runs' figures, half the spread of this run's rounds, and 5 %. Three runs have to be there; one for instructions, which repeat.
 """
 import json
@@ -19,7 +19,7 @@ def machine():
 
 
 def figure(row):
-    return row.get("moongate") if row.get("steady") else row.get("ratio", row.get("moongate"))
+    return row.get("moongate") if row.get("steady") else row.get("ratio", row.get("factor", row.get("moongate")))
 
 
 def load(path):

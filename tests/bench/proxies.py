@@ -153,12 +153,12 @@ def certificate(folder):
     return folder
 
 
-def moongate(binary, upstream, folder, prefix=(), env=None, certificate=None):
+def moongate(binary, upstream, folder, prefix=(), env=None, certificate=None, name="moongate"):
     config = HERE / "gateway.lua"
     if certificate:
         text, config = config.read_text(), certificate / "gateway.lua"
         config.write_text(text.replace('env("LISTEN")', '{ { address = env("LISTEN"), tls = { cert = "cert.pem", key = "key.pem" } } }', 1))
-    return Proxy("moongate", [*prefix, binary, "serve", "-c", str(config)], folder=folder,
+    return Proxy(name, [*prefix, binary, "serve", "-c", str(config)], folder=folder,
                  env={"LISTEN": "127.0.0.1:0", "UPSTREAM": f"http://127.0.0.1:{upstream}/v1", **(env or {})})
 
 

@@ -3,8 +3,9 @@
  * The provider of the benchmark: as fast as it can be, so that what is measured is the proxy in
  * front of it. One thread, epoll, keep-alive. A request with "stream":true gets as many events as
  * its "max_tokens" says: the first at once, the others RATE times a second; any other request gets
- * a small JSON answer at once. Prints its port. Not a server for anything else: it trusts its
- * input.
+ * a small JSON answer at once. A path that ends in /messages is answered in Anthropic's dialect,
+ * any other in OpenAI's, with the same content. Prints its port. Not a server for anything else: it
+ * trusts its input.
  *
  *   upstream RATE
  */
@@ -36,31 +37,62 @@ struct conn {
     char kept[KEEP_MAX + 1]; /* the body's last bytes: settings stand behind the prompt there */
     size_t n_kept;
     int events_left; /* of the stream under way */
+    const struct speech *speech;
 };
 
 static struct conn conns[MAX_CONNS];
 
-static const char JSON_BODY[] =
-    "{\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion\",\"created\":1700000000,\"model\":"
-    "\"bench\",\"choices\":[{\"index\":0,"
-    "\"message\":{\"role\":\"assistant\",\"content\":\"The quick brown fox jumps over the lazy "
-    "dog, again and again, until the "
-    "benchmark is over and everybody may go "
-    "home.\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":12,"
-    "\"completion_tokens\":24,\"total_tokens\":36}}";
+/* What is said, in one dialect. */
+struct speech {
+    const char *answer;
+    const char *first; /* before a stream's first event, in one write with it */
+    const char *event;
+    const char *last; /* after the last one */
+};
+
 static const char STREAM_HEAD[] =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
-static const char EVENT[] = "data: "
-                            "{\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion.chunk\","
-                            "\"created\":1700000000,\"model\":\"bench\","
-                            "\"system_fingerprint\":\"fp_bench\",\"choices\":[{\"index\":0,"
-                            "\"delta\":{\"content\":\" token\"},\"logprobs\":null,"
-                            "\"finish_reason\":null}]}\n\n";
-static const char LAST[] =
-    "data: "
-    "{\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,"
-    "\"model\":\"bench\","
-    "\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+
+#define SENTENCE                                                                                   \
+    "The quick brown fox jumps over the lazy dog, again and again, until the benchmark is over "   \
+    "and everybody may go home."
+
+static const struct speech OPENAI = {
+    .answer = "{\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion\",\"created\":1700000000,"
+              "\"model\":\"bench\",\"choices\":[{\"index\":0,"
+              "\"message\":{\"role\":\"assistant\",\"content\":\"" SENTENCE
+              "\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":12,"
+              "\"completion_tokens\":24,\"total_tokens\":36}}",
+    .first = "",
+    .event = "data: {\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion.chunk\","
+             "\"created\":1700000000,\"model\":\"bench\",\"system_fingerprint\":\"fp_bench\","
+             "\"choices\":[{\"index\":0,\"delta\":{\"content\":\" token\"},\"logprobs\":null,"
+             "\"finish_reason\":null}]}\n\n",
+    .last = "data: {\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion.chunk\","
+            "\"created\":1700000000,\"model\":\"bench\","
+            "\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"
+            "data: [DONE]\n\n",
+};
+
+static const struct speech ANTHROPIC = {
+    .answer =
+        "{\"id\":\"msg_bench\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"bench\","
+        "\"content\":[{\"type\":\"text\",\"text\":\"" SENTENCE
+        "\"}],\"stop_reason\":\"end_turn\",\"stop_sequence\":null,"
+        "\"usage\":{\"input_tokens\":12,\"output_tokens\":24}}",
+    .first = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":"
+             "\"msg_bench\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"bench\","
+             "\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,"
+             "\"usage\":{\"input_tokens\":12,\"output_tokens\":1}}}\n\n"
+             "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,"
+             "\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
+    .event = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,"
+             "\"delta\":{\"type\":\"text_delta\",\"text\":\" token\"}}\n\n",
+    .last = "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n"
+            "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":"
+            "\"end_turn\",\"stop_sequence\":null},\"usage\":{\"output_tokens\":24}}\n\n"
+            "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+};
 
 static void die(const char *what) {
     perror(what);
@@ -85,11 +117,16 @@ static size_t add_chunk(char *out, const char *data, size_t n) {
 
 static void send_event(int fd, bool with_head) {
     struct conn *c = &conns[fd];
-    char out[2048];
-    size_t n = with_head ? (size_t)sprintf(out, "%s", STREAM_HEAD) : 0;
-    n += add_chunk(out + n, EVENT, sizeof(EVENT) - 1);
+    const struct speech *s = c->speech;
+    char out[4096];
+    size_t n = 0;
+    if (with_head) {
+        n = (size_t)sprintf(out, "%s", STREAM_HEAD);
+        n += *s->first ? add_chunk(out + n, s->first, strlen(s->first)) : 0;
+    }
+    n += add_chunk(out + n, s->event, strlen(s->event));
     if (--c->events_left <= 0) {
-        n += add_chunk(out + n, LAST, sizeof(LAST) - 1);
+        n += add_chunk(out + n, s->last, strlen(s->last));
         n += (size_t)sprintf(out + n, "0\r\n\r\n");
     }
     put(fd, out, n);
@@ -107,7 +144,7 @@ static void answer(int fd) {
     char out[2048];
     int n = sprintf(
         out, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-        sizeof(JSON_BODY) - 1, JSON_BODY);
+        strlen(c->speech->answer), c->speech->answer);
     put(fd, out, (size_t)n);
 }
 
@@ -164,6 +201,9 @@ static void on_readable(int fd) {
     const char *length = strcasestr(c->in, "\r\ncontent-length:");
     c->body_left =
         length && length < end ? strtoul(length + strlen("\r\ncontent-length:"), NULL, 10) : 0;
+    const char *line = strstr(c->in, "\r\n");
+    const char *messages = strstr(c->in, "/messages ");
+    c->speech = messages && messages < line ? &ANTHROPIC : &OPENAI;
     c->in_body = true;
     c->n_kept = 0;
     size_t head = (size_t)(end + 4 - c->in);

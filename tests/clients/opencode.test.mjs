@@ -8,7 +8,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { CLIENTS, ended, failing, need, startGateway, startProvider, waitUntil } from "./support.mjs";
+import { AGENTS, ended, failing, need, startGateway, startProvider, waitUntil } from "./support.mjs";
 
 const { LLMock } = need("@copilotkit/aimock");
 
@@ -34,7 +34,7 @@ function opencode(t, baseURL, prompt) {
     OPENCODE_CONFIG_CONTENT: JSON.stringify(configuration(baseURL)),
     ...Object.fromEntries(off.map((name) => [`OPENCODE_DISABLE_${name}`, "1"])),
   };
-  const child = spawn(join(CLIENTS, "node_modules/.bin/opencode"), ["run", "--format", "json", prompt],
+  const child = spawn(join(AGENTS, "node_modules/.bin/opencode"), ["run", "--format", "json", prompt],
     { cwd: folder, env, stdio: ["ignore", "pipe", "pipe"] });
   t.after(async () => {
     child.kill("SIGKILL");

@@ -11,7 +11,8 @@ import { fileURLToPath } from "node:url";
 
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../..");
 export const CLIENTS = process.env.MOONGATE_CLIENTS || join(ROOT, "build/clients");
-/** require() of what run.sh installed. */
+export const AGENTS = process.env.MOONGATE_AGENTS || join(ROOT, "build/agents");
+/** require() of what install.sh brought. */
 export const need = createRequire(join(CLIENTS, "package.json"));
 
 const BINARY = process.env.MOONGATE_BIN
@@ -38,13 +39,14 @@ export function ended(child, patience = PATIENCE) {
 }
 
 /**
- * Starts a gateway; `t.after` stops it and insists on a clean end. providers: { name: base URL }, all of them
+ * Starts a gateway; `t.after` stops it and insists on a clean end. providers: { name: base URL } or { name: its fields }, all of them
  * targets in this order with the client's model, unless the settings (Lua text) name others.
  */
 export async function startGateway(t, providers, { settings = "", keys = "" } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "moongate-"));
   const names = Object.keys(providers);
-  const entries = names.map((n) => `${n} = { dialect = "openai", base_url = "${providers[n]}", api_key = "sk-${n}" },`);
+  const fields = (n) => ({ dialect: "openai", api_key: `sk-${n}`, ...(typeof providers[n] === "string" ? { base_url: providers[n] } : providers[n]) });
+  const entries = names.map((n) => `${n} = { ${Object.entries(fields(n)).map(([k, v]) => `${k} = "${v}"`).join(", ")} },`);
   const targets = settings.includes("targets") ? "" : `targets = { ${names.map((n) => `"${n}"`).join(", ")} },`;
   writeFileSync(join(folder, "gateway.lua"), `return {
     listen = "127.0.0.1:0", workers = 1, log = { access = "stdout" }, limits = { drain_time = 2 },

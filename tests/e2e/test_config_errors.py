@@ -67,6 +67,21 @@ CASES = {
     "unknown outcome in a trigger": ('{ "p/m" }', '{ "p/m" }, trigger = { "backnd" }', ["backnd", "backend"]),
     "bad on_error": ('policy = "failover"', 'policy = "failover", on_error = "deni"', ["deni", "deny"]),
     "number out of range": ('api_key =', 'max_inflight = -3, api_key =', ["max_inflight"]),
+    "two kinds of keys": ('api_key =', 'api_keys = { { name = "a", secret = "sk-pool-one" } }, api_key =',
+                          ["providers.p.api_keys: there is an api_key beside it"]),
+    "keys of one name": ('api_key = "sk-secret-of-p"', 'api_keys = { { name = "a", secret = "sk-pool-1" }, { name = "a", secret = "sk-pool-2" } }',
+                         ["providers.p.api_keys[2].name", '"a" is also the name of api_keys[1]']),
+    "keys of one secret": ('api_key = "sk-secret-of-p"', 'api_keys = { { name = "a", secret = "sk-secret-of-p" }, { name = "b", secret = "sk-secret-of-p" } }',
+                           ["providers.p.api_keys[2].secret: it is also the secret of api_keys[1]"]),
+    "no keys": ('api_key = "sk-secret-of-p"', "api_keys = {}", ["providers.p.api_keys: expected at least one key"]),
+    "keys without names": ('api_key = "sk-secret-of-p"', 'api_keys = { "sk-secret-of-p" }', ["providers.p.api_keys[1]", "expected a table, found a string"]),
+    "misspelt key": ('api_key = "sk-secret-of-p"', 'api_keys = { { name = "a", secert = "sk-secret-of-p" } }', ["secert", "secret"]),
+    "too many keys": ('api_key = "sk-secret-of-p"', "api_keys = (function() local t = {} for i = 1, 33 do t[i] = "
+                      '{ name = "k" .. i, secret = "sk-pool-" .. i } end return t end)()', ["at most 32 entries, found 33"]),
+    "unknown target of a public name": ('policy =', 'models = { fast = { "p/m", "q/m" } }, policy =', ["routes[1].models.fast[2]", "q"]),
+    "public name without a model": ('policy =', 'models = { fast = "p" }, policy =', ["routes[1].models.fast", "needs a model"]),
+    "pattern with targets": ('policy =', 'models = { ["gpt-*"] = "p/m" }, policy =', ["gpt-*", "a pattern cannot have targets"]),
+    "keys setting": ('{ "p/m" }', '{ "p/m" }, keys = { order = "rund_robin" }', ["rund_robin", "round_robin"]),
     "auth unknown": ('api_key =', 'auth = "beaer", api_key =', ["beaer", "bearer"]),
 }
 

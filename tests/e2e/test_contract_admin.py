@@ -27,6 +27,23 @@ def test_shapes(lab):
     assert metrics.header("content-type").startswith("text/plain") and b"sk-provider" not in metrics.body
 
 
+def test_models_that_clients_choose(lab):
+    """Goal: clients who ask for ever more models make no more series: those beyond the first are one, and none is lost."""
+    upstream = lab.upstream(actions.ok())
+    gw = lab.policy({"p": upstream}, "return req:send(req.model == 'mine' and 'p/set' or 'p')")
+    total = 80
+    for i in range(total):
+        assert gw.chat(model=f"model-{i}").status == 200
+    assert gw.chat(model="mine").trail[0][0] == "p/set"
+    text = call(gw.admin, "GET", "/metrics").body.decode()
+    attempts = dict(re.findall(r'moongate_attempts_total\{target="([^"]*)",outcome="ok"[^}]*\} (\d+)', text))
+    assert attempts.pop("p/set") == "1" and len(attempts) == 65, sorted(attempts)
+    assert int(attempts["p/other"]) == total - 64 and attempts["p/model-0"] == "1"
+    models = set(re.findall(r'gen_ai_request_model="([^"]*)"', text))
+    assert len(models) == 66 and {"other", "set", "model-0"} <= models
+    assert text.count("moongate_target_inflight{") == 66 and 'moongate_target_inflight{target="p/other"} 0' in text
+
+
 def test_broken_reload_keeps_it_ready(lab):
     """Goal: a file with a mistake leaves traffic and readiness as they were; the log names the line."""
     gw = lab.failover({"p": lab.upstream(actions.ok())})

@@ -3,8 +3,14 @@
 The five use cases that the project exists for: each folder of examples/ runs as it stands against the pretend
 providers, and each sentence of what it is for is proved here.
 """
+import subprocess
+
 import pytest
+from support import actions, wire
+from support.actions import hang_up
+from support.compatible import SERVERS, OpenRouter
 from support.folders import EXAMPLES, Example, Pretend, data, targets, text
+from support.gateway import BINARY
 from support.waiting import wait_until
 
 USE_CASES = ["fallback-pairs", "throttled-to-mini", "ordered-backups", "switchable-models", "resilient-rotation"]
@@ -274,6 +280,37 @@ def test_rotation_numbers():
     assert "failures = 3" in content and 'env("RECOVERY", "60")' in content
 
 
+# A provider with several keys, and names for models. Beside the five.
+
+def test_keys_stand_in_for_each_other(pretend, example):
+    """Goal: a refused or limited key costs the request nothing; when both are out the other provider is asked."""
+    gateway = example("key-pool", SUSPEND="0")
+    pretend.fault("main#sk-pretend-team", "status/401")
+    answer = gateway.ask("gpt-4o")
+    assert answer.trail == [("main/gpt-4o", "credential_error", 401), ("main/gpt-4o", "ok", 200)]
+    assert [a["api_key"] for a in gateway.entry(answer)["attempts"]] == ["team", "spare"]
+    pretend.fault("main#sk-pretend-spare", "status/429")
+    assert targets(gateway.ask("gpt-4o")) == ["main/gpt-4o", "main/gpt-4o", "other/gpt-4o"]
+
+
+def test_keys_are_left_alone(pretend, example):
+    """Goal: for as long as it says itself."""
+    gateway = example("key-pool")
+    pretend.fault("main#sk-pretend-team", "retry-after/3600")
+    gateway.ask("gpt-4o")
+    assert targets(gateway.ask("gpt-4o")) == ["main/gpt-4o"]
+    assert gateway.facts("main#team")["suspended_for"] > 3000 and gateway.facts("main#spare")["suspended_for"] == 0
+
+
+def test_names_of_ones_own(example):
+    """Goal: fast and smart are served by their targets, gpt-4o* as it is, nothing else."""
+    gateway = example("key-pool")
+    assert text(gateway.ask("fast")) == "Hello, this is main speaking as gpt-4o-mini."
+    assert text(gateway.ask("smart")) == "Hello, this is main speaking as gpt-4.1."
+    assert text(gateway.ask("gpt-4o")) == "Hello, this is main speaking as gpt-4o."
+    assert gateway.ask("gpt-4.1").status == 404
+
+
 # All of them.
 
 @pytest.mark.parametrize("name", USE_CASES)
@@ -289,3 +326,108 @@ def test_streams(name, example):
     """Goal: every use case serves a complete stream from its first target."""
     answer = example(name).ask(stream=True, key="app-secret")
     assert answer.status == 200 and data(answer)[-1] == "[DONE]" and answer.clean
+
+
+# Servers that speak as OpenAI does.
+
+@pytest.fixture
+def compatible(lab, tmp_path):
+    """compatible(first): the example with `first` as the only target that answers; its server's replies can be set."""
+    def start(name):
+        server = lab.upstream(SERVERS[name].whole)
+        nobody = lab.upstream(hang_up())
+        urls = {f"{other.upper()}_URL": (server if other == name else nobody).base_url for other in SERVERS}
+        gateway = Example(tmp_path, "openai-compatible", **urls)
+        lab.gateways.append(gateway)
+        return gateway, server
+    return start
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_compatible(compatible, name):
+    """Goal: each server's whole answers, streams and errors are understood; bytes pass; the model has its name there."""
+    gateway, server = compatible(name)
+    shape = SERVERS[name]
+    answer = gateway.ask(store=True, max_tokens=5)
+    assert (text(answer), answer.trail[-1][0]) == ("Hello.", f"{name}/{shape.model}")
+    sent = server.requests[-1].json()
+    assert sent["model"] == shape.model and sent["max_tokens"] == 5
+    assert ("store" in sent) == (name != "mistral")
+    server.script(shape.stream)
+    answer = gateway.ask(stream=True)
+    assert text(answer) == "Hello." and data(answer)[-1] == "[DONE]" and answer.clean
+    usage = gateway.entry(answer).get("usage")
+    assert name == "ollama" or (usage["input"], usage["output"]) == (9, 4), usage
+    server.script(shape.error)
+    trail = gateway.ask(stream=name == "openrouter").trail
+    assert [outcome for target, outcome, _ in trail if target.startswith(name)][-1] == shape.outcome, trail
+
+
+def test_compatible_error_in_choices(compatible):
+    """Goal: an error that OpenRouter puts beside the choices of a stream, before any word, moves the request on."""
+    gateway, server = compatible("openrouter")
+    server.script(OpenRouter.broken)
+    trail = gateway.ask(stream=True).trail
+    assert ("openrouter/qwen/qwen3-8b", "error_event", 200) in trail
+
+
+# A provider of a dialect that stands beside gateway.lua.
+
+COHERE = {"id": "c1", "finish_reason": "COMPLETE", "usage": {"tokens": {"input_tokens": 7, "output_tokens": 3}},
+          "message": {"role": "assistant", "content": [{"type": "text", "text": "Hei fra Cohere."}]}}
+COHERE_STREAM = [
+    {"type": "message-start", "id": "c1", "delta": {"message": {"role": "assistant"}}},
+    {"type": "content-start", "index": 0, "delta": {"message": {"content": {"type": "text", "text": ""}}}},
+    {"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": "Hei fra "}}}},
+    {"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": "Cohere."}}}},
+    {"type": "content-end", "index": 0},
+    {"type": "message-end", "delta": {"finish_reason": "COMPLETE",
+                                      "usage": {"tokens": {"input_tokens": 7, "output_tokens": 3}}}},
+]
+
+
+@pytest.fixture
+def own_dialect(lab, tmp_path):
+    """The folder in front of an OpenAI that is down and a Cohere: the gateway, and both."""
+    openai, cohere = lab.upstream(actions.fail(503)), lab.upstream(actions.answer(value=COHERE))
+    gateway = Example(tmp_path, "own-dialect", OPENAI_URL=openai.base_url, COHERE_URL=f"http://{cohere.address}/v2")
+    lab.gateways.append(gateway)
+    return gateway, openai, cohere
+
+
+def test_own_dialect_answers(own_dialect):
+    """Goal: what OpenAI cannot answer is asked in Cohere's words, and told in OpenAI's."""
+    gateway, _, cohere = own_dialect
+    answer = gateway.ask(max_tokens=9, top_p=0.5, stop=["END"], parallel_tool_calls=False)
+    assert targets(answer) == ["openai/gpt-4o", "cohere/command-a-03-2025"]
+    assert text(answer) == "Hei fra Cohere." and answer.json()["usage"]["total_tokens"] == 10
+    assert answer.header("x-moongate-dropped") == "parallel_tool_calls"
+    asked = cohere.requests[0]
+    assert (asked.path, asked.json()["model"]) == ("/v2/chat", "command-a-03-2025")
+    assert (asked.json()["p"], asked.json()["max_tokens"], asked.json()["stop_sequences"]) == (0.5, 9, ["END"])
+
+
+def test_own_dialect_streams(own_dialect):
+    """Goal: Cohere's events are a chat completion's, to the end."""
+    gateway, _, cohere = own_dialect
+    cohere.script(actions.stream(*[b"event: %s\ndata: %s\n\n" % (event["type"].encode(), wire.dumps(event))
+                                   for event in COHERE_STREAM]))
+    answer = gateway.ask(stream=True)
+    assert text(answer) == "Hei fra Cohere." and data(answer)[-1] == "[DONE]" and answer.clean
+
+
+def test_own_dialect_errors(own_dialect):
+    """Goal: its errors are told in the client's dialect; a refused one by its status."""
+    gateway, _, cohere = own_dialect
+    cohere.script(actions.answer(429, {"message": "You are past the limit"}))
+    answer = gateway.ask()
+    assert [outcome for _, outcome, _ in answer.trail] == ["server_error", "rate_limited"]
+    assert answer.status == 429 and answer.json()["error"]["message"]
+
+
+def test_own_dialect_conforms():
+    """Goal: the file is held to the conformance kit by its own test, and is a worked example under 150 lines."""
+    folder = EXAMPLES / "own-dialect"
+    result = subprocess.run([str(BINARY), "test", str(folder)], capture_output=True, text=True)
+    assert result.returncode == 0 and " 0 failed" in result.stdout, result.stdout + result.stderr
+    assert len((folder / "lua/dialects/cohere.lua").read_text().splitlines()) < 150

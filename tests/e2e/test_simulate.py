@@ -239,7 +239,7 @@ def test_explain_json(config):
 
 OUTCOMES = ("connect_error tls_error dns_error stale_connection timeout_connect timeout_first_byte timeout_first_token timeout_idle"
             " timeout_total overloaded server_error error_event empty_response invalid_response stream_broken limit_exceeded"
-            " rate_limited quota_exhausted content_filtered credential_error model_unavailable context_too_long too_large"
+            " rate_limited quota_exhausted content_filtered credential_error model_unavailable unsupported context_too_long too_large"
             " client_error").split()
 
 

@@ -3,6 +3,7 @@
 # Builds every tests/fuzz/fuzz_*.c with clang's fuzzer under ASan and UBSan and runs each for FUZZ_SECONDS (60), FUZZ_JOBS at a time (as many as
 # there are processors), from its seeds and from what earlier runs found (build/fuzz/corpus). Prints executions per second, and how many lines
 # the target reached of the files that it says it "Reads:" in its opening comment. Fails on a finding and keeps its input in build/fuzz/findings.
+# Seeds stand in tests/fuzz/seeds/NAME; what tests/fuzz/seeds_NAME.sh makes comes on top.
 # Arguments: names of targets (jscan sse); none = all.
 set -u
 cd "$(dirname "$0")/../.."
@@ -20,6 +21,9 @@ build() {
         "tests/fuzz/fuzz_$1.c" "$2/libmoongate.a" $(pkg-config --libs $packages) -levent -lm -pthread -o "$2/fuzz_$1"
 }
 
+# The folders of a target's seeds.
+seeds_of() { ls -d "tests/fuzz/seeds/$1" "$out/seeds/$1" 2>/dev/null; }
+
 number() { sed -n "s/^stat::$1: *//p" "$2" | tail -n 1; }
 
 # The files that a target's opening comment names behind "Reads:".
@@ -30,7 +34,8 @@ reached() {
     profile=$out/$1.profile
     files=$(files_of "$1")
     [ -n "$files" ] && [ -x "$out/coverage/fuzz_$1" ] || { echo -; return; }
-    LLVM_PROFILE_FILE=$profile.raw "$out/coverage/fuzz_$1" -runs=0 "$out/corpus/$1" "tests/fuzz/seeds/$1" >/dev/null 2>&1
+    # shellcheck disable=SC2046
+    LLVM_PROFILE_FILE=$profile.raw "$out/coverage/fuzz_$1" -runs=0 "$out/corpus/$1" $(seeds_of "$1") >/dev/null 2>&1
     llvm-profdata merge -sparse "$profile.raw" -o "$profile" 2>/dev/null || { echo -; return; }
     # shellcheck disable=SC2086
     llvm-cov report "$out/coverage/fuzz_$1" -instr-profile="$profile" $files >"$out/$1.coverage" 2>/dev/null
@@ -41,14 +46,18 @@ row() { printf '%-10s %12s %10s %9s %8s  %s\n' "$@"; }
 
 # Runs one target and prints its row.
 one() {
-    name=$1 corpus=$out/corpus/$1 log=$out/$1.log seeds=tests/fuzz/seeds/$1
+    name=$1 corpus=$out/corpus/$1 log=$out/$1.log
     mkdir -p "$corpus"
-    [ -d "$seeds" ] || { echo "fuzz: $name has no seeds in $seeds"; exit 1; }
+    rm -rf "$out/seeds/$name"
+    [ ! -x "tests/fuzz/seeds_$name.sh" ] || "tests/fuzz/seeds_$name.sh" "$PWD/$out/seeds/$name" || exit 1
+    seeds=$(seeds_of "$name")
+    [ -n "$seeds" ] || { echo "fuzz: $name has no seeds in tests/fuzz/seeds/$name"; exit 1; }
     # What lives on from input to input would be looked through for leaks after each of them; at the end everything is.
     leaks=1
     ! grep -q 'Lives on' "tests/fuzz/fuzz_$name.c" || leaks=0
+    # shellcheck disable=SC2086
     if "$out/fuzz_$name" -max_total_time="$seconds" -max_len=8192 -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 -entropic=0 \
-        -detect_leaks=$leaks -artifact_prefix="$out/findings/$name-" "$corpus" "$seeds" >"$log" 2>&1; then
+        -detect_leaks=$leaks -artifact_prefix="$out/findings/$name-" "$corpus" $seeds >"$log" 2>&1; then
         row "$name" "$(number number_of_executed_units "$log")" "$(number average_exec_per_sec "$log")" \
             "$(find "$corpus" -type f | wc -l)" "$(reached "$name")" ok
         exit 0

@@ -26,24 +26,24 @@ local function like(value, ...)
   return value
 end
 
-TEXT.__concat = function(a, b)
-  a = type(a) == "number" and tostring(a) or a
-  b = type(b) == "number" and tostring(b) or b
-  return like(plain(a) .. plain(b), a, b)
+TEXT.__concat = function()
+  error("a text is not joined with ..: use body.join (Lua 5.4.4 loses operands of longer joins)", 2)
 end
 TEXT.__tostring = function() error("a text is not turned into a string: use moongate.body", 2) end
 TEXT.__len = function() error("a text has no length: use body.size", 2) end
 RAW.__len = TEXT.__len
+RAW.__concat = TEXT.__concat
 
 function body.is_text(v) return type(v) == "string" or is(v, TEXT) end
 function body.is_raw(v) return is(v, RAW) end
 function body.head(v, n) return plain(v):sub(1, n) end
 function body.after(v, n) return like(plain(v):sub(n + 1), v) end
 function body.size(v) return #plain(v) end
+function body.base64(v) return like((plain(v):gsub("[-_]", { ["-"] = "+", ["_"] = "/" })), v) end
 
 function body.join(list, sep)
   local out = {}
-  for i, v in ipairs(list) do out[i] = plain(v) end
+  for i = 1, #list do out[i] = type(list[i]) == "number" and tostring(list[i]) or plain(list[i]) end
   return like(table.concat(out, sep), table.unpack(list))
 end
 
@@ -149,8 +149,15 @@ function read(s, at, way)
   end
   if s:sub(at, at + 3) == "null" then return nil, at + 4 end
   local number = s:match("^-?%d+%.?%d*[eE]?[+-]?%d*", at)
-  if not number or not tonumber(number) then fail(at, "expected a value") end
-  return math.tointeger(tonumber(number)) or tonumber(number), at + #number
+  if not number or not tonumber(number) or number:find "^-?0%d" or number:find "%.$" then
+    fail(at, "expected a value")
+  end
+  local value = tonumber(number)
+  local beyond = number:find "^-?%d+$" and math.type(value) ~= "integer" or math.abs(value) == math.huge
+  if beyond then -- 64 bits, or all numbers: as it was written
+    value = setmetatable({ text = number }, RAW)
+  end
+  return value, at + #number
 end
 
 ---What the core makes of a body. Raises a text when it is no JSON.
@@ -167,6 +174,9 @@ function body.decode(text, raw, long)
   if at <= #text then error(("byte %d: something follows the value"):format(at), 2) end
   return value
 end
+
+---What decode makes of the names of raw fields; here they stay a list.
+function body.raw_set(names) return names end
 
 function body.raw(text)
   local good, why = pcall(body.decode, plain(text))
@@ -189,10 +199,12 @@ function body.ordered(pairs_)
   return setmetatable({ fields = pairs_ }, ORDERED)
 end
 
+local SHORT = { ["\b"] = "b", ["\f"] = "f", ["\n"] = "n", ["\r"] = "r", ["\t"] = "t", ['"'] = '"', ["\\"] = "\\" }
+
 local function quoted(s)
-  return '"' .. s:gsub('[%c"\\\127]', function(c)
-    if c == '"' or c == "\\" then return "\\" .. c end
-    return ("\\u%04x"):format(c:byte())
+  return '"' .. s:gsub('[%c"\\]', function(c)
+    if c == "\127" then return c end
+    return SHORT[c] and "\\" .. SHORT[c] or ("\\u%04x"):format(c:byte())
   end) .. '"'
 end
 
@@ -235,7 +247,10 @@ function encode(v)
   if kind == "number" then
     if math.type(v) == "integer" then return ("%d"):format(v) end
     if v ~= v or v == math.huge or v == -math.huge then error("JSON has no NaN and no infinity", 0) end
-    return v % 1 == 0 and math.abs(v) < 1e15 and ("%.0f"):format(v) or ("%.17g"):format(v)
+    for digits = 15, 17 do -- the shortest that reads back the same
+      local text = ("%." .. digits .. "g"):format(v)
+      if tonumber(text) == v then return text end
+    end
   end
   error("a " .. kind .. " cannot be written as JSON", 0)
 end

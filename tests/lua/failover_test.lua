@@ -38,7 +38,7 @@ return function(test)
   test("every class of failure does what the default says", function()
     local moves = { connect_error = true, timeout_total = true, server_error = true, error_event = true,
       queue_full = true, rate_limited = true, quota_exhausted = true, content_filtered = true,
-      credential_error = true, model_unavailable = true, context_too_long = true, too_large = true,
+      credential_error = true, model_unavailable = true, unsupported = true, context_too_long = true, too_large = true,
       client_error = false }
     for outcome, expected in pairs(moves) do
       local world = fake.world { p = { { outcome = outcome } }, f = { 200 } }

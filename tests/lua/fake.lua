@@ -176,16 +176,35 @@ function Window:count()
   return sum
 end
 
-local function group_of(name)
-  local provider = current.providers[name:match("^[^/]+")]
-  return provider and provider.group
+local function provider_of(name)
+  return current.providers[name:match("^[^/#]+")]
 end
 
-local function suspended_for(name)
+local function group_of(name)
+  local provider = provider_of(name)
+  return not name:find("#", 1, true) and provider and provider.group or nil
+end
+
+local suspended_for
+
+-- Until one of the provider's keys is free, for a target's name.
+local function no_key_for(name)
+  local provider, soonest = provider_of(name), nil
+  if name:find("#", 1, true) or not provider then return 0 end
+  for _, key in ipairs(provider.keys or NONE) do
+    local left = suspended_for(provider.name .. "#" .. key)
+    soonest = math.min(soonest or left, left)
+  end
+  return soonest or 0
+end
+
+function suspended_for(name, named)
+  local pool = named and 0 or no_key_for(name)
   local own, group = current.suspended[name], group_of(name)
   local shared = group and current.suspended["group " .. group]
   local ends, reason = own and own.ends or 0, own and own.reason
   if shared and shared.ends > ends then ends, reason = shared.ends, shared.reason end
+  if current.time + pool > ends then ends, reason = current.time + pool, "all keys are suspended" end
   return math.max(0, ends - current.time), reason
 end
 
@@ -207,7 +226,7 @@ end
 function moongate.health(name)
   assert(type(name) == "string")
   local left, reason = suspended_for(name)
-  local provider = current.providers[name:match("^[^/]+")] or NONE
+  local provider = provider_of(name) or NONE
   local facts = current.facts[name] or NONE
   return {
     suspended_for = left, reason = reason, up = provider.up ~= false, up_since = provider.up_since or 0,
@@ -219,6 +238,12 @@ end
 function moongate.usable_in(name)
   local facts = moongate.health(name)
   return facts.up and facts.suspended_for or math.huge, facts.up_since
+end
+
+function moongate.provider(target)
+  local provider, model = target:match("^([^/]+)/?(.*)$")
+  local known = current.providers[provider]
+  return provider, model ~= "" and model or nil, known and known.keys
 end
 
 -- ---------------------------------------------------------------- attempts
@@ -261,7 +286,7 @@ local function new_attempt(call, reply, seconds)
   return setmetatable({
     target = call.name, n = call.n, ok = outcome == "ok", outcome = outcome,
     class = trigger.outcomes[outcome], status = status, retry_after = reply.retry_after,
-    code = reply.code, sent = reply.sent or (outcome:find("^connect") and "nothing" or "all"),
+    code = reply.code, api_key = call.api_key, sent = reply.sent or (outcome:find("^connect") and "nothing" or "all"),
     reused = reply.reused or false, passthrough = call.provider.passthrough or false,
     time = { queue = 0, connect = 0, first_byte = seconds, first_token = seconds, total = seconds },
   }, Attempt)
@@ -320,7 +345,7 @@ end
 local OPTIONS = {
   model = "string", key = "string", connect = "number", first_byte = "number", first_token = "number",
   idle = "number", total = "number", max_bytes = "number", max_seconds = "number", headers = "table",
-  set = "table", unset = "table", force = "boolean", fresh = "boolean",
+  set = "table", unset = "table", force = "boolean", fresh = "boolean", api_key = "string",
 }
 
 local function check_options(options)
@@ -363,6 +388,17 @@ local function facts_of(name)
   return facts
 end
 
+-- The key that is sent: the one that was named, or the first that is not suspended.
+local function key_of(provider, options)
+  local list = provider.keys
+  if not list or provider.passthrough or options.key then return nil end
+  if options.api_key then return options.api_key end
+  for _, key in ipairs(list) do
+    if suspended_for(provider.name .. "#" .. key) <= 0 then return key end
+  end
+  return list[1]
+end
+
 -- An attempt that is under way: its outcome is put into it when its time has come.
 function Request:start(target, options)
   options = options or {}
@@ -370,7 +406,7 @@ function Request:start(target, options)
   local name = self:name(target)
   local provider = current.providers[name:match("^[^/]+")]
   assert(provider, "send: no provider " .. name)
-  if not options.force and suspended_for(name) > 0 then
+  if not options.force and suspended_for(name, options.api_key ~= nil) > 0 then
     local attempt = setmetatable({ target = name, n = 0, ok = false, outcome = "suspended",
       class = "backend", status = 0, sent = "nothing" }, Attempt)
     self.ready[#self.ready + 1] = attempt
@@ -379,7 +415,8 @@ function Request:start(target, options)
   assert(#self.attempts < 32, "send: too many attempts")
   provider.count = provider.count + 1
   local call = { name = name, provider = provider, count = provider.count, options = options,
-    req = self, n = #self.attempts + 1, at = current.time, stream = self.stream }
+    req = self, n = #self.attempts + 1, at = current.time, stream = self.stream,
+    api_key = key_of(provider, options) }
   current.calls[provider.name] = provider.count
   current.sent[#current.sent + 1] = call
   local facts = facts_of(name)
@@ -441,7 +478,7 @@ function fake.world(providers)
   for name, replies in pairs(providers) do
     world.calls[name] = 0
     world.providers[name] = { name = name, replies = replies, count = 0, group = replies.group,
-      passthrough = replies.passthrough, up = replies.up }
+      passthrough = replies.passthrough, up = replies.up, keys = replies.keys }
   end
   current = world
   return world

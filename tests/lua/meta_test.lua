@@ -15,7 +15,7 @@ local function text_of(path)
 end
 
 return function(test)
-  for _, name in ipairs { "moongate", "host", "sim_core", "req", "attempt", "policy", "library" } do
+  for _, name in ipairs { "moongate", "host", "body", "sim_core", "req", "attempt", "policy", "library" } do
     test("lua/meta/" .. name .. ".lua is Lua, and marked as definitions", function()
       local text = text_of("lua/meta/" .. name .. ".lua")
       assert(load(text, "@" .. name, "t"))

@@ -17,8 +17,10 @@ setmetatable(_G, {
 math.randomseed(42)
 require "fake"
 
-local FILES = { "schema", "trigger", "retry", "rotation", "order", "breaker", "failover", "settings",
-  "hooks", "race", "notes", "policies", "meta" }
+local FILES = { "schema", "trigger", "retry", "rotation", "order", "breaker", "keys", "failover",
+  "settings", "hooks", "race", "notes", "policies", "meta", "body", "dialect_openai", "dialect_responses",
+  "dialect_anthropic", "dialect_gemini", "dialect_azure", "dialect_bedrock", "roundtrip", "hostile",
+  "conformance", "translate", "tool_names" }
 
 local cases = {}
 for _, file in ipairs(FILES) do

@@ -94,3 +94,15 @@ sim.test("what is billed: all of an answer, nothing for a refused call, and what
   sim.near(got.cost, got.succeeded * (500 * 2 + 200 * 10) / 1e6)
   sim.near(got.wasted, 0)
 end)
+
+sim.test("a rate limit is that of each key", function()
+  local keys = { { name = "a", secret = "sk-key-one" }, { name = "b", secret = "sk-key-two" } }
+  local function served(config)
+    local limited = { rate_limit = { requests = 28, per = 40, retry_after = 1 }, config = config }
+    local figures = play(plan_of { providers = { a = limited } }, { policy = "failover", settings = { targets = { "a/m" } } },
+      function() end)
+    return figures.succeeded / figures.requests
+  end
+  sim.between(served({}), 0.5, 0.97)
+  sim.between(served { api_keys = keys }, 0.99, 1)
+end)

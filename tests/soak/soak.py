@@ -41,6 +41,7 @@ SAMPLED = {
     "moongate_connections": (24, 0.10, True),
     "moongate_requests_inflight": (16, 0.10, True),
     "moongate_attempts_open": (16, 0.10, True),
+    "moongate_translations_open": (16, 0.10, True),
     "moongate_timers": (24, 0.10, True),
     "moongate_slots_inflight": (16, 0.10, True),
     "moongate_slots_queued": (16, 0.10, True),

@@ -15,8 +15,9 @@ from .client import Client
 from .waiting import PATIENCE, wait_until
 
 # Back where they were when nothing is under way.
-GAUGES = ("connections", "requests_inflight", "attempts_open", "timers", "slots_inflight", "slots_queued", "upstream_transfers",
-          "generations", "policy_runs", "policy_coroutines", "policy_references", "target_inflight")
+GAUGES = ("connections", "requests_inflight", "attempts_open", "translations_open", "timers", "slots_inflight",
+          "slots_queued", "upstream_transfers", "memory_bytes", "generations", "policy_runs", "policy_coroutines",
+          "policy_references", "target_inflight")
 IDLE = "upstream_connections"   # may stay open; each accounts for one TCP socket
 UNWATCHED = "upstream_connections_libcurl"  # of these; may stay open although the provider has closed
 AT_START = {"generations": 1}   # what a gateway holds whose start was not seen; of all else nothing

@@ -15,12 +15,15 @@
 
 struct asking {
     struct world *world;
-    const char *text;  /* the request as it is sent */
-    const char *plays; /* one letter per transfer: see play; the last one goes on */
-    int status;        /* of the good answer */
-    const char *body;  /* of it; NULL: not looked at */
-    bool cut;          /* the good answer is one that breaks off */
-    bool by_policy;    /* nothing fails before the policy calls begin */
+    const char *text;    /* the request as it is sent */
+    const char *plays;   /* one letter per transfer: see play; the last one goes on */
+    int status;          /* of the good answer */
+    const char *body;    /* of it; NULL: not looked at */
+    const char *has;     /* what stands in it; NULL: not looked at */
+    const char *planned; /* what stands in the default plan's, if that is told apart */
+    void (*play_own)(struct scripted_transfer *it, char letter); /* plays capital letters */
+    bool cut;       /* the good answer is one that breaks off */
+    bool by_policy; /* nothing fails before the policy calls begin */
     size_t whole, errors, closed;
 };
 
@@ -103,15 +106,18 @@ static void say_json(struct scripted_transfer *it, int status, const char *body)
     say_done(it, OUTCOME_OK);
 }
 
-/* g: a good JSON answer; e: a 503; s: a stream; b: a stream that breaks off; x: no connection */
-static void play(struct scripted_transfer *it, char letter) {
+/* g: a good JSON answer; e: a 503; s: a stream; b: a stream that breaks off; x: no connection;
+ * capital letters: the test's own */
+static void play(const struct asking *a, struct scripted_transfer *it, char letter) {
     if (letter == 'x') {
         play_done(it, OUTCOME_CONNECT_ERROR);
         return;
     }
     it->sent = SENT_ALL;
     it->events.connected(it->ctx, false);
-    if (it->live && letter == 'g') {
+    if (it->live && letter >= 'A' && letter <= 'Z') {
+        a->play_own(it, letter);
+    } else if (it->live && letter == 'g') {
         say_json(it, 200, GOOD_BODY);
     } else if (it->live && letter == 'e') {
         say_json(it, 503, ERROR_BODY);
@@ -125,7 +131,7 @@ static void play_all(struct asking *a, size_t *played) {
     for (; *played < a->world->up.n; (*played)++) {
         struct scripted_transfer *it = scripted_at(&a->world->up, *played);
         if (it->live) {
-            play(it, a->plays[*played < letters ? *played : letters - 1]);
+            play(a, it, a->plays[*played < letters ? *played : letters - 1]);
         }
     }
 }
@@ -166,9 +172,10 @@ static bool is_error_body(const struct buf *body) {
 }
 
 /* A provider's whole answer: what the default plan brings when the policy ran out of memory. */
-static bool is_providers(const struct world_answer *got) {
+static bool is_providers(const struct asking *a, const struct world_answer *got) {
     return got->whole && got->status == 200 &&
-           (strcmp(got->body.data, GOOD_BODY) == 0 || strcmp(got->body.data, STREAM_BODY) == 0);
+           (strcmp(got->body.data, GOOD_BODY) == 0 || strcmp(got->body.data, STREAM_BODY) == 0 ||
+            (a->planned && strstr(got->body.data, a->planned)));
 }
 
 /* What it may have got when something failed, or (nothing failed) must have got. */
@@ -177,8 +184,9 @@ static void judge(struct asking *a, struct world_client *c) {
     bool hit = failing()->hit;
     bool good = got.status == a->status && got.whole != a->cut &&
                 (!a->body || strncmp(got.body.data, a->body, strlen(a->body)) == 0) &&
-                (!a->body || a->cut || got.body.len == strlen(a->body));
-    if (good || (hit && is_providers(&got))) {
+                (!a->body || a->cut || got.body.len == strlen(a->body)) &&
+                (!a->has || strstr(got.body.data, a->has));
+    if (good || (hit && is_providers(a, &got))) {
         a->whole++;
     } else if (!hit) {
         fail_msg("nothing failed, and yet %d, whole %d: %.900s; log: %.900s", got.status, got.whole,

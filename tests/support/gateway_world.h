@@ -24,7 +24,8 @@
 #define WORLD_DEADLINE (90 * USEC_PER_SEC)
 
 /* Providers "a", "b" and "c"; the first of them with more fields. The one route runs
- * policies/own.lua over the targets a/m, b/m and c/m. */
+ * policies/own.lua over the targets a/m, b/m and c/m. A test may have one of its own. */
+#ifndef WORLD_CONFIG
 #define WORLD_CONFIG                                                                               \
     "return { listen = '127.0.0.1:0', workers = 1, log = { level = 'debug' }, providers = {\n"     \
     "  a = { dialect = 'openai', base_url = 'http://a.test/v1', api_key = 'sk-aaaaaa' %s },\n"     \
@@ -32,6 +33,7 @@
     "  c = { dialect = 'openai', base_url = 'http://c.test/v1', api_key = 'sk-cccccc' } },\n"      \
     "  routes = { { name = 'chat', path = '/v1/*', policy = '%s',\n"                               \
     "    settings = { targets = { 'a/m', 'b/m', 'c/m' } } } } }\n"
+#endif
 #define WORLD_POLICY                                                                               \
     "local moongate = require 'moongate'\n"                                                        \
     "return { name = 'own', settings = { targets = { type = 'targets' } },\n"                      \
@@ -370,6 +372,8 @@ static inline void world_check_counts(struct world *world) {
     slots_table_stats(world->g.state.slots, &slots);
     assert_int_equal(count_get(world->w.timers.joined), 0);
     assert_int_equal(count_get(world->w.n_attempts), 0);
+    assert_int_equal(count_get(world->w.n_translations), 0);
+    assert_int_equal(pool_used(&world->g.memory), 0);
     assert_int_equal(world->up.live, 0);
     assert_int_equal(lane.coroutines, 0);
     assert_int_equal(lane.references, 0);

@@ -50,7 +50,7 @@ local SECTIONS = {
     text = "What `world:request` returns, and `handle.result` once the request has ended.",
     plain = { { "lua/moongate/sim_result.lua", from = "methods", as = "result" } } },
 }
-local LIBRARY = { "failover", "order", "trigger", "retry", "breaker", "rotation", "availability" }
+local LIBRARY = { "failover", "keys", "order", "trigger", "retry", "breaker", "rotation", "availability" }
 
 local function read(path)
   local file = assert(io.open(path))

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Runs what `make test` built: C unit tests, policy tests in Lua, simulator tests, end-to-end tests. Closes with "N passed, N failed, N skipped". Exit status 1 when
+# Runs what `make test` built: C unit tests, policy tests in Lua, simulator tests, official SDKs against pretend providers of every dialect, end-to-end
+# tests. Closes with "N passed, N failed, N skipped". Exit status 1 when
 # anything failed, when one of the parts ran no test, and in CI (CI=true) when anything was skipped.
 set -u
 cd "$(dirname "$0")/../.."
@@ -52,6 +53,18 @@ tap sim build/asan/moongate test tests/sim policies
 tests/support/venv.sh || exit 1
 # The tests speak to the loopback only; the ones about proxies set their own.
 unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY PYTEST_ADDOPTS
+
+# Each SDK against each provider's dialect, as a table. What failed stands below it.
+echo "== official SDKs x providers (Python and JavaScript, real sockets)"
+matrix=$logs/matrix.log
+tests/clients/matrix.sh >"$matrix" 2>&1 </dev/null
+status=$?
+closing=$(grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$matrix" | tail -n 1)
+grep -vxF "$closing" "$matrix" | tail -n "${TEST_LOG_LINES:-400}"
+bad=$(echo "$closing" | sed -n 's/.* \([0-9]*\) failed.*/\1/p')
+[ "$status" = 0 ] || [ "${bad:-0}" -gt 0 ] || bad=1
+add "$(echo "$closing" | sed -n 's/^\([0-9]*\) passed.*/\1/p')" "${bad:-0}" 0
+echo "   ${closing:-no cell was run}"
 
 of() { echo "$last" | sed -n "s/.*[^0-9]\([0-9][0-9]*\) $1.*/\1/p;s/^\([0-9][0-9]*\) $1.*/\1/p" | head -n 1; }
 

@@ -8,8 +8,8 @@ packages_of() {
     build='gcc libc6-dev make pkg-config liblua5.4-dev libcurl4-openssl-dev libevent-dev libcjson-dev libssl-dev zlib1g-dev ca-certificates curl'
     case $1 in
         build) echo "$build" ;;
-        test) echo "$build lua5.4 libcmocka-dev python3 python3-venv" ;;
-        clients) echo "$build"; node_is_there || echo "nodejs npm" ;;
+        test) echo "$build lua5.4 libcmocka-dev python3 python3-venv"; node_is_there || echo "nodejs npm" ;;
+        clients) echo "$build python3 python3-venv"; node_is_there || echo "nodejs npm" ;;
         bench) echo "$build haproxy nginx libnginx-mod-http-lua lua-cjson valgrind python3" ;;
         profile) echo "$build python3 binutils strace valgrind linux-perf" ;;
         fuzz) echo "$build clang libclang-rt-dev llvm" ;; # the runtime is only recommended by clang

@@ -13,7 +13,7 @@ mkdir -p "$reports"
 # Whatever starts threads, a gateway or a server of its own; and what workers share.
 units=
 for source in $(grep -lE 'pthread|thread_start|moongate\.h|scripted_server\.h' tests/unit/test_*.c) tests/unit/test_watch.c tests/unit/test_audit.c \
-    tests/unit/test_reload.c; do
+    tests/unit/test_reload.c tests/unit/test_translate.c tests/unit/test_exchange_frames.c; do
     name=${source##*/}
     units="$units $out/tests/${name%.c}"
 done
@@ -40,7 +40,8 @@ done
 # Several workers, and somebody who reloads, watches, changes, stops or hands over while they work.
 if [ $# = 0 ]; then
     for name in reload reload_load reload_watch reload_changes contract_reload contract_rules contract_stop settings_kill gone admin admin_settings \
-        admin_generations admin_targets policy_state scenarios_g tls libcurl upgrade service; do
+        admin_generations admin_targets policy_state scenarios_g tls libcurl upgrade service translation bedrock gemini dialects aliases \
+        scenarios_c scenarios_l; do
         [ -f "tests/e2e/test_$name.py" ] && set -- "$@" "tests/e2e/test_$name.py"
     done
 fi

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "policy/body.h"
 #include "policy/lane.h"
 #include "policy/policy_lua.h"
 
@@ -83,7 +84,8 @@ static inline int fixture_open(lua_State *L) {
 }
 
 static inline const struct policy_module *fixture_modules(void) {
-    static const struct policy_module modules[] = {{"moongate", fixture_open}, {NULL, NULL}};
+    static const struct policy_module modules[] = {
+        {"moongate", fixture_open}, {"moongate.body", body_open}, {NULL, NULL}};
 
     return modules;
 }
@@ -151,6 +153,7 @@ static inline struct generation *fixture_stage(struct fixture *f, size_t lanes) 
     struct err err = {""};
     char path[128];
 
+    fixture_write(f, "lua/dialects/openai.lua", "return { name = \"openai\" }\n");
     snprintf(path, sizeof path, "%s/gateway.lua", f->dir);
     f->snapshot = snapshot_read(path, none, &err);
     assert_string_equal(err.text, "");
@@ -240,8 +243,8 @@ static inline int fixture_take(lua_State *L, int n, void *request, struct err *e
     return 0;
 }
 
-static const struct run_entry fixture_first = {fixture_push_first, fixture_take};
-static const struct run_entry fixture_second = {fixture_push_second, fixture_take};
+static const struct run_entry fixture_first = {fixture_push_first, fixture_take, false};
+static const struct run_entry fixture_second = {fixture_push_second, fixture_take, false};
 
 /* Runs to the end, resuming whenever it waits. */
 static inline enum run_status fixture_run(struct lane *lane, const struct run_entry *entry,

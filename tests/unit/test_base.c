@@ -150,6 +150,24 @@ static void sha256(void **state) {
     assert_false(hash_equal(a, b, HASH_SIZE));
 }
 
+static void sha256_of_pieces(void **state) {
+    /* Goal: pieces hash as one text, none as the empty one; the HMAC is that of RFC 4231, case 2.
+     */
+    (void)state;
+    const struct str pieces[] = {STR("a"), {NULL, 0}, STR("bc")};
+    unsigned char whole[HASH_SIZE], parts[HASH_SIZE];
+    char hex[2 * HASH_SIZE + 1];
+    hash_sha256(STR("abc"), whole);
+    hash_sha256_pieces(pieces, 3, parts);
+    assert_memory_equal(whole, parts, HASH_SIZE);
+    hash_sha256(STR(""), whole);
+    hash_sha256_pieces(NULL, 0, parts);
+    assert_memory_equal(whole, parts, HASH_SIZE);
+    hash_hmac(STR("Jefe"), STR("what do ya want for nothing?"), parts);
+    hash_hex(parts, HASH_SIZE, hex);
+    assert_string_equal(hex, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+}
+
 static void quick_hash(void **state) {
     /* Goal: the same bytes hash alike wherever they stand, changes of one bit or of the length do
      * not. */
@@ -379,19 +397,13 @@ static void errors(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(durations),
-        cmocka_unit_test(clocks_run),
-        cmocka_unit_test(dates_written),
-        cmocka_unit_test(dates_read),
-        cmocka_unit_test(two_digit_years),
-        cmocka_unit_test(sha256),
-        cmocka_unit_test(quick_hash),
-        cmocka_unit_test(random_numbers),
-        cmocka_unit_test(diagnostics),
-        cmocka_unit_test(json_written),
-        cmocka_unit_test(json_values_and_texts),
-        cmocka_unit_test(json_read),
-        cmocka_unit_test(logging),
+        cmocka_unit_test(durations),        cmocka_unit_test(clocks_run),
+        cmocka_unit_test(dates_written),    cmocka_unit_test(dates_read),
+        cmocka_unit_test(two_digit_years),  cmocka_unit_test(sha256),
+        cmocka_unit_test(sha256_of_pieces), cmocka_unit_test(quick_hash),
+        cmocka_unit_test(random_numbers),   cmocka_unit_test(diagnostics),
+        cmocka_unit_test(json_written),     cmocka_unit_test(json_values_and_texts),
+        cmocka_unit_test(json_read),        cmocka_unit_test(logging),
         cmocka_unit_test(errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -235,6 +235,54 @@ static void everything_given(void **state) {
     loaded_release(&l);
 }
 
+static void expect_masked(const struct config *c, const char *text, const char *masked) {
+    struct buf b;
+    buf_init(&b, 1000);
+    assert_int_equal(buf_adds(&b, text), BUF_OK);
+    config_mask(c, &b);
+    assert_string_equal(b.data, masked);
+    assert_int_equal(b.len, strlen(masked));
+    buf_release(&b);
+}
+
+#define AWS_KEYS "aws = { access_key = 'AKID-a', secret_key = 'secret/aws'"
+
+static void signed_for_aws(void **state) {
+    /* Goal: the keys, and the region where it is given, or where the host tells it; all of the keys
+     * are masked. */
+    static const struct {
+        const char *url, *more, *region, *service;
+    } rows[] = {
+        {"https://bedrock-runtime.us-east-1.amazonaws.com", "", "us-east-1", "bedrock"},
+        {"https://bedrock-runtime-fips.us-gov-west-1.amazonaws.com/", ", session_token = ''",
+         "us-gov-west-1", "bedrock"},
+        {"https://vpce-1-2.bedrock-runtime.ap-southeast-2.vpce.amazonaws.com:443/x", "",
+         "ap-southeast-2", "bedrock"},
+        {"https://bedrock-runtime.us-east-1.amazonaws.com", ", region = 'eu-west-3'", "eu-west-3",
+         "bedrock"},
+        {"http://127.0.0.1:8000", ", region = 'x1', service = 's', session_token = 'tok/en1'", "x1",
+         "s"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct loaded l;
+        char text[600];
+        snprintf(text, sizeof(text),
+                 "return { routes = {}, providers = { p = { base_url = '%s', " AWS_KEYS
+                 "%s } } } }",
+                 rows[i].url, rows[i].more);
+        struct config *c = load_good(&l, *state, text);
+        const struct config_provider *p = provider(c, "p");
+        assert_int_equal(p->auth, AUTH_AWS);
+        assert_string_equal(p->aws.region, rows[i].region);
+        assert_string_equal(p->aws.service, rows[i].service);
+        assert_string_equal(p->aws.access_key, "AKID-a");
+        assert_string_equal(p->aws.secret_key, "secret/aws");
+        expect_masked(c, "AKID-a secret/aws secret\\/aws", "*** *** ***");
+        expect_masked(c, "tok/en1", i == 4 ? "***" : "tok/en1");
+        loaded_release(&l);
+    }
+}
+
 static void nothing_given(void **state) {
     /* Goal: every default, as DESIGN section 4 and config.h state them. */
     struct loaded l;
@@ -344,9 +392,11 @@ static const struct mistake MISTAKES[] = {
     {"'info'", "'inof'", 4,
      "log.level: expected \"debug\", \"info\", \"warn\" or \"error\", found string \"inof\"; did "
      "you mean \"info\"?"},
-    {"dialect = 'openai'", "dialect = 'anthropic'", 6,
-     "providers.openai.dialect: expected \"openai\" (the only dialect of this version), found "
-     "string \"anthropic\""},
+    {"dialect = 'openai'", "dialect = 'Open AI'", 6,
+     "providers.openai.dialect: expected the name of a file in lua/dialects/, without \".lua\" "
+     "(letters a to z, digits, '_' and '-'), found \"Open AI\""},
+    {"dialect = 'openai'", "speaks = { 'openai', '' }", 6,
+     "providers.openai.speaks[2]: expected the name of a file in lua/dialects/"},
     {"'127.0.0.1:8080'", "8080", 2,
      "listen: expected an address such as \"127.0.0.1:8080\", found 8080"},
     {"'127.0.0.1:8080'", "'127.0.0.1'", 2, "listen: expected an address such as"},
@@ -409,12 +459,12 @@ static const struct mistake MISTAKES[] = {
     {"'https://a.example/v1'", "'https://a:0/v1'", 6,
      "providers.openai.base_url: expected a URL such as \"https://api.example.com/v1\", found one "
      "whose port"},
-    {"'https://a.example/v1'", "'https://a/v1?x=1'", 6,
+    {"'https://a.example/v1'", "'https://a?x@b=1/v1#x'", 6,
      "providers.openai.base_url: expected a URL such as \"https://api.example.com/v1\", found one "
-     "with a query"},
+     "with a fragment"},
     {"'https://a.example/v1'", "'https://a/v1#x'", 6,
      "providers.openai.base_url: expected a URL such as \"https://api.example.com/v1\", found one "
-     "with a query"},
+     "with a fragment"},
     {"'https://a.example/v1'", "'https://a b/v1'", 6,
      "providers.openai.base_url: expected a URL such as \"https://api.example.com/v1\", found one "
      "with characters"},
@@ -438,6 +488,19 @@ static const struct mistake MISTAKES[] = {
      "keys[1]: expected a table, found a string"},
     {"{ { name = 'app', secret = 'key-very-secret' } }", "'key-very-secret'", 8,
      "keys: expected a list, found a string"},
+    {"queue = 1", "auth = 'aws'", 6,
+     "providers.openai: auth = \"aws\" signs requests; expected aws ="},
+    {"queue = 1", "aws = { access_key = 'abcdef', secret_key = 'abcdef' }", 6,
+     "providers.openai: aws.region is missing, and the host of base_url names none"},
+    {"api_key = 'sk-very-secret'",
+     "api_keys = { { name = 'a', secret = 'abcdef' } }, aws = { access_key = 'abcdef', secret_key "
+     "= "
+     "'abcdef', region = 'r' }",
+     6, "providers.openai: api_keys and aws: requests are signed with the one key of aws"},
+    {"queue = 1", "aws = { access_key = 'abcdef', region = 'r' }", 6,
+     "providers.openai.aws.secret_key: is missing"},
+    {"queue = 1", "aws = { access_key = 'abcdef', secret_key = 'a b', region = 'r' }", 6,
+     "providers.openai.aws.secret_key: expected a secret of visible ASCII characters"},
     {"queue = 1", "auth = 'header:'", 6, "providers.openai.auth: expected \"bearer\""},
     {"queue = 1", "auth = 'header:content-length'", 6,
      "providers.openai.auth: the header \"content-length\" is set by the gateway itself"},
@@ -563,7 +626,7 @@ static void all_mistakes_at_once(void **state) {
         {3, "lisen: unknown key; did you mean \"listen\"?"},
         {5, "providers.a.base_ulr: unknown key; did you mean \"base_url\"?"},
         {6, "providers.b.queue: expected a whole number"},
-        {6, "providers.b.dialect: expected \"openai\""},
+        {6, "providers.b.dialect: expected the name of a file in lua/dialects/"},
         {9, "keys[2].name: \"x\" is also the name of keys[1]"},
         {12, "routes[1].policy: there is no policies/failovr.lua; did you mean \"failover\"?"},
         {13, "routes[1].settings.f: a function is no data"},
@@ -577,7 +640,7 @@ static void all_mistakes_at_once(void **state) {
               "  lisen = ':80',\n"
               "  providers = {\n"
               "    a = { base_ulr = 'http://x', api_key = secret },\n"
-              "    b = { base_url = 'http://x', queue = -1, dialect = 'opnai' },\n"
+              "    b = { base_url = 'http://x', queue = -1, dialect = 'opn ai' },\n"
               "  },\n"
               "  keys = { { name = 'x', secret = secret },\n"
               "    { name = 'x', secret = secret } },\n"
@@ -660,6 +723,12 @@ static void warnings(void **state) {
         {"return { routes = {}, providers = {\np = { base_url = 'http://p', auth = 'none', api_key "
          "= 'x' } } }",
          2, "providers.p.auth: the provider's api_key is never sent"},
+        {"return { routes = {}, providers = {\np = { base_url = 'http://p', api_key = "
+         "'x', " AWS_KEYS ", region = 'eu-west-1' } } } }",
+         2, "providers.p: the provider's api_key is never sent: requests are signed with aws"},
+        {"return { routes = {}, providers = {\np = { base_url = 'http://p', auth = 'bearer', "
+         "api_key = 'x', " AWS_KEYS ", region = 'eu-west-1' } } } }",
+         2, "providers.p: aws is never used with auth = \"bearer\""},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         struct loaded l;
@@ -769,16 +838,6 @@ static void env_and_file(void **state) {
     loaded_release(&l);
     unsetenv("MOONGATE_TEST_WORKERS");
     free(path);
-}
-
-static void expect_masked(const struct config *c, const char *text, const char *masked) {
-    struct buf b;
-    buf_init(&b, 1000);
-    assert_int_equal(buf_adds(&b, text), BUF_OK);
-    config_mask(c, &b);
-    assert_string_equal(b.data, masked);
-    assert_int_equal(b.len, strlen(masked));
-    buf_release(&b);
 }
 
 static void masking(void **state) {
@@ -913,6 +972,7 @@ static void loopback(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(everything_given),
+        TEST(signed_for_aws),
         TEST(nothing_given),
         TEST(one_mistake),
         TEST(all_mistakes_at_once),

@@ -16,14 +16,13 @@
 
 #include "base/clock.h"
 #include "base/jscan.h"
+#include "../support/dialects.h"
 #include "upstream/dialect.h"
 
 #define CHAT "/v1/chat/completions"
 
 static const struct dialect *openai(void) {
-    const struct dialect *d = dialect_find(STR("openai"));
-    assert_non_null(d);
-    return d;
+    return shipped_dialect("openai");
 }
 
 static struct verdict judge(const char *path, int status, const char *type, const char *body) {
@@ -383,28 +382,71 @@ static void test_usage(void **state) {
 static void test_write_error(void **state) {
     (void)state;
     struct buf out;
+    struct dialect_error e = {
+        .status = 502, .type = "upstream_error", .code = "no_luck", .message = "say \"no\"\n"};
     buf_init(&out, 1000);
-    assert_int_equal(
-        dialect_write_error(openai(), &out, 502, "upstream_error", "no_luck", "say \"no\"\n"), 0);
+    assert_int_equal(dialect_write_error(openai(), &out, &e), 0);
     assert_string_equal(
         out.data,
         "{\"error\":{\"message\":\"say "
         "\\\"no\\\"\\n\",\"type\":\"upstream_error\",\"param\":null,\"code\":\"no_luck\"}}");
     buf_clear(&out);
-    assert_int_equal(dialect_write_error_event(openai(), &out, "upstream_error", NULL, "cut"), 0);
+    e.code = NULL;
+    e.message = "cut";
+    assert_int_equal(dialect_write_error_event(openai(), &out, &e), 0);
     assert_string_equal(out.data, "data: "
                                   "{\"error\":{\"message\":\"cut\",\"type\":\"upstream_error\","
                                   "\"param\":null,\"code\":null}}\n\n");
     buf_release(&out);
     buf_init(&out, 30);
+    e.message = "too long for the buffer";
+    assert_int_equal(dialect_write_error(openai(), &out, &e), -1);
+    assert_int_equal(out.len, 0);
+    assert_int_equal(dialect_write_error_event(openai(), &out, &e), -1);
+    assert_int_equal(out.len, 0);
+    buf_release(&out);
+}
+
+/* Goal: a provider's failure that is told in OpenAI's dialect has OpenAI's words for its outcome,
+ * and an error in a stream of responses is one that SDKs raise and Codex ends on. */
+static void test_write_foreign(void **state) {
+    (void)state;
+    struct buf out;
+    struct dialect_error e = {400, OUTCOME_CONTEXT_TOO_LONG, "upstream_error",
+                              "invalid_request_error", "prompt is too long"};
+    buf_init(&out, 1000);
+    assert_int_equal(dialect_write_error(openai(), &out, &e), 0);
+    assert_string_equal(out.data, "{\"error\":{\"message\":\"prompt is too long\",\"type\":"
+                                  "\"invalid_request_error\",\"param\":null,\"code\":"
+                                  "\"context_length_exceeded\"}}");
+    buf_clear(&out);
+    e = (struct dialect_error){502, OUTCOME_OK, "upstream_error", "stream_broken", "cut"};
+    assert_int_equal(dialect_write_error_event(shipped_dialect("responses"), &out, &e), 0);
+    assert_string_equal(
+        out.data,
+        "event: response.failed\ndata: "
+        "{\"type\":\"response.failed\",\"sequence_number\":0,\"error\":"
+        "{\"message\":\"cut\",\"type\":\"upstream_error\",\"param\":null,\"code\":\"stream_"
+        "broken\"},"
+        "\"response\":{\"id\":\"resp_failed\",\"object\":\"response\",\"created_at\":0,\"status\":"
+        "\"failed\",\"error\":{\"code\":\"stream_broken\",\"message\":\"cut\"},\"output\":[]}}"
+        "\n\n");
+    buf_release(&out);
+}
+
+/* Goal: of an error that a provider of the same dialect said, its own object is passed on. */
+static void test_pass_error(void **state) {
+    (void)state;
+    struct buf out;
+    buf_init(&out, 1000);
+    assert_int_equal(dialect_pass_error(openai(), STR("{\"id\":1,\"error\":{\"a\":2}}"), &out), 1);
+    assert_string_equal(out.data, "{\"error\":{\"a\":2}}");
+    buf_clear(&out);
     assert_int_equal(
-        dialect_write_error(openai(), &out, 502, "upstream_error", NULL, "too long for the buffer"),
-        -1);
-    assert_int_equal(out.len, 0);
-    assert_int_equal(dialect_write_error_event(openai(), &out, "upstream_error", NULL,
-                                               "too long for the buffer"),
-                     -1);
-    assert_int_equal(out.len, 0);
+        dialect_pass_error(openai(), STR("{\"response\":{\"error\":{\"b\":3}}}"), &out), 1);
+    assert_string_equal(out.data, "{\"error\":{\"b\":3}}");
+    assert_int_equal(dialect_pass_error(openai(), STR("{\"error\":\"words\"}"), &out), 0);
+    assert_int_equal(dialect_pass_error(openai(), STR(""), &out), 0);
     buf_release(&out);
 }
 
@@ -455,19 +497,22 @@ static void test_retry_after(void **state) {
     }
 }
 
-static void test_find(void **state) {
+static void test_names(void **state) {
     (void)state;
+    struct generation *g = dialects_generation();
     assert_string_equal(dialect_name(openai()), "openai");
-    assert_null(dialect_find(STR("anthropic")));
-    assert_null(dialect_find(STR("")));
+    assert_null(generation_dialect(g, STR("opanai")));
+    assert_null(generation_dialect(g, STR("")));
+    assert_string_equal(dialect_name(dialect_builtin()), "openai");
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_errors),      cmocka_unit_test(test_messages),
-        cmocka_unit_test(test_successes),   cmocka_unit_test(test_errors_in_success),
-        cmocka_unit_test(test_usage),       cmocka_unit_test(test_write_error),
-        cmocka_unit_test(test_retry_after), cmocka_unit_test(test_find),
+        cmocka_unit_test(test_errors),        cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_successes),     cmocka_unit_test(test_errors_in_success),
+        cmocka_unit_test(test_usage),         cmocka_unit_test(test_write_error),
+        cmocka_unit_test(test_retry_after),   cmocka_unit_test(test_names),
+        cmocka_unit_test(test_write_foreign), cmocka_unit_test(test_pass_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

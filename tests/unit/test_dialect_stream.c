@@ -13,10 +13,11 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "../support/dialects.h"
 #include "upstream/dialect.h"
 
 static const struct dialect *openai(void) {
-    return dialect_find(STR("openai"));
+    return shipped_dialect("openai");
 }
 
 static unsigned signs_of(const char *type, const char *data, struct usage *usage) {

@@ -15,6 +15,7 @@
 
 #include "gateway/exchange.h"
 #include "gateway/gate.h"
+#include "../support/dialects.h"
 
 #define ROLE "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n"
 #define WORD "data: {\"choices\":[{\"delta\":{\"content\":\"w\"}}]}\n\n"
@@ -36,7 +37,7 @@ static struct gate *gate_new(int status, const char *type) {
     g->x.request = &g->request;
     g->a.x = &g->x;
     g->a.status = status;
-    g->a.dialect = dialect_find(STR("openai"));
+    g->a.dialect = shipped_dialect("openai");
     buf_init(&g->a.held, MAX_PLAIN_BODY + KIB(256));
     headers_init(&g->a.headers, MAX_HEADERS, MAX_ANSWER_HEAD);
     sse_init(&g->a.sse);

@@ -14,13 +14,15 @@
 
 #include <cmocka.h>
 
+#define SOME 100 /* each act is a load with all dialects */
 #include "../support/failing_memory.h"
 #include "../support/gateway_world.h"
 #include "base/file.h"
 #include "gateway/watch.h"
 
 #define OWN                                                                                        \
-    "return { name = 'own', settings = { n = { type = 'integer', default = 0, min = 0 } },\n"      \
+    "return { name = 'own', settings = { n = { type = 'integer', default = 0, min = 0 },\n"        \
+    "    targets = { type = 'targets' } },\n"                                                      \
     "  handle = function(req, settings)\n"                                                         \
     "    return req:respond { body = '%zu ' .. settings.n } end }\n"
 
@@ -184,21 +186,32 @@ static void restart(struct world *world, const struct folder *f) {
     world->loader.settle_ctx = world;
     diags_init(&diags);
     struct generation *first = loader_stage(&world->loader, 1, &diags);
-    assert_non_null(first);
+    if (!first) {
+        fail_msg("no generation: %s", diags.n ? diags.list[0].message : "?");
+    }
     diags_release(&diags);
     loader_publish_first(&world->loader, first);
     worker_generation(&world->w);
 }
 
 static void run_loads(struct folder *f, int kind) {
-    char text[1024];
+    char text[2048];
     struct load l = {.world = world_new(f, "", ""), .folder = f, .kind = kind};
     char *dir = folder_path(f, "state");
     log_init(&l.world->g.log, quiet_log, l.world, LOG_LEVEL_DEBUG);
     snprintf(text, sizeof(text),
              "return { listen = '127.0.0.1:0', workers = 1, state_dir = '%s',\n"
-             "  providers = { a = { base_url = 'http://a.test/v1', api_key = 'sk-aaaaaa' } },\n"
-             "  routes = { { name = 'chat', path = '/v1/*', policy = 'own' } } }\n",
+             "  providers = { a = { base_url = 'http://a.test/v1', api_key = 'sk-aaaaaa' },\n"
+             "    b = { dialect = 'anthropic', base_url = 'http://b.test/v1', api_keys = {\n"
+             "      { name = 'one', secret = 'sk-1' }, { name = 'two', secret = 'sk-2' } } },\n"
+             "    c = { dialect = 'gemini', base_url = 'http://c.test/v1beta' },\n"
+             "    d = { dialect = 'bedrock', base_url = 'http://d.test', aws = {\n"
+             "      access_key = 'A', secret_key = 'sk-3', region = 'r', session_token = '' } },\n"
+             "    e = { dialect = 'azure', base_url = 'http://e.test/openai' },\n"
+             "    f = { dialect = 'responses', base_url = 'http://f.test/v1' } },\n"
+             "  routes = { { name = 'chat', path = '/v1/*', policy = 'own',\n"
+             "    models = { fast = { 'b/m', 'd/m' }, 'gpt*' },\n"
+             "    settings = { targets = { 'a/m' } } } } }\n",
              dir);
     free(dir);
     folder_write(f, "gateway.lua", text);

@@ -137,6 +137,26 @@ static void bounded(void **state) {
     metrics_free(m);
 }
 
+/* Goal: more series than a page holds make a page of those that fit, and it says how many do not.
+ */
+static void full_page(void **state) {
+    struct metrics *m = metrics_new();
+    struct buf text;
+    char label[300];
+    (void)state;
+    for (int i = 0; i < MAX_SERIES; i++) {
+        snprintf(label, sizeof(label), "n=\"%0250d\"", i);
+        metrics_add(m, METRIC_DURATION, label, 1);
+    }
+    metrics_add(m, METRIC_POLICY, "own|", 1);
+    collect(&m, 1, &text);
+    assert_true(text.len <= SERIES_TEXT + KIB(16));
+    assert_null(strstr(text.data, "moongate_metrics_left_out 0\n"));
+    assert_non_null(strstr(text.data, "\nmoongate_metrics_left_out "));
+    buf_release(&text);
+    metrics_free(m);
+}
+
 #define COUNTS 5000
 
 static void *count_all(void *arg) {
@@ -174,9 +194,10 @@ static void while_counting(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sums),    cmocka_unit_test(histograms),
-        cmocka_unit_test(labels),  cmocka_unit_test(policy_families),
-        cmocka_unit_test(bounded), cmocka_unit_test(while_counting),
+        cmocka_unit_test(full_page),       cmocka_unit_test(sums),
+        cmocka_unit_test(histograms),      cmocka_unit_test(labels),
+        cmocka_unit_test(policy_families), cmocka_unit_test(bounded),
+        cmocka_unit_test(while_counting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -81,19 +81,21 @@ static void test_own_url(void **state) {
     struct buf url;
     (void)state;
     buf_init(&url, 1000);
-    assert_int_equal(outbound_own_url(&bearer, STR("/models"), &url), 0);
+    assert_int_equal(outbound_own_url(&bearer, STR("/models"), STR(""), &url), 0);
     assert_string_equal(url.data, "https://h/v1/models");
-    assert_int_equal(outbound_own_url(&bearer, STR("/v1/models?key=1"), &url), 0);
+    assert_int_equal(outbound_own_url(&bearer, STR("/v1/models?key=1"), STR(""), &url), 0);
     assert_string_equal(url.data, "https://h/v1/v1/models?key=1");
-    assert_int_equal(outbound_own_url(&query, STR("/models"), &url), 0);
+    assert_int_equal(outbound_own_url(&query, STR("/models"), STR(""), &url), 0);
     assert_string_equal(url.data, "https://h/v1/models?token=a%20b%26c%3D%25");
     buf_release(&url);
     buf_init(&url, 10);
-    assert_int_equal(outbound_url(&bearer, &(struct outbound){.path = STR("/v1/models")}, &url), -1);
+    assert_int_equal(outbound_url(&bearer, &(struct outbound){.path = STR("/v1/models")}, &url),
+                     -1);
     buf_release(&url);
 }
 
-/* Goal: the key that a policy chose for one attempt takes the place of the provider's in the query. */
+/* Goal: the key that a policy chose for one attempt takes the place of the provider's in the query.
+ */
 static void test_chosen_key(void **state) {
     struct buf url;
     (void)state;
@@ -226,6 +228,18 @@ static void test_passthrough(void **state) {
                         "X-Stainless-Retry-Count=0;OpenAI-Beta=a;X-Secret=client;");
 }
 
+/* Goal: what AWS takes a signature to vouch for is never a client's. */
+static void test_signed(void **state) {
+    (void)state;
+    static const char *const fields[] = {
+        "X-Amz-Content-Sha256", "forged", "x-amz-target", "other", "x-amzn-note", "kept", NULL};
+    struct config_provider p = none;
+    assert_string_equal(sent_to(&p, fields, ""),
+                        "X-Amz-Content-Sha256=forged;x-amz-target=other;x-amzn-note=kept;");
+    p.auth = AUTH_AWS;
+    assert_string_equal(sent_to(&p, fields, ""), "x-amzn-note=kept;");
+}
+
 /* Goal: the provider's configured fields replace the client's of that name, and cannot replace the
  * credential. */
 static void test_configured(void **state) {
@@ -320,9 +334,10 @@ static void test_client_key(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_url),        cmocka_unit_test(test_own_url), cmocka_unit_test(test_chosen_key),
-        cmocka_unit_test(test_outbound),   cmocka_unit_test(test_passthrough),
-        cmocka_unit_test(test_configured), cmocka_unit_test(test_inbound),
+        cmocka_unit_test(test_url),         cmocka_unit_test(test_own_url),
+        cmocka_unit_test(test_chosen_key),  cmocka_unit_test(test_outbound),
+        cmocka_unit_test(test_passthrough), cmocka_unit_test(test_signed),
+        cmocka_unit_test(test_configured),  cmocka_unit_test(test_inbound),
         cmocka_unit_test(test_client_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

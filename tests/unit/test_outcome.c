@@ -25,7 +25,7 @@ static const struct {
     {"rate_limit", "rate_limited, quota_exhausted"},
     {"intercepted", "content_filtered"},
     {"credential", "credential_error"},
-    {"model", "model_unavailable"},
+    {"model", "model_unavailable, unsupported"},
     {"context", "context_too_long, too_large"},
     {"client", "client_error"},
 };
@@ -58,6 +58,7 @@ static void test_gateway_status(void **state) {
         enum outcome o = (enum outcome)i;
         int want = str_starts(str_of(outcome_name(o)), "timeout_")     ? 504
                    : o == OUTCOME_QUEUE_FULL || o == OUTCOME_SUSPENDED ? 503
+                   : o == OUTCOME_UNSUPPORTED                          ? 400
                                                                        : 502;
         assert_int_equal(outcome_gateway_status(o), want);
     }
@@ -65,10 +66,16 @@ static void test_gateway_status(void **state) {
 
 /* Goal: nobody is blamed for what the gateway, the caller or the client did. */
 static void test_blame(void **state) {
-    static const enum outcome innocent[] = {
-        OUTCOME_OK,          OUTCOME_CLIENT_GONE,      OUTCOME_CANCELLED,        OUTCOME_QUEUE_FULL,
-        OUTCOME_SUSPENDED,   OUTCOME_CONTENT_FILTERED, OUTCOME_CONTEXT_TOO_LONG, OUTCOME_TOO_LARGE,
-        OUTCOME_CLIENT_ERROR};
+    static const enum outcome innocent[] = {OUTCOME_OK,
+                                            OUTCOME_CLIENT_GONE,
+                                            OUTCOME_CANCELLED,
+                                            OUTCOME_QUEUE_FULL,
+                                            OUTCOME_SUSPENDED,
+                                            OUTCOME_CONTENT_FILTERED,
+                                            OUTCOME_CONTEXT_TOO_LONG,
+                                            OUTCOME_TOO_LARGE,
+                                            OUTCOME_CLIENT_ERROR,
+                                            OUTCOME_UNSUPPORTED};
     (void)state;
     for (int i = 0; i < OUTCOME_COUNT; i++) {
         bool want = true;

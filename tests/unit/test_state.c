@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/limits.h"
 #include "state/state.h"
 
 #define HOUR (3600 * USEC_PER_SEC)
@@ -128,10 +129,26 @@ static void an_unusable_folder(void **state) {
     assert_int_equal(state_load(&p->state, longest, &err), -1);
 }
 
+static void names_of_models(void **state) {
+    /* Goal: the first models of each provider are named, and stay so; later ones are not. */
+    struct model_names *n = model_names_new();
+    char target[32];
+    (void)state;
+    for (int i = 0; i < MODEL_NAMES + 5; i++) {
+        snprintf(target, sizeof(target), "p/%d", i);
+        assert_int_equal(model_names_has(n, STR("p"), str_of(target)), i < MODEL_NAMES);
+    }
+    assert_true(model_names_has(n, STR("p"), STR("p/0")));
+    assert_false(model_names_has(n, STR("p"), STR("p/new")));
+    assert_true(model_names_has(n, STR("q"), STR("q/new")));
+    model_names_free(n);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_of_models),
         TEST(a_round_trip),
         TEST(a_missing_file),
         TEST(a_damaged_file),

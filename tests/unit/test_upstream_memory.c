@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What transports stand on when memory runs out: names looked up, addresses tried, providers
- * probed. Each allocation fails in turn, ours and libevent's: who asks gets an answer or is
- * refused, and afterwards everything works.
+ * probed, requests signed, frames read. Each allocation fails in turn, ours and libevent's: who
+ * asks gets an answer or is refused, and afterwards everything works.
  */
 #include <arpa/inet.h>
 #include <event2/event.h>
@@ -17,10 +17,12 @@
 #include <cmocka.h>
 
 #include "../support/failing_memory.h"
+#include "../support/frames.h"
 #include "base/clock.h"
 #include "upstream/dial.h"
 #include "upstream/probe.h"
 #include "upstream/resolver.h"
+#include "upstream/sigv4.h"
 
 #define PATIENCE (60 * USEC_PER_SEC)
 
@@ -322,11 +324,74 @@ static void probes(void **state) {
     assert_true(failures >= 10);
 }
 
+/* ---- AWS ---- */
+
+#define SIGNATURE                                                                                  \
+    "9db29116b5cea1d662222c48daf1e9c0453a894a83b4edecc11e300ea175efc7" /* test_sigv4.c */
+
+static void signing_failing(void *ctx, size_t at) {
+    static const struct sigv4_key key = {
+        .access_key = {"AKIDEXAMPLE", 11},
+        .secret_key = {"wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", 40},
+        .region = {"us-east-1", 9},
+        .service = {"bedrock", 7}};
+    struct sigv4_request request = {
+        STR("POST"), "http://127.0.0.1:8123/model/m/converse?b=2&a=1&c&a=0", NULL, 0};
+    struct headers fields;
+    struct str value;
+    (void)ctx;
+    headers_init(&fields, MAX_HEADERS, MAX_HEADER_BYTES);
+    begin(at);
+    int rc = headers_add(&fields, STR("Content-Type"), STR("application/json"));
+    rc = rc ? rc : sigv4_sign(&key, &request, INT64_C(1795301100) * USEC_PER_SEC, &fields);
+    end();
+    assert_true(rc == 0 || failing()->hit);
+    assert_true(rc != 0 || (headers_get(&fields, "authorization", &value) &&
+                            str_ends(value, "Signature=" SIGNATURE)));
+    headers_release(&fields);
+}
+
+static void signing(void **state) {
+    /* Goal: what goes out signed is signed rightly. */
+    (void)state;
+    assert_true(sweep(signing_failing, NULL) >= 10);
+}
+
+static void frames_failing(void *ctx, size_t at) {
+    const struct buf *bytes = ctx;
+    struct eventstream e;
+    struct buf text;
+    enum eventstream_result result = EVENTSTREAM_OK;
+    eventstream_init(&e, NULL);
+    buf_init(&text, MIB(1));
+    begin(at);
+    for (size_t i = 0; i < bytes->len && result == EVENTSTREAM_OK; i += 100) {
+        size_t n = bytes->len - i < 100 ? bytes->len - i : 100;
+        result = eventstream_feed(&e, str_make(bytes->data + i, n), &text);
+    }
+    end();
+    assert_int_equal(result, failing()->hit ? EVENTSTREAM_NOMEM : EVENTSTREAM_OK);
+    assert_true(text.len % strlen("event: a\ndata: [1]\n\n") == 0);
+    buf_release(&text);
+    eventstream_release(&e);
+}
+
+static void frames(void **state) {
+    /* Goal: no half event is made. */
+    (void)state;
+    struct buf bytes;
+    buf_init(&bytes, KIB(64));
+    for (int i = 0; i < 50; i++) {
+        frames_message(&bytes, "event", "a", "[1]");
+    }
+    assert_true(sweep(frames_failing, &bytes) >= 3);
+    buf_release(&bytes);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names),
-        cmocka_unit_test(addresses),
-        cmocka_unit_test(probes),
+        cmocka_unit_test(names),     cmocka_unit_test(signing), cmocka_unit_test(frames),
+        cmocka_unit_test(addresses), cmocka_unit_test(probes),
     };
     event_set_mem_functions(__wrap_malloc, __wrap_realloc, free);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,7 +8,7 @@ Answers like an OpenAI provider, without any, and fails as its path says. Faults
   http://127.0.0.1:8000/delay/1.5/cut/3/v1             a late stream that breaks in place of its third piece
 
 POST /pretend/fault {"fault":"status/503","provider":"alpha","seconds":5} adds faults to a provider while it runs, whatever
-its path says; {"fault":""} takes them away again; "alpha/gpt-4o" is one model of it. GET /pretend/calls/alpha tells how
+its path says; {"fault":""} takes them away again; "alpha/gpt-4o" is one model of it, "alpha#sk-one" one key. GET /pretend/calls/alpha tells how
 often alpha was asked.
 ]]
 
@@ -92,6 +92,11 @@ local function plain(req, name, fault, value)
   return req:respond { status = 200, headers = headers, body = text }
 end
 
+-- The key that a request came with.
+local function key_of(req)
+  return (req:header("authorization") or ""):match("^Bearer (.*)$") or ""
+end
+
 -- What is asked of the pretence itself, not of a provider.
 local function control(req, settings, path)
   local store = moongate.store("pretend")
@@ -118,6 +123,7 @@ return {
     if what ~= "models" then store:incr("calls:" .. name) end -- probes are not counted
     parse(store:get("fault:" .. name) or "", fault)
     parse(store:get("fault:" .. name .. "/" .. (req.model or "")) or "", fault)
+    parse(store:get("fault:" .. name .. "#" .. key_of(req)) or "", fault)
     if fault.random then roll_dice(name, fault) end
 
     if fault.delay then req:sleep(tonumber(fault.delay)) end
