@@ -87,19 +87,19 @@ static const char *meaning(const struct meta_file *m, const char *variable) {
 
 static void read_meta_line(struct meta_file *m, const char *line) {
     char a[64], b[64], mark[2];
-    if (sscanf(line, "---@meta %63[a-z_.]", a) == 1) {
+    if (sscanf(line, "---@meta %63[a-z0-9_.]", a) == 1) {
         snprintf(m->module, sizeof(m->module), "%s", a);
-    } else if (sscanf(line, "---@class %63[A-Za-z_.]", a) == 1) {
+    } else if (sscanf(line, "---@class %63[A-Za-z0-9_.]", a) == 1) {
         snprintf(m->subject, sizeof(m->subject), "%s", a);
-    } else if (sscanf(line, "---@field %63[a-z_]", a) == 1) {
+    } else if (sscanf(line, "---@field %63[a-z0-9_]", a) == 1) {
         add_name(m->out, m->subject, a);
-    } else if (sscanf(line, "local %31[a-z_] = {%1[}]", a, mark) == 2) {
+    } else if (sscanf(line, "local %31[a-z0-9_] = {%1[}]", a, mark) == 2) {
         assert_true(m->n_locals < 8);
         snprintf(m->locals[m->n_locals].variable, 32, "%s", a);
         snprintf(m->locals[m->n_locals++].name, 64, "%s", *m->subject ? m->subject : m->module);
-    } else if (sscanf(line, "function %63[a-z_]%*1[.:]%63[a-z_](", a, b) == 2) {
+    } else if (sscanf(line, "function %63[a-z0-9_]%*1[.:]%63[a-z0-9_](", a, b) == 2) {
         add_name(m->out, meaning(m, a), b);
-    } else if (sscanf(line, "%63[a-z_].%63[a-z_] = %1[n]", a, b, mark) == 3) {
+    } else if (sscanf(line, "%63[a-z0-9_].%63[a-z0-9_] = %1[n]", a, b, mark) == 3) {
         add_name(m->out, meaning(m, a), b);
     }
 }
